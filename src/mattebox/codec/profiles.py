@@ -1,0 +1,129 @@
+"""Colours and what their numbers mean: ICC profiles and colours given in words."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mattebox.edit import Color
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import RGB
+
+if TYPE_CHECKING:
+    import PIL.Image
+    import PIL.ImageCms
+
+_LARGEST_PROFILE = 2**20  # readers refuse larger ones in PNG
+
+
+def parse_color(text: str) -> Color:
+    """A colour from words: hex digits with or without `#`, `rgb(255, 255, 255)`, or a CSS name, in any case.
+
+    Four and eight hex digits are accepted where the alpha they name is opaque.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER, without a parameter: only the caller knows its name.
+    """
+    from PIL import ImageColor
+
+    word = text.strip()
+    if re.fullmatch(r"(?:[0-9a-fA-F]{3,4}){1,2}", word):
+        word = "#" + word
+    try:
+        red, green, blue, *rest = ImageColor.getrgb(word)
+        color = Color(red, green, blue)
+    except ValueError as error:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER, f"{text[:40]!r} is not a colour; write #ffffff, rgb(255, 255, 255) or a CSS name."
+        ) from error
+    if rest and rest[0] != 255:
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"The colour {text[:40]!r} must be opaque.")
+    return color
+
+
+def color_in_profile(color: Color, icc: bytes | None) -> Color:
+    """An sRGB colour in the numbers of a picture's profile, so that a backdrop looks the same beside its subject.
+
+    Colours outside of the profile's gamut are moved to its border (relative colorimetric).
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER where sRGB cannot be converted to the profile; `decode` keeps no such profile.
+    """
+    if icc is None:
+        return color
+    from PIL import Image as Pillow
+
+    transform = _from_srgb(icc) if icc[16:20] == b"RGB " else None
+    if transform is None:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "The picture's colour profile cannot be used.", parameter="photo")
+    pixel = np.array([[[color.red, color.green, color.blue]]], np.uint8)
+    red, green, blue = np.asarray(transform.apply(Pillow.fromarray(pixel)))[0, 0].tolist()
+    return Color(red, green, blue)
+
+
+def in_rgb(picture: PIL.Image.Image, icc: bytes | None) -> tuple[RGB, bytes | None]:
+    """RGB of a picture of mode L, RGB, CMYK or LAB, and the profile that it is in (None: sRGB)."""
+    from PIL import ImageCms
+
+    transform: PIL.ImageCms.ImageCmsTransform | None = None
+    kept: bytes | None = None
+    if picture.mode == "LAB":
+        profile = ImageCms.createProfile("LAB")
+        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "LAB", "RGB")
+    elif icc is not None and picture.mode in ("L", "RGB") and icc[16:20] == b"RGB ":
+        picture = picture.convert("RGB")  # grey is on the neutral axis of every RGB profile
+        kept, transform = rgb_profile(icc)
+    elif icc is not None and icc[16:20] == {"L": b"GRAY", "CMYK": b"CMYK"}.get(picture.mode):
+        transform = _to_srgb(icc, picture.mode)
+    return np.asarray(picture.convert("RGB") if transform is None else transform.apply(picture)), kept
+
+
+def rgb_profile(icc: bytes) -> tuple[bytes | None, PIL.ImageCms.ImageCmsTransform | None]:
+    """What to do with RGB pixels that bring a profile: the one to keep, or the way to sRGB, or neither for no change.
+
+    A profile that is damaged or of another kind than the pixels says nothing about them, so the picture is read as if
+    it had none: browsers do so too, and refusing would refuse photos that look right everywhere else.
+    """
+    to_srgb = _to_srgb(icc, "RGB") if icc[16:20] == b"RGB " else None
+    if to_srgb is None or _changes_nothing(to_srgb):
+        return None, None
+    if len(icc) > _LARGEST_PROFILE or _from_srgb(icc) is None:
+        return None, to_srgb
+    return icc, None
+
+
+def _to_srgb(icc: bytes, mode: str) -> PIL.ImageCms.ImageCmsTransform | None:
+    """None where the profile is damaged."""
+    from PIL import ImageCms
+
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (OSError, ImageCms.PyCMSError):
+        return None
+
+
+def _from_srgb(icc: bytes) -> PIL.ImageCms.ImageCmsTransform | None:
+    """None where the profile is damaged or goes one way only, as a scanner's may."""
+    from PIL import ImageCms
+
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        return ImageCms.buildTransform(
+            ImageCms.createProfile("sRGB"), profile, "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC
+        )
+    except (OSError, ImageCms.PyCMSError):
+        return None
+
+
+def _changes_nothing(transform: PIL.ImageCms.ImageCmsTransform) -> bool:
+    """Whether an RGB profile is sRGB under whatever name: no colour of a fine grid moves by more than a level."""
+    from PIL import Image as Pillow
+
+    steps = np.linspace(0, 255, 18).astype(np.uint8)
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(18, 324, 3)
+    moved = np.asarray(transform.apply(Pillow.fromarray(grid)))
+    return int(np.abs(moved.astype(np.int16) - grid).max()) <= 1

@@ -1,0 +1,210 @@
+"""Pictures to files: the formats that are written, their names, and how each is packed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+
+from mattebox.codec import png
+from mattebox.codec.pixels import Bytes, alpha_levels, row_bands
+from mattebox.edit import Format, Output
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import RGB, Alpha, Image
+
+
+class _Written(NamedTuple):
+    """What there is to know about a format that is written; `quality` is its default."""
+
+    media_type: str
+    extension: str
+    longest_side: int
+    quality: int
+
+
+_WRITTEN = {
+    Format.PNG: _Written("image/png", ".png", png.LONGEST_SIDE, 100),
+    Format.WEBP: _Written("image/webp", ".webp", 16383, 90),
+    Format.JPEG: _Written("image/jpeg", ".jpg", 65500, 92),  # libjpeg's own limit, just below the format's
+    Format.AVIF: _Written("image/avif", ".avif", 65536, 75),
+    Format.ZIP: _Written("application/zip", ".zip", 65500, 95),
+}
+
+
+def media_type(format: Format) -> str:  # noqa: A002 - the field's own word
+    """The media type of a format, as in `image/png`."""
+    return _WRITTEN[format].media_type
+
+
+def extension(format: Format) -> str:  # noqa: A002
+    """The usual ending of a file's name with its dot, as in `.png`."""
+    return _WRITTEN[format].extension
+
+
+def format_named(text: str) -> Format | None:
+    """The format of a word or file ending in any case, with or without a dot; None where there is none."""
+    word = text.strip().lower().removeprefix(".")
+    return Format.JPEG if word == "jpg" else next((each for each in Format if each.value == word), None)
+
+
+def encode(image: Image, output: Output) -> bytes:
+    """Write a picture, or with `output.alpha_only` its matte, in the format that `output` names.
+
+    Colours are written as 0 wherever the written alpha is 0, so that nothing of a removed background stays in the
+    file. The profile is kept. EXIF data, with the place where a photo was taken, is never written. JPEG has no alpha:
+    the picture is put on white. A ZIP holds `color.jpg`, the straight foreground colours, and `alpha.png`.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER where the format cannot hold so wide or high a picture, or a ZIP is asked to
+            hold the matte only.
+    """
+    longest = _WRITTEN[output.format].longest_side
+    if max(image.width, image.height) > longest:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            f"A side of this picture is longer than the {longest:,} pixels that {output.format} can hold; "
+            "choose PNG or a smaller size.",
+            parameter="format",
+        )
+    quality = output.quality or _WRITTEN[output.format].quality
+    if output.alpha_only:
+        if output.format is Format.ZIP:
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER,
+                "A ZIP holds the colours and the matte; choose PNG for the matte alone.",
+                parameter="format",
+            )
+        return _encode_matte(image, output.format, quality)
+    match output.format:
+        case Format.PNG:
+            return _encode_png(image)
+        case Format.JPEG:
+            return _jpeg(_over_white(image), quality, image.icc)
+        case Format.ZIP:
+            return _encode_zip(image, quality)
+        case Format.WEBP | Format.AVIF:
+            return _save(_straight(image), output.format, quality, image.icc)
+
+
+def _straight_bands(rgb: RGB, alpha: Alpha) -> Iterator[Bytes]:
+    """RGBA, with all four 0 where the alpha is."""
+    import cv2
+
+    for rows in row_bands(*alpha.shape):
+        levels = alpha_levels(alpha[rows])
+        rgba = cv2.cvtColor(rgb[rows], cv2.COLOR_RGB2RGBA)
+        cv2.insertChannel(levels, rgba, 3)
+        yield cv2.copyTo(rgba, levels, np.zeros_like(rgba)).view(np.uint8)
+
+
+def _straight(image: Image) -> Bytes:
+    """RGBA, or RGB where the picture is opaque."""
+    if image.alpha is None:
+        return image.rgb
+    rgba = np.empty((image.height, image.width, 4), np.uint8)
+    for rows, band in zip(row_bands(*image.alpha.shape), _straight_bands(image.rgb, image.alpha), strict=True):
+        rgba[rows] = band
+    return rgba
+
+
+def _over_white(image: Image) -> RGB:
+    import cv2
+
+    if image.alpha is None:
+        return image.rgb
+    flat = np.empty_like(image.rgb)
+    for rows in row_bands(image.height, image.width):
+        # white + alpha (color - white); the difference is negative, which leaves 0 to its absolute value below
+        difference = np.subtract(image.rgb[rows], np.float32(255), dtype=np.float32)
+        difference *= cv2.cvtColor(image.alpha[rows], cv2.COLOR_GRAY2RGB)
+        difference += np.float32(255)
+        flat[rows] = cv2.convertScaleAbs(difference)
+    return flat
+
+
+def _colors_over_white(image: Image) -> RGB:
+    """The foreground's own colours, not mixed with anything, and white where there is no foreground."""
+    import cv2
+
+    if image.alpha is None:
+        return image.rgb
+    colors = np.full_like(image.rgb, 255)
+    for rows in row_bands(image.height, image.width):
+        cv2.copyTo(image.rgb[rows], alpha_levels(image.alpha[rows]), colors[rows])
+    return colors
+
+
+def _encode_png(image: Image) -> bytes:
+    if image.alpha is None:
+        bands: Iterator[Bytes] = (image.rgb[rows] for rows in row_bands(image.height, image.width))
+    else:
+        bands = _straight_bands(image.rgb, image.alpha)
+    channels = 3 if image.alpha is None else 4
+    return png.encode(bands, width=image.width, height=image.height, channels=channels, icc=image.icc)
+
+
+def _encode_matte(image: Image, format: Format, quality: int) -> bytes:  # noqa: A002
+    """The matte as a grey picture. It has no profile: its numbers are fractions and no colours."""
+    size = (image.height, image.width)
+    grey = np.full(size, 255, np.uint8) if image.alpha is None else alpha_levels(image.alpha)
+    if format is Format.PNG:
+        bands = (grey[rows][..., None] for rows in row_bands(*size))
+        return png.encode(bands, width=image.width, height=image.height, channels=1)
+    if format is Format.JPEG:
+        return _jpeg(grey[..., None], quality, None)
+    return _save(grey, format, quality, None)
+
+
+def _encode_zip(image: Image, quality: int) -> bytes:
+    import zipfile
+
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # both are compressed already
+        archive.writestr(zipfile.ZipInfo("color.jpg"), _jpeg(_colors_over_white(image), quality, image.icc))
+        archive.writestr(zipfile.ZipInfo("alpha.png"), _encode_matte(image, Format.PNG, quality))
+    return file.getvalue()
+
+
+def _jpeg(pixels: Bytes, quality: int, icc: bytes | None) -> bytes:
+    import simplejpeg  # type: ignore[import-untyped]
+
+    # From quality 90 on colour keeps its resolution: a cutout has hard coloured edges, where halving it shows.
+    grey = pixels.shape[2] == 1
+    file: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels),
+        quality,
+        colorspace="GRAY" if grey else "RGB",
+        colorsubsampling="Gray" if grey else "444" if quality >= 90 else "420",
+    )
+    if icc is None:
+        return file
+    # TurboJPEG writes no profile. It goes behind the first segment (JFIF), in numbered pieces of less than 64 KiB.
+    size = 65535 - 2 - 14
+    pieces = [icc[at : at + size] for at in range(0, len(icc), size)]
+    if len(pieces) > 255:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "The colour profile is too large for a JPEG.", parameter="format")
+    end = 4 + int.from_bytes(file[4:6])
+    segments = [
+        b"\xff\xe2" + struct.pack(">H", 2 + 14 + len(piece)) + b"ICC_PROFILE\0" + bytes([number, len(pieces)]) + piece
+        for number, piece in enumerate(pieces, 1)
+    ]
+    return b"".join([file[:end], *segments, file[end:]])
+
+
+def _save(pixels: Bytes, format: Format, quality: int, icc: bytes | None) -> bytes:  # noqa: A002
+    """WebP or AVIF, from grey, RGB or RGBA."""
+    from PIL import Image as Pillow
+
+    picture = Pillow.fromarray(pixels)
+    file = BytesIO()
+    if format is Format.AVIF:
+        picture.save(file, "AVIF", quality=quality, speed=8, icc_profile=icc or b"")
+    elif quality == 100:
+        # In lossless WebP `quality` is effort: this is ten times faster than quality 80, method 4, and a third larger.
+        picture.save(file, "WEBP", lossless=True, quality=0, method=0, icc_profile=icc or b"")
+    else:
+        picture.save(file, "WEBP", quality=quality, alpha_quality=100, method=0, icc_profile=icc or b"")
+    return file.getvalue()

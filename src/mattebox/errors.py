@@ -1,0 +1,77 @@
+"""Every way mattebox can fail.
+
+A failure is one `MatteboxError`: what kind it is, one sentence that may be shown to anyone, and the parameter to blame
+where there is one. The sentence never carries a path, an address or a stack; the cause travels as `__cause__` and goes
+to the log. Nothing here knows about HTTP: each dialect says which status and which word of its vendor a kind becomes.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What went wrong, in the terms a door needs to choose its answer."""
+
+    INVALID_REQUEST = "invalid_request"
+    """The request as a whole cannot be read: broken JSON, broken form, wrong content type."""
+    INVALID_PARAMETER = "invalid_parameter"
+    """One named parameter has a value that is not allowed."""
+    MISSING_IMAGE = "missing_image"
+    """No picture was given."""
+    UNREADABLE_IMAGE = "unreadable_image"
+    """The bytes are not a picture, or are damaged, truncated or in a format that cannot be read."""
+    TOO_MANY_BYTES = "too_many_bytes"
+    """The upload is larger than the limit."""
+    TOO_MANY_PIXELS = "too_many_pixels"
+    """The picture has more pixels than the limit."""
+    UNREACHABLE_SOURCE = "unreachable_source"
+    """A picture's address could not be fetched, or may not be."""
+    MISSING_KEY = "missing_key"
+    """No API key was sent and one is needed."""
+    INVALID_KEY = "invalid_key"
+    """The API key is not known."""
+    OUT_OF_CREDITS = "out_of_credits"
+    """The key has used all its credits."""
+    NOT_FOUND = "not_found"
+    """There is nothing at this address or under this name."""
+    CONFLICT = "conflict"
+    """Doing it would destroy something: a file that exists, an input, another result."""
+    OVERLOADED = "overloaded"
+    """Too much work is waiting; try again later."""
+    TIMED_OUT = "timed_out"
+    """The work took longer than its deadline."""
+    CANCELLED = "cancelled"
+    """Nobody waits for the result any more."""
+    UNAVAILABLE = "unavailable"
+    """A part that is needed is not here: weights, a device, an optional package."""
+    INTERNAL = "internal"
+    """A defect of mattebox."""
+
+
+class MatteboxError(Exception):
+    """A failure with a public message.
+
+    Args:
+        kind: what went wrong.
+        message: one plain sentence for the person who asked.
+        parameter: the name of the parameter to blame, in the words of the door that was used.
+        retry_after: seconds after which trying again makes sense, where that is known.
+    """
+
+    def __init__(
+        self, kind: Kind, message: str, *, parameter: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.parameter = parameter
+        self.retry_after = retry_after
+
+    def about(self, parameter: str) -> MatteboxError:
+        """The same failure, blamed on `parameter` (kept if one is named already)."""
+        renamed = MatteboxError(
+            self.kind, self.message, parameter=self.parameter or parameter, retry_after=self.retry_after
+        )
+        renamed.__cause__ = self.__cause__
+        return renamed

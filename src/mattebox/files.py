@@ -1,0 +1,57 @@
+"""Reading photos from disk and writing results to it: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from mattebox.errors import Kind, MatteboxError
+
+
+def read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
+    """The bytes of a file, whose size is checked first.
+
+    Raises:
+        MatteboxError: NOT_FOUND, UNREADABLE_IMAGE (a folder, no permission) or TOO_MANY_BYTES.
+    """
+    file = Path(path)
+    try:
+        if file.stat().st_size > max_bytes:
+            raise MatteboxError(
+                Kind.TOO_MANY_BYTES,
+                f"The file is larger than the limit of {max_bytes / 2**20:g} MiB.",
+                parameter="photo",
+            )
+        return file.read_bytes()
+    except FileNotFoundError as cause:
+        raise MatteboxError(Kind.NOT_FOUND, f"There is no file {file.name}.", parameter="photo") from cause
+    except OSError as cause:
+        raise MatteboxError(
+            Kind.UNREADABLE_IMAGE, f"{file.name} cannot be read: {cause.strerror}.", parameter="photo"
+        ) from cause
+
+
+def write(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
+    """Write a file that appears whole or not at all: beside its place first, then renamed.
+
+    Raises:
+        MatteboxError: CONFLICT when the file exists and may not be overwritten, or when it cannot be written.
+    """
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            beside.replace(target)
+        else:
+            os.link(beside, target)  # unlike a rename, it fails where the name is taken
+    except FileExistsError as cause:
+        raise MatteboxError(Kind.CONFLICT, f"{target.name} exists already.") from cause
+    except OSError as cause:
+        raise MatteboxError(Kind.CONFLICT, f"{target.name} cannot be written: {cause.strerror}.") from cause
+    finally:
+        beside.unlink(missing_ok=True)

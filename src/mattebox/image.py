@@ -1,0 +1,88 @@
+"""The values that pictures are made of, and what always holds for them.
+
+Pixels are uint8 RGB and float32 alpha: float32 RGB of a 50 MP photo would be 572 MB a copy. Functions that need float
+colour convert inside, band by band. Arrays are never written to after they were put into one of these values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+RGB: TypeAlias = npt.NDArray[np.uint8]
+"""Colours, shape (height, width, 3), straight (not premultiplied)."""
+Alpha: TypeAlias = npt.NDArray[np.float32]
+"""An alpha matte: the fraction of foreground, shape (height, width), in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle of whole pixels; `left` and `top` count from the picture's upper left corner."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def right(self) -> int:
+        """The first column after the box."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> int:
+        """The first row after the box."""
+        return self.top + self.height
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of this box in an array: rows, then columns."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Image:
+    """A picture in memory.
+
+    `alpha` is None where the picture is opaque. `icc` is the ICC profile that `rgb` is in; None means sRGB.
+    """
+
+    rgb: RGB
+    alpha: Alpha | None = None
+    icc: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or 0 in self.rgb.shape:
+            raise ValueError(f"rgb must be uint8 (height, width, 3), not {self.rgb.dtype} {self.rgb.shape}")
+        if self.alpha is not None and (self.alpha.dtype != np.float32 or self.alpha.shape != self.rgb.shape[:2]):
+            raise ValueError(f"alpha must be float32 {self.rgb.shape[:2]}, not {self.alpha.dtype} {self.alpha.shape}")
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels."""
+        return int(self.rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels."""
+        return int(self.rgb.shape[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """A finished file: bytes, what they are, and what they show.
+
+    `subject` is where the subject lies in the picture, None where no subject was found. `confidence` and `ambiguity`
+    are the matte's (see `matting.confidence` and `matting.ambiguity`), None where no matte was made.
+    """
+
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+    subject: Box | None = None
+    confidence: float | None = None
+    ambiguity: float | None = None

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from mattebox.errors import Kind, MatteboxError
+
+
+def test_an_error_reads_as_its_public_sentence() -> None:
+    error = MatteboxError(Kind.INVALID_PARAMETER, "Give a number.", parameter="size")
+    assert str(error) == "Give a number."
+    assert (error.kind, error.parameter, error.retry_after) == (Kind.INVALID_PARAMETER, "size", None)
+
+
+def test_about_names_the_parameter_once_and_keeps_the_cause() -> None:
+    cause = ValueError("secret path")
+    with pytest.raises(MatteboxError) as caught:
+        raise MatteboxError(Kind.UNREADABLE_IMAGE, "This is not a picture.", retry_after=1) from cause
+    blamed = caught.value.about("image_file")
+    assert blamed.parameter == "image_file"
+    assert blamed.__cause__ is cause
+    assert blamed.retry_after == 1
+    assert blamed.about("other").parameter == "image_file"
