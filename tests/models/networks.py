@@ -1,0 +1,55 @@
+"""Random networks of one layer, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from mattebox.models.catalogue import Family, Variant
+
+
+def tiny_model(
+    *, side: int | None, logits: bool, seed: int = 7, dtype: type[np.float32 | np.float16] = np.float32
+) -> onnx.ModelProto:
+    """A random network of one layer with the shapes of a real one: (1, 3, S, S) to (1, 1, S, S), and a side output."""
+    rng = np.random.default_rng(seed)
+    weights = {
+        "kernel": rng.normal(0, 0.5, (1, 3, 3, 3)).astype(dtype),
+        "bias": np.array([0.2], dtype),
+        "unused": np.ones((4,), dtype),
+    }
+    kind = TensorProto.FLOAT if dtype is np.float32 else TensorProto.FLOAT16
+    height, width = (side, side) if side else ("height", "width")
+    nodes = [
+        helper.make_node("Cast", ["photo"], ["cast"], to=kind),
+        helper.make_node("Conv", ["cast", "kernel", "bias"], ["edges"], pads=[1, 1, 1, 1]),
+        helper.make_node("Identity" if logits else "Sigmoid", ["edges"], ["answer"]),
+        helper.make_node("Cast", ["answer"], ["alpha"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["edges", "unused_sum"], ["side"]),
+        helper.make_node("ReduceSum", ["unused"], ["unused_sum"]),
+    ]
+    nodes[4], nodes[5] = nodes[5], nodes[4]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("photo", TensorProto.FLOAT, [1, 3, height, width])],
+        [
+            helper.make_tensor_value_info("alpha", TensorProto.FLOAT, [1, 1, height, width]),
+            helper.make_tensor_value_info("side", kind, [1, 1, height, width]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model
+
+
+def write_tiny(variant: Variant, directory: Path) -> Path:
+    """Write a tiny network with a variant's shapes and return its file."""
+    side = None if variant.family is Family.MODNET else variant.size
+    file = directory / f"tiny-{variant.name}-{variant.size}.onnx"
+    onnx.save(tiny_model(side=side, logits=variant.logits), file)
+    return file

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mattebox.models.catalogue import CATALOGUE, DEFAULT, Address, Ensemble, Family, NpmPackage, PyPIPackage, Variant
+
+VARIANTS = [row for row in CATALOGUE.values() if isinstance(row, Variant)]
+ENSEMBLES = [row for row in CATALOGUE.values() if isinstance(row, Ensemble)]
+
+
+def test_every_row_is_found_under_its_own_name() -> None:
+    assert all(name == row.name for name, row in CATALOGUE.items())
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name) for name in CATALOGUE)
+
+
+def test_a_name_of_a_family_means_at_most_a_variant_of_it() -> None:
+    # `u2net:/file` must mean the same whether `u2net` is read as the variant or as the family
+    for family in Family:
+        row = CATALOGUE.get(family.value)
+        assert row is None or (isinstance(row, Variant) and row.family is family)
+
+
+def test_every_family_has_a_variant() -> None:
+    assert {row.family for row in VARIANTS} == set(Family)
+
+
+@pytest.mark.parametrize("row", VARIANTS, ids=lambda row: row.name)
+def test_a_variant_can_be_prepared_and_checked(row: Variant) -> None:
+    assert row.size % 32 == 0
+    assert all(scale > 0 for scale in row.scale)
+    assert row.note.endswith(".")
+    assert row.licence
+    for checksum in (row.sha256, row.fetched_sha256):
+        assert checksum is None or re.fullmatch("[0-9a-f]{64}", checksum)
+    assert (row.sha256 is None) == (row.bytes is None)
+    assert (row.conversion is None) == (row.fetched_sha256 is None) == (row.fetched_bytes is None)
+
+
+@pytest.mark.parametrize("row", VARIANTS, ids=lambda row: row.name)
+def test_nothing_is_fetched_that_could_not_be_checked(row: Variant) -> None:
+    assert not row.sources or (row.sha256 is not None and row.bytes is not None)
+
+
+@pytest.mark.parametrize("row", VARIANTS, ids=lambda row: row.name)
+def test_sources_are_https_addresses_first_and_pinned_packages_then(row: Variant) -> None:
+    order = [Address, NpmPackage, PyPIPackage]
+    ranks = [order.index(type(source)) for source in row.sources]
+    assert ranks == sorted(ranks)
+    for source in row.sources:
+        if isinstance(source, Address):
+            assert source.url.startswith("https://")
+        else:
+            assert re.fullmatch(r"\d+(\.\d+)+", source.version)
+            assert not source.member.startswith("/")
+            assert ".." not in source.member
+
+
+def test_checksums_are_not_shared() -> None:
+    known = [row.sha256 for row in VARIANTS if row.sha256]
+    assert len(known) == len(set(known))
+
+
+@pytest.mark.parametrize("row", ENSEMBLES, ids=lambda row: row.name)
+def test_an_ensemble_is_made_of_fetchable_variants(row: Ensemble) -> None:
+    for member in (row.detail, row.core):
+        variant = CATALOGUE[member]
+        assert isinstance(variant, Variant)
+        assert variant.sources
+
+
+def test_the_default_may_be_used_commercially() -> None:
+    row = CATALOGUE[DEFAULT]
+    members = [row] if isinstance(row, Variant) else [CATALOGUE[row.detail], CATALOGUE[row.core]]
+    assert all(isinstance(member, Variant) and member.commercial for member in members)
+
+
+def test_what_may_not_be_used_commercially_is_never_fetched() -> None:
+    forbidden = [row for row in VARIANTS if not row.commercial]
+    assert forbidden
+    assert all(not row.sources and "NC" in row.licence for row in forbidden)

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mattebox.errors import Kind, MatteboxError
+from mattebox.models import CATALOGUE, ModelOptions, Models, families, runtimes, weights
+from mattebox.models.catalogue import Ensemble, NpmPackage, Row, Variant
+
+from .networks import write_tiny
+
+PHOTO = np.random.default_rng(11).integers(0, 256, (300, 420, 3), dtype=np.uint8)
+
+
+def variant(name: str) -> Variant:
+    row = CATALOGUE[name]
+    assert isinstance(row, Variant)
+    return row
+
+
+def installed(name: str, directory: Path) -> Variant:
+    """A row of the catalogue whose file is a tiny network, in its place."""
+    content = write_tiny(variant(name), directory).read_bytes()
+    row = dataclasses.replace(
+        variant(name), conversion=None, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), sources=()
+    )
+    weights.path(row, directory).write_bytes(content)
+    return row
+
+
+def models(directory: Path, *rows: Row) -> Models:
+    options = ModelOptions(device="cpu", threads=1, directory=directory, download=False, user_files=True)
+    return Models(options, catalogue={row.name: row for row in rows} or CATALOGUE)
+
+
+def test_a_segmenter_gives_an_alpha_at_the_networks_size(tmp_path: Path) -> None:
+    alpha = models(tmp_path, installed("u2net", tmp_path)).segmenter("u2net")(PHOTO)
+    assert alpha.shape == (320, 320)
+    assert alpha.dtype == np.float32
+    assert alpha.min() >= 0
+    assert alpha.max() <= 1
+
+
+def test_modnet_keeps_the_shape(tmp_path: Path) -> None:
+    row = installed("modnet-photographic", tmp_path)
+    assert models(tmp_path, row).segmenter(row.name)(PHOTO).shape == (512, 704)
+
+
+@pytest.mark.parametrize("name", ["nothing", "", ":", "nothing:/a.onnx", "auto:/a.onnx", "u2net:", "U2NET"])
+def test_an_unknown_model_is_the_callers_mistake(name: str, tmp_path: Path) -> None:
+    with pytest.raises(MatteboxError) as caught:
+        models(tmp_path).segmenter(name)
+    assert caught.value.kind is Kind.INVALID_PARAMETER
+    assert caught.value.parameter == "model"
+    assert all(known in caught.value.message for known in CATALOGUE)
+
+
+@pytest.mark.parametrize("name", ["isnet", "u2net", "modnet", "birefnet", "birefnet-lite", "rmbg-2.0"])
+def test_a_file_of_ones_own_is_prepared_like_its_network(name: str, tmp_path: Path) -> None:
+    row = CATALOGUE.get(name) or next(
+        row for row in CATALOGUE.values() if isinstance(row, Variant) and row.family == name
+    )
+    assert isinstance(row, Variant)
+    file = write_tiny(row, tmp_path)
+    alpha = models(tmp_path / "models").segmenter(f"{name}:{file}")(PHOTO)
+    network = runtimes.open_network(lambda: file, device="cpu", threads=1, precision=row.precision)
+    size = families.input_size(row, width=420, height=300)
+    expected = families.read_alpha(network(families.prepare(PHOTO, row, size)), row)
+    np.testing.assert_array_equal(alpha, expected)
+    assert not (tmp_path / "models").exists()  # nothing is kept of a file that is not ours
+
+
+def test_a_network_of_another_size_gets_that_size(tmp_path: Path) -> None:
+    file = write_tiny(dataclasses.replace(variant("isnet-general"), size=768), tmp_path)
+    assert models(tmp_path).segmenter(f"isnet:{file}")(PHOTO).shape == (768, 768)
+
+
+def test_a_file_may_be_named_only_where_that_is_allowed(tmp_path: Path) -> None:
+    file = write_tiny(variant("u2net"), tmp_path)
+    with pytest.raises(MatteboxError) as caught:
+        Models(ModelOptions(directory=tmp_path)).segmenter(f"u2net:{file}")
+    assert caught.value.kind is Kind.INVALID_PARAMETER
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MatteboxError) as caught:
+        models(tmp_path).segmenter("u2net:/nowhere/net.onnx")(PHOTO)
+    assert caught.value.kind is Kind.UNAVAILABLE
+
+
+@pytest.mark.parametrize("content", [None, b"damaged"])
+def test_without_download_nothing_is_fetched(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        weights.path(variant("u2net"), tmp_path).write_bytes(content)
+    with pytest.raises(MatteboxError, match="mattebox models pull u2net") as caught:
+        models(tmp_path).segmenter("u2net")(PHOTO)
+    assert caught.value.kind is Kind.UNAVAILABLE
+    assert ("damaged" if content else "missing") in caught.value.message
+
+
+def test_a_failed_load_is_tried_again(tmp_path: Path) -> None:
+    row = installed("u2net", tmp_path)
+    file = weights.path(row, tmp_path)
+    content = file.read_bytes()
+    file.unlink()
+    segmenter = models(tmp_path, row).segmenter("u2net")
+    with pytest.raises(MatteboxError):
+        segmenter(PHOTO)
+    file.write_bytes(content)
+    assert segmenter(PHOTO).shape == (320, 320)
+
+
+def test_many_threads_load_a_model_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mattebox.models")
+    warm = models(tmp_path, installed("u2net", tmp_path))
+    barrier = threading.Barrier(8)
+
+    def run(_: int) -> npt.NDArray[np.float32]:
+        barrier.wait(10)
+        return warm.segmenter("u2net")(PHOTO)
+
+    with ThreadPoolExecutor(8) as pool:
+        alphas = list(pool.map(run, range(8)))
+    assert all(np.array_equal(alpha, alphas[0]) for alpha in alphas)
+    assert [record.getMessage().split()[:2] for record in caplog.records].count(["loaded", "u2net"]) == 1
+
+
+def test_loading_one_model_does_not_hold_up_another(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    quick = installed("u2netp", tmp_path)
+    slow_row = dataclasses.replace(
+        quick, name="slow", sha256="0" * 64, sources=(NpmPackage("x", "file:/nowhere", "x"),)
+    )
+    entered = threading.Event()
+    release = threading.Event()
+
+    def slow(what: str, done: int, total: int | None) -> None:
+        entered.set()
+        release.wait(10)
+
+    warm = Models(
+        ModelOptions(device="cpu", threads=1, directory=tmp_path),
+        progress=slow,
+        catalogue={"slow": slow_row, quick.name: dataclasses.replace(quick, sources=(NpmPackage("x", "1", "x"),))},
+    )
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(warm.segmenter("slow"), PHOTO)
+        assert entered.wait(10)
+        begin = time.monotonic()
+        assert warm.segmenter(quick.name)(PHOTO).shape == (320, 320)
+        assert time.monotonic() - begin < 9
+        assert not waiting.done()
+        release.set()
+        with pytest.raises(MatteboxError):
+            waiting.result(60)
+
+
+def test_what_may_not_be_used_commercially_warns_when_it_is_loaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    models(tmp_path).warm(f"rmbg-2.0:{write_tiny(variant('rmbg-2.0'), tmp_path)}")
+    assert "may not be used commercially" in caplog.text
+
+
+def test_the_ensemble_fuses_its_two(tmp_path: Path) -> None:
+    from mattebox import matting
+
+    detail, core = (installed(name, tmp_path) for name in ("isnet-general", "u2net"))
+    auto = Ensemble(name="auto", detail=detail.name, core=core.name, note="Both.")
+    warm = models(tmp_path, auto, detail, core)
+    fused = warm.segmenter("auto")(PHOTO)
+    expected = matting.fuse(warm.segmenter(detail.name)(PHOTO), warm.segmenter(core.name)(PHOTO))
+    np.testing.assert_array_equal(fused, expected)
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ValueError, match="threads"):
+        ModelOptions(threads=-1)
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> npt.NDArray[np.uint8]:
+    from skimage import data
+
+    return np.asarray(data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.model
+def test_isnet_cuts_out_the_astronaut_the_same_on_both_runtimes(astronaut: npt.NDArray[np.uint8]) -> None:
+    row = variant("isnet-general")
+    file = weights.pull(row, directory=weights.default_directory())
+    batch = families.prepare(astronaut, row, (row.size, row.size))
+    exact = families.read_alpha(runtimes.open_onnxruntime(file, device="cpu", threads=0)(batch), row)
+    ours = Models(ModelOptions(device="cpu")).segmenter("isnet-general")(astronaut)
+    assert np.abs(ours - exact).mean() < 0.002
+    assert np.abs(ours - exact).max() < 0.1
+    # her face and suit are in, the corners of the room are out
+    assert ours[150:350, 400:520].mean() > 0.95
+    assert ours[700:1000, 300:600].mean() > 0.95
+    assert ours[:200, :200].mean() < 0.05
+    assert 0.3 < ours.mean() < 0.7
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("name", ["auto", "u2net", "u2netp", "modnet-photographic"])
+def test_every_fetchable_network_finds_the_astronaut(name: str, astronaut: npt.NDArray[np.uint8]) -> None:
+    alpha = Models(ModelOptions(device="cpu")).segmenter(name)(astronaut)
+    height, width = alpha.shape
+    assert alpha[int(0.7 * height) :, int(0.3 * width) : int(0.6 * width)].mean() > 0.9
+    assert alpha[: int(0.2 * height), : int(0.2 * width)].mean() < 0.1
+
+
+@pytest.mark.model
+def test_an_empty_scene_gives_an_empty_alpha() -> None:
+    wall = np.full((600, 800, 3), 120, np.uint8)
+    wall += np.random.default_rng(0).integers(0, 6, wall.shape, dtype=np.uint8)
+    assert Models(ModelOptions(device="cpu")).segmenter("auto")(wall).max() == 0

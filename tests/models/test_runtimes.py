@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mattebox.errors import Kind, MatteboxError
+from mattebox.models import families, runtimes
+from mattebox.models.catalogue import CATALOGUE, Family, Variant
+
+from .networks import write_tiny
+
+VARIANTS = [row for row in CATALOGUE.values() if isinstance(row, Variant)]
+
+
+def variant(name: str) -> Variant:
+    row = CATALOGUE[name]
+    assert isinstance(row, Variant)
+    return row
+
+
+def never() -> Path:
+    raise AssertionError("the ONNX file was asked for")
+
+
+def photo_for(row: Variant) -> families.Batch:
+    photo = np.random.default_rng(5).integers(0, 256, (70, 110, 3), dtype=np.uint8)
+    return families.prepare(photo, row, families.input_size(row, width=110, height=70))
+
+
+@pytest.mark.parametrize("row", VARIANTS, ids=lambda row: row.name)
+def test_both_runtimes_give_the_same_alpha(row: Variant, tmp_path: Path) -> None:
+    file = write_tiny(row, tmp_path)
+    batch = photo_for(row)
+    vino = runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32")
+    onnx = runtimes.open_onnxruntime(file, device="cpu", threads=1)
+    fixed = None if row.family is Family.MODNET else (row.size, row.size)
+    assert vino.size == onnx.size == fixed
+    one, other = (families.read_alpha(network(batch), row) for network in (vino, onnx))
+    assert one.shape == other.shape == batch.shape[2:]
+    assert one.dtype == other.dtype == np.float32
+    assert one.std() > 0.05  # it is not two empty answers that agree
+    np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_bf16_is_used_only_where_it_is_allowed_and_native(tmp_path: Path) -> None:
+    import openvino
+
+    native = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    row = variant("u2net")
+    file = write_tiny(row, tmp_path)
+    allowed = runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="bf16")
+    exact = runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32")
+    assert allowed.where == f"OpenVINO CPU {'bf16' if native else 'f32'}"
+    assert exact.where == "OpenVINO CPU f32"
+    np.testing.assert_allclose(allowed(photo_for(row)), exact(photo_for(row)), atol=0.03)
+
+
+def test_a_network_answers_the_same_from_many_threads(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    row = variant("u2netp")
+    file = write_tiny(row, tmp_path)
+    batches = [photo_for(row) * np.float32(factor) for factor in (0.5, 1.0, 1.5, 2.0)]
+    for network in (
+        runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32"),
+        runtimes.open_onnxruntime(file, device="cpu", threads=1),
+    ):
+        alone = [network(batch) for batch in batches]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(network, batches * 4))
+        for index, answer in enumerate(together):
+            np.testing.assert_array_equal(answer, alone[index % 4])
+
+
+def test_the_prepared_form_is_made_once_and_then_enough(tmp_path: Path) -> None:
+    row = variant("isnet-general")
+    file = write_tiny(row, tmp_path)
+    prepared = tmp_path / "kept" / "isnet"
+    first = runtimes.open_network(lambda: file, device="cpu", threads=1, precision="bf16", prepared=prepared)
+    again = runtimes.open_network(never, device="cpu", threads=1, precision="bf16", prepared=prepared)
+    batch = photo_for(row)
+    np.testing.assert_array_equal(first(batch), again(batch))
+    assert not list((tmp_path / "kept").glob(".*"))
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".bin", ".sha256"])
+@pytest.mark.parametrize("harm", ["changed", "gone"])
+def test_a_damaged_prepared_form_is_never_loaded(tmp_path: Path, suffix: str, harm: str) -> None:
+    file = write_tiny(variant("u2net"), tmp_path)
+    asked: list[Path] = []
+
+    def give() -> Path:
+        asked.append(file)
+        return file
+
+    prepared = tmp_path / "kept" / "u2net"
+    runtimes.open_network(give, device="cpu", threads=1, prepared=prepared)
+    (part,) = (tmp_path / "kept").glob(f"*{suffix}")
+    if harm == "gone":
+        part.unlink()
+    else:
+        part.write_bytes(part.read_bytes() + b" ")
+    runtimes.open_network(give, device="cpu", threads=1, prepared=prepared)
+    assert len(asked) == 2
+    runtimes.open_network(never, device="cpu", threads=1, prepared=prepared)
+
+
+def test_a_directory_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
+    row = variant("u2net")
+    file = write_tiny(row, tmp_path)
+    (tmp_path / "blocked").write_text("a file where a directory is wanted")
+    network = runtimes.open_network(lambda: file, device="cpu", threads=1, prepared=tmp_path / "blocked" / "u2net")
+    assert network(photo_for(row)).shape == (320, 320)
+
+
+@pytest.mark.parametrize("device", ["cuda", "coreml", "openvino:NPU.7"])
+def test_a_device_that_is_not_here_is_a_loud_error(tmp_path: Path, device: str) -> None:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    offered = {"cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}.get(device)
+    if offered in onnxruntime.get_available_providers():
+        pytest.skip(f"{device} is here")
+    file = write_tiny(variant("u2netp"), tmp_path)
+    with pytest.raises(MatteboxError) as caught:
+        runtimes.open_network(lambda: file, device=device)
+    assert caught.value.kind is Kind.UNAVAILABLE
+
+
+@pytest.mark.parametrize("device", ["gpu", "openvino:", "", "CUDA"])
+def test_a_device_that_does_not_exist_is_the_callers_mistake(device: str) -> None:
+    with pytest.raises(MatteboxError) as caught:
+        runtimes.open_network(never, device=device)
+    assert caught.value.kind is Kind.INVALID_PARAMETER
+    assert caught.value.parameter == "device"
+
+
+def test_auto_takes_what_is_there(tmp_path: Path) -> None:
+    row = variant("u2netp")
+    file = write_tiny(row, tmp_path)
+    assert runtimes.open_network(lambda: file, device="auto", threads=1)(photo_for(row)).shape == (320, 320)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network at all" * 10], ids=["empty", "text"])
+def test_a_file_that_is_no_network_is_an_error(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "broken.onnx"
+    file.write_bytes(content)
+    loads: list[Callable[[], runtimes.Network]] = [
+        lambda: runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32"),
+        lambda: runtimes.open_onnxruntime(file, device="cpu", threads=1),
+    ]
+    for load in loads:
+        with pytest.raises(MatteboxError) as caught:
+            load()
+        assert caught.value.kind is Kind.UNAVAILABLE
+        assert str(tmp_path) not in caught.value.message
+
+
+def test_a_network_that_takes_no_photo_is_an_error(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "flat", value[:1], value[1:])
+    file = tmp_path / "flat.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), file)
+    with pytest.raises(MatteboxError, match="takes a photo"):
+        runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32")
+    with pytest.raises(MatteboxError, match="takes a photo"):
+        runtimes.open_onnxruntime(file, device="cpu", threads=1)
+
+
+def test_the_thread_budget_is_what_the_process_may_use() -> None:
+    assert runtimes.thread_budget(3) == 3
+    if sys.platform == "linux":
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(before)})
+        try:
+            assert runtimes.thread_budget(0) == 1
+        finally:
+            os.sched_setaffinity(0, before)
