@@ -1,0 +1,218 @@
+"""From segmentations to a cutout: fuse them, judge the alpha matte, estimate the foreground colour.
+
+The words are the field's: an image I is composed of a foreground F and a background B, I = alpha F + (1 - alpha) B.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, assert_never
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mattebox.edit import Foreground
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import RGB, Alpha, Box
+
+Pixels: TypeAlias = npt.NDArray[np.float32]
+"""Working values in float: colours in 0..255, weights, positions."""
+
+OPAQUE = 1 - 0.5 / 255
+"""From here on an alpha is written as 255."""
+CLEAR = 0.5 / 255
+"""Below this an alpha is written as 0."""
+
+
+def fuse(detail: Alpha, core: Alpha) -> Alpha:
+    """Fill the see-through inside of a detailed segmentation with the solid core of a coarse one.
+
+    A network of high resolution draws edges well and sometimes leaves holes inside; one of low resolution is the other
+    way round. Where `core` is sure, away from its own soft border, the larger of the two alphas counts; everywhere
+    else, and so at every edge, `detail` is left as it is.
+
+    Args:
+        detail: alpha with fine edges; its resolution is the result's.
+        core: alpha of the same picture at any resolution.
+
+    Returns:
+        The fused alpha; zero everywhere where the two together see no subject (`has_subject`).
+    """
+    height, width = detail.shape
+    core = np.asarray(cv2.resize(core, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    if not has_subject(detail, core):
+        return np.zeros_like(detail)
+    reach = max(3, round(17 / 1024 * max(height, width)) | 1)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    solid = np.asarray(cv2.erode((core > 0.9).astype(np.uint8), disc), np.float32)
+    solid = np.asarray(cv2.GaussianBlur(solid, (0, 0), reach / 6), np.float32)
+    return np.asarray(np.maximum(detail, solid * core), np.float32)
+
+
+def has_subject(*alphas: Alpha) -> bool:
+    """Whether segmentations of one picture show a subject rather than a net's guess at an empty scene.
+
+    Every network must be drawn to something (a peak of 0.25), and one at least must be decided about it: the mean of
+    alpha over what it marks (sum of alpha squared over sum of alpha) must reach 0.5. Both are judged on a small copy,
+    so that single pixels do not count. On empty scenes networks answer with faint clouds, which fail one or the other;
+    on pictures with a subject the margins are a third and more.
+    """
+    small = [_shrunk(alpha, 256) for alpha in alphas]
+    peaks = [float(alpha.max()) for alpha in small]
+    decided = [float(np.square(alpha).sum() / (alpha.sum() + 1e-6)) for alpha in small]
+    return min(peaks) >= 0.25 and max(decided) >= 0.5
+
+
+def _shrunk(alpha: Alpha, side: int) -> Alpha:
+    height, width = alpha.shape
+    size = (min(side, width), min(side, height))
+    return np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def stretch_alpha(photo: RGB, rough: Alpha) -> Alpha:
+    """`rough` at the photo's size and nothing more: averaged when it shrinks, linear when it grows."""
+    height, width = photo.shape[:2]
+    method = cv2.INTER_AREA if width * height < rough.size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rough, (width, height), interpolation=method), np.float32)
+
+
+def find_subject(alpha: Alpha) -> Box | None:
+    """The smallest box round everything at least half opaque; None where nothing is.
+
+    Half, because a faint haze far from the subject should not decide how a picture is cropped.
+    """
+    left, top, width, height = cv2.boundingRect((alpha >= 0.5).view(np.uint8))
+    return Box(left, top, width, height) if width else None
+
+
+def ambiguity(alpha: Alpha) -> float:
+    """The fraction of the picture whose alpha is between 0.1 and 0.9: where the matte is neither one nor the other."""
+    return float(cv2.countNonZero(cv2.inRange(alpha, 0.1, 0.9)) / alpha.size)
+
+
+def confidence(alpha: Alpha) -> float:
+    """How decided the matte is, in [0, 1]: 1 where every pixel is fully in or out, 0 where there is no subject.
+
+    It is the subject's mean of |2 alpha - 1|: a heuristic, not a calibrated probability.
+    """
+    sample = alpha[::4, ::4] if alpha.size > 1_000_000 else alpha  # plenty for a mean
+    weight = float(sample.sum(dtype=np.float64))
+    if weight == 0:
+        return 0.0
+    undecided = float(np.sum(sample * (1 - sample), dtype=np.float64))
+    return max(0.0, 1 - 4 * undecided / weight)
+
+
+def estimate_foreground(photo: RGB, alpha: Alpha, method: Foreground = Foreground.FAST) -> RGB:
+    """The subject's own colours: the background's share is taken out of the half-transparent edge.
+
+    Returns:
+        RGB of the photo's shape; equal to the photo where alpha is 1, zero where alpha is 0.
+
+    Raises:
+        MatteboxError: UNAVAILABLE, when the multi-level method's package is not installed.
+    """
+    foreground = np.asarray(cv2.copyTo(photo, (alpha >= CLEAR).view(np.uint8)), np.uint8)
+    match method:
+        case Foreground.KEEP:
+            pass
+        case Foreground.FAST:
+            _blur_fusion(photo, alpha, foreground)
+        case Foreground.MULTILEVEL:
+            _multilevel(photo, alpha, foreground)
+        case _:
+            assert_never(method)
+    return foreground
+
+
+_BAND = 512  # rows at a time: float copies stay small however large the picture is
+_SURROUNDINGS = 128
+_WORKING_SIDE = 512
+_REACHES = (30, 8, 2)
+_PRIOR = np.float32(0.1)
+
+
+def _blur_fusion(photo: RGB, alpha: Alpha, result: RGB) -> None:
+    """Blur fusion, after Forte, "Approximate Fast Foreground Colour Estimation" (ICIP 2021), only where it matters.
+
+    Blurred colours are smooth, so they are found on a small copy, in three passes of shrinking reach. At full
+    resolution only the pixels of fractional alpha are solved for. Two things differ from the paper. Weights are cubed,
+    because a hair of alpha 0.3 shows mostly background and says little about F. And the residual of the compositing
+    equation is shared between F and B by least squares (as in Germer et al. 2020), instead of F taking alpha of it.
+    """
+    height, width = alpha.shape
+    # Every so-manieth pixel, not averages: single pixels obey the compositing equation, averages of them do not.
+    step = max(1, round(max(height, width) / _WORKING_SIDE))
+    small = photo[::step, ::step].astype(np.float32)
+    matte = alpha[::step, ::step, None]
+    foreground = background = smooth_foreground = smooth_background = small
+    for reach in _REACHES:
+        smooth_foreground = _weighted_blur(foreground, matte**3, reach)
+        smooth_background = _weighted_blur(background, (1 - matte) ** 3, reach)
+        foreground, background = _solve(small, matte, smooth_foreground, smooth_background)
+
+    for top in range(0, height, _BAND):
+        rows = slice(top, top + _BAND)
+        fractional = cv2.inRange(alpha[rows], CLEAR, OPAQUE)
+        if not cv2.countNonZero(fractional):
+            continue
+        column, row = np.ascontiguousarray(cv2.findNonZero(fractional)[:, 0].T)
+        edge = row * width + column
+        x = column.astype(np.float32) / step
+        y = (row.astype(np.float32) + top) / step
+        solved, _ = _solve(
+            photo[rows].reshape(-1, 3)[edge].astype(np.float32),
+            alpha[rows].reshape(-1)[edge][:, None],
+            _sample(smooth_foreground, x, y),
+            _sample(smooth_background, x, y),
+        )
+        result[rows].reshape(-1, 3)[edge] = solved + np.float32(0.5)
+
+
+def _weighted_blur(colour: Pixels, weight: Pixels, reach: int) -> Pixels:
+    """The weighted mean of `colour` over squares that reach so many pixels to each side."""
+    square = (2 * reach + 1, 2 * reach + 1)
+    total = np.asarray(cv2.blur(weight, square), np.float32)[:, :, None]
+    return np.asarray(cv2.blur(colour * weight, square), np.float32) / (total + np.float32(1e-6))
+
+
+def _solve(image: Pixels, alpha: Pixels, foreground: Pixels, background: Pixels) -> tuple[Pixels, Pixels]:
+    """The F and B closest to the given ones that explain the image: one step of regularised least squares."""
+    rest = 1 - alpha
+    residual = image - alpha * foreground - rest * background
+    residual /= _PRIOR + alpha * alpha + rest * rest
+    return np.clip(foreground + alpha * residual, 0, 255), np.clip(background + rest * residual, 0, 255)
+
+
+def _sample(small: Pixels, x: Pixels, y: Pixels) -> Pixels:
+    """Colours of `small` at fractional positions: shape (n, 3) for n positions."""
+    columns = 1024  # remap wants a picture, and none of its sides may pass 32767
+    padding = -x.size % columns
+    x, y = (np.pad(each, (0, padding)).reshape(-1, columns) for each in (x, y))
+    colours = cv2.remap(small, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(colours, np.float32).reshape(-1, 3)[: colours.size // 3 - padding]
+
+
+def _multilevel(photo: RGB, alpha: Alpha, result: RGB) -> None:
+    """Germer et al., "Fast Multi-Level Foreground Estimation" (ICPR 2020), as PyMatting has it."""
+    try:
+        from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
+    except ImportError as cause:
+        raise MatteboxError(
+            Kind.UNAVAILABLE,
+            "Multi-level foreground estimation needs an extra package: pip install 'mattebox[multilevel]'.",
+            parameter="foreground",
+        ) from cause
+    left, top, width, height = cv2.boundingRect(cv2.inRange(alpha, CLEAR, OPAQUE))
+    if not width or photo.size == 3:  # no edge, or a single pixel, which has no neighbours to learn from
+        return
+    # Only the part of the picture that has an edge, with some of what surrounds it.
+    part = _grown(Box(left, top, width, height), _SURROUNDINGS, alpha.shape[1], alpha.shape[0])
+    estimate = estimate_foreground_ml(photo[part.slices].astype(np.float32) / 255, alpha[part.slices])
+    edge = cv2.inRange(alpha[part.slices], CLEAR, OPAQUE) > 0
+    result[part.slices][edge] = np.clip(estimate * 255 + 0.5, 0, 255)[edge]
+
+
+def _grown(box: Box, by: int, width: int, height: int) -> Box:
+    left, top = max(0, box.left - by), max(0, box.top - by)
+    return Box(left, top, min(width, box.right + by) - left, min(height, box.bottom + by) - top)
