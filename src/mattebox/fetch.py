@@ -1,0 +1,312 @@
+"""Download of a picture from an address that a stranger gave: bounded in bytes and in time, and only from where it may.
+
+A server that fetches what it is told to can be turned against its own network. So the name is resolved here, every
+address it stands for is checked, and the connection goes to the very address that was checked: a name that resolves
+differently a moment later gains nothing. Each redirect is a new address and is checked the same way.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import zlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeAlias, final
+from urllib.parse import urljoin
+
+import anyio
+
+from mattebox import __version__
+from mattebox.errors import Kind, MatteboxError
+
+if TYPE_CHECKING:
+    import httpcore2
+    import httpx2
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+WEB_PORTS = (80, 443)
+CONNECT_SECONDS = 5.0
+"""Patience with one of a name's addresses before the next is tried."""
+
+GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
+"""All that is handed out for the public internet. Site-local, IPv4-compatible and local NAT64 lie outside of it."""
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""The well-known prefix (RFC 6052): the last 32 bits are the IPv4 address that a packet ends at."""
+NOT_PUBLIC = tuple(
+    ipaddress.ip_network(block)
+    for block in (
+        # `is_global` of older Pythons calls some of these global.
+        "192.0.0.0/24",  # protocol assignments
+        "192.88.99.0/24",  # 6to4 relays
+        "2001::/32",  # Teredo: a tunnel to an IPv4 address
+        "2002::/16",  # 6to4: the same
+        "3fff::/20",  # documentation
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchOptions:
+    """How pictures are fetched from the addresses that requests name."""
+
+    timeout: float = field(default=20.0, metadata={"doc": "Seconds that one whole download may take."})
+    max_redirects: int = field(default=3, metadata={"doc": "How many redirects are followed."})
+    allow_private: bool = field(
+        default=False,
+        metadata={
+            "doc": "Fetch from private and loopback addresses too, at any port. Link-local addresses, where clouds "
+            "keep their credentials, stay refused."
+        },
+    )
+    allow_networks: tuple[str, ...] = field(
+        default=(),
+        metadata={"doc": "Networks (such as 10.1.0.0/16) that may be fetched from whatever they are, at any port."},
+    )
+
+    def __post_init__(self) -> None:
+        if self.timeout <= 0:
+            raise ValueError("timeout must be above 0")
+        if self.max_redirects < 0:
+            raise ValueError("max_redirects must be at least 0")
+        for network in self.allow_networks:
+            ipaddress.ip_network(network)
+
+
+class Resolver(Protocol):
+    """Looks up the addresses of a host; raises OSError where there are none."""
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """Addresses as text, the first to be tried first."""
+        ...
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """The system's resolver: addresses in the order in which they should be tried."""
+    try:
+        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError("not a host name") from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+@final
+class Guard:
+    """Says which addresses may be connected to."""
+
+    def __init__(self, options: FetchOptions) -> None:
+        self._allow_private = options.allow_private
+        self._networks = [ipaddress.ip_network(network) for network in options.allow_networks]
+
+    def permits(self, address: Address, port: int) -> bool:
+        """Whether `address` may be connected to at `port`."""
+        address = _final(address)
+        if any(address in network for network in self._networks):
+            return True
+        if self._allow_private and _is_private(address):
+            return True
+        return port in WEB_PORTS and is_public(address)
+
+
+def is_public(address: Address) -> bool:
+    """Whether `address` is one of the public internet, after taking off what wraps an IPv4 address."""
+    address = _final(address)
+    return (
+        address.is_global
+        and not address.is_multicast
+        and (address.version == 4 or address in GLOBAL_IPV6)
+        and not any(address in network for network in NOT_PUBLIC)
+    )
+
+
+def _is_private(address: Address) -> bool:
+    # Shared address space (RFC 6598) is neither private nor global to Python; many private networks live in it.
+    shared = address in ipaddress.ip_network("100.64.0.0/10")
+    usable = not (address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved)
+    return shared or address.is_loopback or (address.is_private and usable)
+
+
+def _final(address: Address) -> Address:
+    """Where a packet to `address` ends: the IPv4 address inside a mapped or translated one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address in NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
+
+
+@final
+class Fetcher:
+    """Fetches pictures. One serves a whole process; close it with `aclose`."""
+
+    def __init__(self, options: FetchOptions | None = None, *, resolver: Resolver = resolve) -> None:
+        self._options = options or FetchOptions()
+        self._pool = _make_pool(Guard(self._options), resolver)
+
+    async def fetch(self, url: str, *, max_bytes: int) -> bytes:
+        """The body at `url`, an http or https address.
+
+        Args:
+            url: where the picture is. User names and passwords in it are refused.
+            max_bytes: the most bytes that the body may have, unpacked.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER where `url` is no such address, TOO_MANY_BYTES where the body is larger,
+                UNREACHABLE_SOURCE where it could not be fetched in time, or may not be.
+        """
+        import httpcore2
+
+        failures = (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, OSError)
+        target = _parse(url)
+        try:
+            with anyio.fail_after(self._options.timeout):
+                return await self._follow(target, max_bytes)
+        except TimeoutError as error:
+            raise _unreachable("The picture's address did not deliver in time.") from error
+        except failures as error:
+            raise _unreachable("The picture's address could not be reached.") from error
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        await self._pool.aclose()
+
+    async def _follow(self, target: httpx2.URL, max_bytes: int) -> bytes:
+        for _ in range(self._options.max_redirects + 1):
+            async with self._get(target) as response:
+                location = _header(response, b"location")
+                if response.status not in {301, 302, 303, 307, 308} or location is None:
+                    return await _read(response, max_bytes)
+            try:
+                target = _parse(urljoin(str(target), location))
+            except (MatteboxError, ValueError) as error:
+                raise _unreachable("The picture's address redirects to something that is not a web address.") from error
+        raise _unreachable(f"The picture's address redirects more than {self._options.max_redirects} times.")
+
+    @asynccontextmanager
+    async def _get(self, target: httpx2.URL) -> AsyncIterator[httpcore2.Response]:
+        import httpcore2
+
+        address = httpcore2.URL(
+            scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
+        )
+        headers = [
+            (b"Host", target.netloc),
+            (b"User-Agent", b"mattebox/" + __version__.encode()),
+            (b"Accept", b"image/*,*/*;q=0.5"),
+            # A picture is packed already; a packed body is a way to send a bomb.
+            (b"Accept-Encoding", b"identity"),
+        ]
+        async with self._pool.stream("GET", address, headers=headers) as response:
+            yield response
+
+
+def _make_pool(guard: Guard, resolver: Resolver) -> httpcore2.AsyncConnectionPool:
+    import httpcore2
+    import httpx2
+
+    # The class is made here because its base comes from a package that takes long to import.
+    class Backend(httpcore2.AsyncNetworkBackend):
+        """Connects to checked addresses only. The name stays in the Host header and in the TLS handshake."""
+
+        def __init__(self) -> None:
+            self._inner = httpcore2.AnyIOBackend()
+
+        async def connect_tcp(
+            self,
+            host: str,
+            port: int,
+            timeout: float | None = None,
+            local_address: str | None = None,
+            socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+        ) -> httpcore2.AsyncNetworkStream:
+            addresses = [ipaddress.ip_address(address) for address in await resolver(host, port)]
+            # One bad address refuses them all: which one a client picks must not be left to chance.
+            if not all(guard.permits(address, port) for address in addresses):
+                raise _unreachable("The picture's address is not one that may be fetched from.")
+            for last, address in enumerate(addresses, start=1 - len(addresses)):
+                try:
+                    return await self._inner.connect_tcp(
+                        str(address), port, timeout or CONNECT_SECONDS, local_address, socket_options
+                    )
+                except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                    if last == 0:
+                        raise
+            raise httpcore2.ConnectError("the name has no address")
+
+        async def sleep(self, seconds: float) -> None:
+            await self._inner.sleep(seconds)
+
+    return httpcore2.AsyncConnectionPool(
+        ssl_context=httpx2.create_ssl_context(trust_env=False),
+        # How many downloads may run is decided by who calls; here a few slow hosts must not hold up the rest.
+        max_connections=None,
+        # Nothing is kept open, so that every download is resolved and checked afresh.
+        max_keepalive_connections=0,
+        network_backend=Backend(),
+    )
+
+
+def _parse(url: str) -> httpx2.URL:
+    """An absolute http or https address without credentials; MatteboxError(INVALID_PARAMETER) for all else."""
+    import httpx2
+
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "The picture's address is not a valid URL.") from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "The picture's address must start with http:// or https://.")
+    if parsed.userinfo:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "The picture's address must not contain a user name or a password.")
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "The picture's address has a port that does not exist.")
+    return parsed
+
+
+async def _read(response: httpcore2.Response, max_bytes: int) -> bytes:
+    """The body, unpacked, never more than `max_bytes` of it in memory."""
+    if not 200 <= response.status < 300:
+        raise _unreachable(f"The picture's address answered with status {response.status}.")
+    packing = (_header(response, b"content-encoding") or "identity").strip().lower()
+    if packing not in {"identity", "gzip", "x-gzip"}:
+        raise _unreachable("The picture's address answered with a content encoding that was not asked for.")
+    announced = _header(response, b"content-length") or ""
+    if re.fullmatch(r"\d+", announced) and int(announced) > max_bytes:
+        raise _too_large(max_bytes)
+
+    unpacker = None if packing == "identity" else zlib.decompressobj(wbits=31)
+    body = bytearray()
+    async for chunk in response.aiter_stream():
+        if unpacker is None:
+            body += chunk
+        else:
+            try:
+                # The bound is given to zlib: one chunk of a bomb would unpack to a thousand times its size.
+                body += unpacker.decompress(chunk, max_bytes + 1 - len(body))
+            except zlib.error as error:
+                raise _unreachable("The picture's address sent damaged data.") from error
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+        if unpacker is not None and unpacker.eof:
+            break
+    if unpacker is not None and not unpacker.eof:
+        raise _unreachable("The picture's address sent damaged data.")
+    return bytes(body)
+
+
+def _header(response: httpcore2.Response, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for key, value in response.headers if key.lower() == name), None)
+
+
+def _unreachable(message: str) -> MatteboxError:
+    return MatteboxError(Kind.UNREACHABLE_SOURCE, message)
+
+
+def _too_large(max_bytes: int) -> MatteboxError:
+    return MatteboxError(
+        Kind.TOO_MANY_BYTES, f"The picture at this address is larger than the limit of {max_bytes} bytes."
+    )

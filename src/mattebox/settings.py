@@ -1,0 +1,100 @@
+"""The server's settings: every module's own options under one roof, and nothing declared twice.
+
+A knob is declared beside the code that obeys it, with its default and one sentence of documentation. The names of the
+environment variables (`MATTEBOX_LIMITS_MAX_PIXELS` is `limits.max_pixels`), the messages about wrong values and
+`docs/settings.md` are derived from that. `python -m mattebox.settings` prints the page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from mattebox.accounts import AccountOptions
+from mattebox.codec import Limits
+from mattebox.errors import Kind, MatteboxError
+from mattebox.fetch import FetchOptions
+from mattebox.models import ModelOptions
+from mattebox.service import ServiceOptions
+
+_PREFIX = "MATTEBOX_"
+
+
+class Settings(BaseSettings):
+    """What `mattebox serve` reads from the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_nested_delimiter="_", env_nested_max_split=1, env_ignore_empty=True, frozen=True
+    )
+
+    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("mattebox")),
+        description="Folder for everything the server keeps. The default is the user's data folder.",
+    )
+    keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="API keys that are accepted, separated by commas. Empty: any key is, and only this machine can "
+        "connect.",
+    )
+    model: str = Field(default="auto", description="The model that is loaded at start and used unless a request asks.")
+    accounts: AccountOptions = AccountOptions()
+    limits: Limits = Limits()
+    service: ServiceOptions = ServiceOptions()
+    models: ModelOptions = ModelOptions()
+    fetch: FetchOptions = FetchOptions()
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+
+
+def load() -> Settings:
+    """Read the environment.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER with every wrong variable by name.
+    """
+    try:
+        return Settings()
+    except ValidationError as cause:
+        wrong = "; ".join(f"{_variable(error['loc'])}: {error['msg']}" for error in cause.errors())
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"Wrong settings. {wrong}.") from cause
+
+
+def document() -> str:
+    """The page that lists every setting, in Markdown."""
+    rows = "\n".join(f"| `{name}` | {default} | {doc} |" for name, default, doc in _rows())
+    return (
+        "# Settings\n\nThe server reads these from its environment. This page is generated: `make docs`.\n\n"
+        f"| variable | default | what it does |\n| --- | --- | --- |\n{rows}\n"
+    )
+
+
+def _rows() -> Iterator[tuple[str, str, str]]:
+    for name, info in Settings.model_fields.items():
+        options = info.default
+        if dataclasses.is_dataclass(options):
+            for knob in dataclasses.fields(options):
+                value = getattr(options, knob.name)
+                yield _variable((name, knob.name)), _shown(value), knob.metadata["doc"]
+        else:
+            yield _variable((name,)), _shown(None if info.default_factory else options), str(info.description)
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return _PREFIX + "_".join(str(part) for part in location).upper()
+
+
+def _shown(value: object) -> str:
+    return "–" if value in (None, "", ()) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

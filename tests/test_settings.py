@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from mattebox import settings
+from mattebox.errors import Kind, MatteboxError
+from mattebox.settings import Settings
+
+
+def test_every_module_reads_its_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATTEBOX_DATA_DIR", "~/somewhere")
+    monkeypatch.setenv("MATTEBOX_KEYS", " one, two ,,")
+    monkeypatch.setenv("MATTEBOX_LIMITS_MAX_PIXELS", "123")
+    monkeypatch.setenv("MATTEBOX_SERVICE_WORKERS", "3")
+    monkeypatch.setenv("MATTEBOX_FETCH_ALLOW_PRIVATE", "true")
+    read = settings.load()
+    assert read.data_dir == Path("~/somewhere").expanduser()
+    assert read.keys == ("one", "two")
+    assert read.limits.max_pixels == 123
+    assert read.service.workers == 3
+    assert read.fetch.allow_private
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATTEBOX_KEYS", "")
+    monkeypatch.setenv("MATTEBOX_LIMITS_MAX_PIXELS", "")
+    read = settings.load()
+    assert read.keys == ()
+    assert read.limits == Settings().limits
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MATTEBOX_LIMITS_MAX_PIXELS", "many"),
+        ("MATTEBOX_SERVICE_WORKERS", "0"),
+        ("MATTEBOX_ACCOUNTS_CREDITS", "-1"),
+        ("MATTEBOX_SERVICE_TIMEOUT", "soon"),
+    ],
+)
+def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(MatteboxError) as caught:
+        settings.load()
+    assert caught.value.kind is Kind.INVALID_PARAMETER
+    assert variable.rsplit("_", 1)[0] in caught.value.message
+
+
+def test_every_knob_is_documented_with_its_variable() -> None:
+    page = settings.document()
+    for name, info in Settings.model_fields.items():
+        if dataclasses.is_dataclass(info.default):
+            for knob in dataclasses.fields(info.default):
+                assert f"| `MATTEBOX_{name}_{knob.name}` |".upper() in page.upper()
+        else:
+            assert f"| `MATTEBOX_{name}` |".upper() in page.upper()
+
+
+def test_the_page_in_the_docs_is_current() -> None:
+    page = Path(__file__).parent.parent / "docs" / "settings.md"
+    assert page.read_text() == settings.document(), "run: make docs"
