@@ -19,7 +19,7 @@ def on_chequers(rgb: RGB, alpha: np.ndarray) -> RGB:
     """The cutout as image editors show it."""
     y, x = np.mgrid[: rgb.shape[0], : rgb.shape[1]] // 15
     behind = np.where((x + y) % 2, 235, 255)[:, :, None]
-    return np.rint(rgb * alpha[:, :, None] + behind * (1 - alpha[:, :, None])).astype(np.uint8)
+    return np.asarray(np.rint(rgb * alpha[:, :, None] + behind * (1 - alpha[:, :, None])), np.uint8)
 
 
 def main() -> None:

@@ -96,12 +96,12 @@ def _read(photo: Photo) -> Image:
         case Image():
             return photo
         case bytes():
-            return codec.decode(photo)
+            return codec.decode(photo, codec.OWN_FILES)
         case str() | os.PathLike():
-            return codec.decode(files.read(photo, codec.Limits().max_bytes))
+            return codec.decode(files.read(photo, codec.OWN_FILES.max_bytes), codec.OWN_FILES)
         case np.ndarray():
             return codec.from_array(photo)
         case PILImage():
             return codec.from_pil(photo)
         case _:
-            return codec.decode(photo.read())
+            return codec.decode(photo.read(), codec.OWN_FILES)

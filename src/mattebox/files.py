@@ -48,10 +48,26 @@ def write(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) 
         if overwrite:
             beside.replace(target)
         else:
-            os.link(beside, target)  # unlike a rename, it fails where the name is taken
+            _claim(beside, target)
     except FileExistsError as cause:
         raise MatteboxError(Kind.CONFLICT, f"{target.name} exists already.") from cause
     except OSError as cause:
         raise MatteboxError(Kind.CONFLICT, f"{target.name} cannot be written: {cause.strerror}.") from cause
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _claim(beside: Path, target: Path) -> None:
+    """Give a finished file a name that nobody has; FileExistsError where somebody does."""
+    try:
+        os.link(beside, target)  # unlike a rename, it fails where the name is taken
+    except FileExistsError:
+        raise
+    except OSError:
+        # A disk without hard links (FAT, some network shares): take the name with an empty file, then replace that.
+        target.touch(exist_ok=False)
+        try:
+            beside.replace(target)
+        except OSError:
+            target.unlink()
+            raise

@@ -3,13 +3,14 @@
 This package alone uses Pillow, simplejpeg, isal and pi_heif, and imports them where they are needed.
 """
 
-from mattebox.codec.limits import Limits
+from mattebox.codec.limits import OWN_FILES, Limits
 from mattebox.codec.pixels import from_array, from_pil, to_pil
 from mattebox.codec.profiles import color_in_profile, parse_color
 from mattebox.codec.reading import decode
 from mattebox.codec.writing import encode, extension, format_named, media_type
 
 __all__ = [
+    "OWN_FILES",
     "Limits",
     "color_in_profile",
     "decode",

@@ -40,6 +40,10 @@ class Limits:
         return Limits(min(self.max_bytes, other.max_bytes), min(self.max_pixels, other.max_pixels))
 
 
+OWN_FILES = Limits(max_bytes=2**30, max_pixels=250_000_000)
+"""For people's own files on their own machine: larger than any camera's, so that only absurd ones are refused."""
+
+
 def admit(size: tuple[int, int], limits: Limits) -> None:
     """Refuse a picture of no pixels or of too many."""
     width, height = size

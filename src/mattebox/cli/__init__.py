@@ -1,0 +1,72 @@
+"""The command line: words in, words out.
+
+Results and data go to the standard output, everything said to a person to the standard error. The exit status is 0
+where all went well, 1 where something failed, 2 where the command itself was wrong, 130 after Ctrl-C.
+
+Only what every command needs is imported at the top of these modules, so that `--help` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mattebox import __version__
+from mattebox.cli import models, remove, serve
+from mattebox.cli.parts import Parts
+from mattebox.cli.terminal import say
+from mattebox.errors import MatteboxError
+
+__all__ = ["Parts", "app", "main"]
+
+
+class _Commands(TyperGroup):
+    """Says a failure in one sentence. Anything else is a defect, and shows where it happened."""
+
+    def invoke(self, ctx: Any) -> Any:  # typer's own signature
+        try:
+            return super().invoke(ctx)
+        except MatteboxError as error:
+            say(error.message, style="red")
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Cut the subject out of a photo, on your own machine.",
+)
+app.command(epilog=remove.EPILOG)(remove.remove)
+app.add_typer(models.app, name="models")
+app.command()(serve.serve)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mattebox {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is loaded, fetched and run.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    context.ensure_object(Parts)
+    # A failure is said once, in its own sentence; the reasons behind it are for those who ask.
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    logging.getLogger("mattebox").setLevel(logging.INFO if verbose else logging.ERROR)

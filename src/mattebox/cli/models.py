@@ -1,0 +1,157 @@
+"""`mattebox models`: which networks there are, and their files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mattebox.cli.parts import Parts, configured, members, warn_of_licence
+from mattebox.cli.terminal import Bar, say
+from mattebox.errors import MatteboxError
+
+if TYPE_CHECKING:
+    from mattebox.models.catalogue import Row, Variant
+
+app = typer.Typer(no_args_is_help=True, help="The networks: which there are, and their files.")
+
+
+@app.command("list")
+def list_models(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a model, a line each.")] = False,
+) -> None:
+    """Show which networks there are."""
+    catalogue, directory = context.ensure_object(Parts).catalogue(), _directory()
+    rows = [_facts(row, catalogue, directory) for row in catalogue.values()]
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(dataclasses.asdict(row)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "size", "licence", "commercial", "downloaded", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    notes = Table("name", "what it is good at, and what its licence leaves open", box=None, pad_edge=False)
+    notes.columns[0].no_wrap = True
+    for row in rows:
+        size = "–" if row.bytes is None else f"{row.bytes / 1e6:.0f} MB"
+        downloaded = "yes" if row.downloaded else "no" if row.bytes is not None else "by hand"
+        table.add_row(row.name, size, row.licence, "yes" if row.commercial else "NO", downloaded)
+        notes.add_row(row.name, row.note)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a file or a pipe has no width: keep a model on one line
+    console.print(table)
+    console.print()
+    console.print(notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    name: str
+    bytes: int | None
+    licence: str
+    commercial: bool
+    downloaded: bool
+    note: str
+
+
+def _facts(row: Row, catalogue: Mapping[str, Row], directory: Path) -> _Facts:
+    from mattebox.models import weights
+
+    variants = members(row, catalogue)
+    sizes = [member.fetched_bytes or member.bytes for member in variants]
+    known = [size for size in sizes if size is not None]
+    return _Facts(
+        name=row.name,
+        bytes=sum(known) if len(known) == len(sizes) else None,
+        licence=" and ".join(dict.fromkeys(member.licence for member in variants)),
+        commercial=all(member.commercial for member in variants),
+        downloaded=all(weights.path(member, directory).is_file() for member in variants),
+        note=row.note,
+    )
+
+
+@app.command()
+def pull(context: typer.Context, names: Annotated[list[str], typer.Argument(metavar="NAME")]) -> None:
+    """Fetch networks, so that nothing has to be fetched later."""
+    from mattebox.models import weights
+
+    catalogue, directory = context.ensure_object(Parts).catalogue(), _directory()
+    failures: list[MatteboxError] = []
+    with Bar() as bar:
+        for variant in _variants(names, catalogue):
+            warn_of_licence(catalogue, variant.name)
+            try:
+                weights.pull(variant, directory=directory, progress=bar.fetching)
+            except MatteboxError as error:
+                failures.append(error)  # the others may still be had
+            else:
+                say(f"{variant.name}: ready.")
+    for failure in failures:
+        say(failure.message, style="red")
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="By default all that are here.")] = None,
+) -> None:
+    """Compare the networks' files with their checksums."""
+    from mattebox.models import weights
+
+    catalogue, directory = context.ensure_object(Parts).catalogue(), _directory()
+    wanted = _variants(names or list(catalogue), catalogue)
+    states = {
+        variant.name: weights.verify(variant, directory)
+        for variant in wanted
+        if names or weights.path(variant, directory).is_file()
+    }
+    for name, state in states.items():
+        typer.echo(f"{name}: {state}")
+    if not states:
+        say("No network is here yet; `mattebox models pull auto` fetches the default.")
+    if any(state is not weights.State.PRESENT for state in states.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def path(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="By default the folder of them all.")] = None,
+) -> None:
+    """Show where a network's file belongs, whether it is there or not."""
+    from mattebox.models import weights
+
+    directory = _directory()
+    if name is None:
+        typer.echo(directory)
+        return
+    for variant in _variants([name], context.ensure_object(Parts).catalogue()):
+        typer.echo(weights.path(variant, directory))
+
+
+def _directory() -> Path:
+    from mattebox.models import weights
+
+    return configured().directory or weights.default_directory()
+
+
+def _variants(names: list[str], catalogue: Mapping[str, Row]) -> list[Variant]:
+    """The single networks behind names, each once."""
+    unknown = [name for name in names if name not in catalogue]
+    if unknown:
+        raise typer.BadParameter(
+            f"there is no {', '.join(unknown)}; there are {', '.join(catalogue)}.", param_hint="NAME"
+        )
+    found = [variant for name in names for variant in members(catalogue[name], catalogue)]
+    return list({variant.name: variant for variant in found}.values())

@@ -1,0 +1,147 @@
+"""`mattebox serve`: which address it may listen at, and uvicorn with limits that suit it."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mattebox.cli.parts import Parts
+from mattebox.cli.terminal import say
+from mattebox.errors import Kind, MatteboxError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+_KEEP_ALIVE = 15
+"""Seconds an idle connection is kept: longer than people look at a result, shorter than it takes to hoard them."""
+_GRACE = 30
+"""Seconds that running requests get when the server is told to stop."""
+_MOST_HEADER_BYTES = 32 * 2**10
+_BACKLOG = 128
+_MOST_CONNECTIONS = 512
+"""Above it a connection is answered 503 before anything of it is read; what is worked on is bounded elsewhere."""
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; 0.0.0.0 is every one of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    allow_anonymous: Annotated[
+        bool, typer.Option("--allow-anonymous", help="Listen to other machines although no keys are set.")
+    ] = False,
+) -> None:
+    """Serve the HTTP API and the web page. What it reads from the environment is in docs/settings.md."""
+    from mattebox import settings
+
+    found = settings.load()
+    try:
+        listener = listen(host, port, anybody=bool(found.keys) or allow_anonymous)
+    except MatteboxError as error:
+        if error.kind is not Kind.INVALID_PARAMETER:
+            raise
+        raise typer.BadParameter(error.message, param_hint="--host") from error
+    address = address_of(listener)
+    who = "" if found.keys else " Any key is accepted."
+    logging.getLogger("mattebox").setLevel(logging.NOTSET)  # a server has somebody who reads its log
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    server = context.ensure_object(Parts).server(found)
+    if not run(server, listener, ready=lambda: say(f"mattebox serves at {address}, docs at {address}/docs.{who}")):
+        raise MatteboxError(Kind.UNAVAILABLE, "The server could not start; the log above says why.")
+
+
+def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
+    """A socket that listens at the address; port 0 takes a free one.
+
+    The very address that was judged is bound, so that a name cannot stand for one and then for another.
+
+    Args:
+        host: an address or a name of this machine.
+        port: 0..65535.
+        anybody: other machines may connect too.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER where there is no such host, or other machines could connect and may not;
+            CONFLICT where the port is taken; UNAVAILABLE where the system refuses for another reason.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"{host!r} is no address of this machine.") from error
+    if not anybody and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            "Without keys the server listens to this machine only. Set MATTEBOX_KEYS, or use --allow-anonymous to let "
+            "in whoever can reach it.",
+        )
+    listener = socket.socket(family, kind, protocol)
+    try:
+        # Left out on Windows, where it means that two servers may share the port.
+        if hasattr(socket, "SO_REUSEPORT"):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise MatteboxError(Kind.CONFLICT, f"Port {port} is in use; --port takes another one.") from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise MatteboxError(Kind.INVALID_PARAMETER, f"{host!r} is no address of this machine.") from error
+        raise MatteboxError(
+            Kind.UNAVAILABLE, f"Port {port} of {host} cannot be listened at: {error.strerror}."
+        ) from error
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where a browser finds it."""
+    host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "127.0.0.1" if listener.family is socket.AF_INET else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None]) -> bool:
+    """Serve until a signal comes. `ready` is called once requests are answered. False where it never came so far."""
+    import uvicorn
+
+    # The class is made here because its base comes from a package that takes long to import.
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                ready()
+
+    server = Server(
+        uvicorn.Config(
+            app,
+            http="h11",  # the limit of a header's size is h11's
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # anybody can write them; behind a proxy nothing here depends on them
+            backlog=_BACKLOG,
+            limit_concurrency=_MOST_CONNECTIONS,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=_GRACE,
+            h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
+        )
+    )
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:  # how uvicorn ends where the application does not start; it has logged why
+        return False
+    finally:
+        listener.close()
+    return server.started

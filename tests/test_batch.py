@@ -1,0 +1,474 @@
+"""Which photo becomes which file, and doing many."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mattebox import batch
+from mattebox.batch import Done, Failed, Job, Plan, Results
+from mattebox.edit import Format
+from mattebox.engine import Checkpoint
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Encoded
+
+MADE = Encoded(data=b"made", media_type="image/png", width=3, height=2)
+
+
+def write(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(str(file).encode())
+
+
+def as_a_person(code: str, folder: Path) -> str:
+    """Run code, which is told `folder`, by someone to whom permissions apply, and give what it printed."""
+    command = [sys.executable, "-c", f"from pathlib import Path; folder = Path({str(folder)!r}); {code}"]
+    if os.geteuid() == 0:  # to root they do not apply, unless this is taken away
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def plan(*inputs: Path | str, to: Path | str | None, overwrite: bool = False, fmt: Format | None = None) -> Plan:
+    return batch.plan([str(each) for each in inputs], None if to is None else str(to), format=fmt, overwrite=overwrite)
+
+
+def targets(made: Plan) -> set[Path | None]:
+    return {job.target for job in made.jobs}
+
+
+def refusal(
+    *inputs: Path | str, to: Path | str | None, overwrite: bool = True, fmt: Format | None = None
+) -> MatteboxError:
+    with pytest.raises(MatteboxError) as caught:
+        plan(*inputs, to=to, overwrite=overwrite, fmt=fmt)
+    return caught.value
+
+
+# --- one photo ---------------------------------------------------------------------------------------------------
+
+
+def test_one_photo_goes_beside_itself(tmp_path: Path) -> None:
+    photo = tmp_path / "my holiday.été.JPG"
+    write(photo)
+    assert plan(photo, to=None) == Plan(jobs=(Job(photo, tmp_path / "my holiday.été-cutout.png"),), format=Format.PNG)
+    assert targets(plan(photo, to=None, fmt=Format.JPEG)) == {tmp_path / "my holiday.été-cutout.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fmt", "expected"),
+    [
+        ("x.webp", None, Format.WEBP),
+        ("x.JPG", None, Format.JPEG),
+        ("x.jpeg", Format.JPEG, Format.JPEG),
+        ("x.bin", Format.AVIF, Format.AVIF),
+    ],
+)
+def test_the_format_is_what_the_file_ends_in(tmp_path: Path, name: str, fmt: Format | None, expected: Format) -> None:
+    photo = tmp_path / "a.jpg"
+    write(photo)
+    made = plan(photo, to=tmp_path / name, fmt=fmt)
+    assert made.format is expected
+    assert targets(made) == {tmp_path / name}
+
+
+def test_an_ending_that_is_no_format_or_another_one_is_refused(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    write(photo)
+    assert refusal(photo, to=tmp_path / "x.txt").parameter == "output"
+    assert refusal(photo, to=tmp_path / "x.png", fmt=Format.WEBP).parameter == "format"
+
+
+def test_one_photo_into_a_folder(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    write(photo)
+    (tmp_path / "there.d").mkdir()
+    assert targets(plan(photo, to=tmp_path / "there.d")) == {tmp_path / "there.d" / "a.png"}
+    assert targets(plan(photo, to=tmp_path / "new")) == {tmp_path / "new" / "a.png"}
+    assert targets(plan(photo, to=f"{tmp_path}/new.d/")) == {tmp_path / "new.d" / "a.png"}
+
+
+def test_the_standard_streams() -> None:
+    assert plan("-", to=None).jobs == (Job(None, None),)
+    assert plan("-", to="-", fmt=Format.WEBP) == Plan(jobs=(Job(None, None),), format=Format.WEBP)
+    assert plan("-", to="x.png").jobs == (Job(None, Path("x.png")),)
+
+
+def test_the_standard_input_has_no_name_and_no_company(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg")
+    assert refusal("-", to=tmp_path).parameter == "output"
+    assert refusal("-", tmp_path / "a.jpg", to=tmp_path / "out").parameter == "inputs"
+
+
+def test_an_existing_file_is_kept_unless_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg", tmp_path / "a-cutout.png", tmp_path / "x.png")
+    assert refusal(tmp_path / "a.jpg", to=None, overwrite=False).kind is Kind.CONFLICT
+    assert refusal(tmp_path / "a.jpg", to=tmp_path / "x.png", overwrite=False).kind is Kind.CONFLICT
+    assert targets(plan(tmp_path / "a.jpg", to=tmp_path / "x.png", overwrite=True)) == {tmp_path / "x.png"}
+
+
+def test_a_dangling_link_is_something_that_exists(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg")
+    (tmp_path / "x.png").symlink_to(tmp_path / "nowhere")
+    assert refusal(tmp_path / "a.jpg", to=tmp_path / "x.png", overwrite=False).kind is Kind.CONFLICT
+
+
+@pytest.mark.parametrize("how", ["itself", "symlink", "hard link", "folder link", "dots"])
+def test_the_photo_is_never_overwritten(tmp_path: Path, how: str) -> None:
+    photo = tmp_path / "d" / "a.png"
+    write(photo)
+    other = tmp_path / "other.png"
+    match how:
+        case "itself":
+            other = photo
+        case "symlink":
+            other.symlink_to(photo)
+        case "hard link":
+            other.hardlink_to(photo)
+        case "folder link":
+            (tmp_path / "link").symlink_to(photo.parent)
+            other = tmp_path / "link" / "a.png"
+        case "dots":
+            other = tmp_path / "d" / ".." / "d" / "a.png"
+    error = refusal(photo, to=other, overwrite=True)
+    assert error.kind is Kind.CONFLICT
+    assert "a.png" in error.message
+
+
+def test_a_missing_input_is_named(tmp_path: Path) -> None:
+    error = refusal(tmp_path / "no.jpg", to=None)
+    assert error.kind is Kind.NOT_FOUND
+    assert "no.jpg" in error.message
+
+
+# --- many --------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_mirrored(tmp_path: Path) -> None:
+    top, out = tmp_path / "in put", tmp_path / "out"
+    write(top / "b.jpg", top / "a.PNG", top / "süb" / "deep" / "猫.webp", top / "read.me", top / ".hidden.jpg")
+    write(top / ".git" / "x.jpg", top / "no-ending")
+    made = plan(top, to=out)
+    assert [(job.source, job.target) for job in made.jobs] == [
+        (top / "a.PNG", out / "a.png"),
+        (top / "b.jpg", out / "b.png"),
+        (top / "süb" / "deep" / "猫.webp", out / "süb" / "deep" / "猫.png"),
+    ]
+    assert made.passed_over == 4  # read.me, .hidden.jpg, .git, no-ending
+
+
+def test_a_file_that_is_named_may_have_any_ending(tmp_path: Path) -> None:
+    write(tmp_path / "scan.001", tmp_path / ".a.jpg")
+    made = plan(tmp_path / "scan.001", tmp_path / ".a.jpg", to=tmp_path / "out")
+    assert targets(made) == {tmp_path / "out" / "scan.png", tmp_path / "out" / ".a.png"}
+
+
+def test_several_photos_need_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "d" / "a.jpg", tmp_path / "b.jpg", tmp_path / "file")
+    for to in (None, "-", tmp_path / "x.png", tmp_path / "file"):
+        assert refusal(tmp_path / "d", to=to).parameter == "output"
+        assert refusal(tmp_path / "d" / "a.jpg", tmp_path / "b.jpg", to=to).parameter == "output"
+
+
+def test_two_photos_never_become_one_file(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.jpg", tmp_path / "in" / "a.png", tmp_path / "in" / "b.jpg")
+    error = refusal(tmp_path / "in", to=tmp_path / "out")
+    assert error.kind is Kind.CONFLICT
+    assert "a.jpg and " in error.message
+    assert "a.png would both become" in error.message
+    assert "b.jpg" not in error.message
+
+
+def test_photos_of_one_name_from_two_places_clash(tmp_path: Path) -> None:
+    write(tmp_path / "1" / "a.jpg", tmp_path / "2" / "a.jpg")
+    assert refusal(tmp_path / "1", tmp_path / "2", to=tmp_path / "out").kind is Kind.CONFLICT
+    assert refusal(tmp_path / "1" / "a.jpg", tmp_path / "2" / "a.jpg", to=tmp_path / "out").kind is Kind.CONFLICT
+
+
+def test_names_that_differ_in_unicode_form_only_clash(tmp_path: Path) -> None:
+    one, two = tmp_path / "1" / "\u00e9.jpg", tmp_path / "2" / "e\u0301.jpg"
+    write(one, two)
+    assert refusal(one, two, to=tmp_path / "out").kind is Kind.CONFLICT
+
+
+def test_two_ways_to_one_output_folder_clash(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "x").mkdir(parents=True)
+    (out / "y").symlink_to(out / "x")
+    write(tmp_path / "in" / "x" / "a.jpg", tmp_path / "in" / "y" / "a.jpg")
+    assert refusal(tmp_path / "in", to=out).kind is Kind.CONFLICT
+
+
+def test_a_photo_that_is_named_twice_is_done_once(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.jpg")
+    made = plan(tmp_path / "in", tmp_path / "in" / "a.jpg", tmp_path / "in", to=tmp_path / "out")
+    assert len(made.jobs) == 1
+
+
+def test_no_photo_of_a_folder_is_overwritten(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.png")
+    assert refusal(tmp_path / "in", to=tmp_path / "in").kind is Kind.CONFLICT
+    assert refusal(tmp_path / "in", to=tmp_path / "in", overwrite=False).kind is Kind.CONFLICT
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    assert refusal(tmp_path / "in", to=tmp_path / "link").kind is Kind.CONFLICT
+
+
+def test_another_photo_of_the_run_is_not_overwritten_either(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "out" / "a.png")
+    inputs = [tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "out" / "a.png"]
+    other = tmp_path / "c"
+    write(other / "a.jpg")
+    assert refusal(*inputs, to=tmp_path / "out").kind is Kind.CONFLICT
+    assert refusal(other / "a.jpg", tmp_path / "out" / "a.png", to=tmp_path / "out").kind is Kind.CONFLICT
+
+
+def test_an_output_folder_inside_the_input_is_not_read(tmp_path: Path) -> None:
+    top = tmp_path / "in"
+    write(top / "a.jpg", top / "sub" / "b.jpg", top / "cutouts" / "a.png", top / "cutouts" / "old.png")
+    made = plan(top, to=top / "cutouts", overwrite=True)
+    assert {job.source for job in made.jobs} == {top / "a.jpg", top / "sub" / "b.jpg"}
+    (tmp_path / "link").symlink_to(top / "cutouts")
+    assert {job.source for job in plan(top, to=tmp_path / "link", overwrite=True).jobs} == {
+        top / "a.jpg",
+        top / "sub" / "b.jpg",
+    }
+
+
+def test_links_to_folders_are_passed_over(tmp_path: Path) -> None:
+    top = tmp_path / "in"
+    write(top / "a.jpg")
+    (top / "loop").symlink_to(top)
+    made = plan(top, to=tmp_path / "out")
+    assert len(made.jobs) == 1
+    assert made.passed_over == 1
+
+
+def test_what_exists_is_kept_and_counted(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.jpg", tmp_path / "in" / "b.jpg", tmp_path / "out" / "a.png")
+    made = plan(tmp_path / "in", to=tmp_path / "out")
+    assert [job.source for job in made.kept] == [tmp_path / "in" / "a.jpg"]
+    assert [job.source for job in made.jobs] == [tmp_path / "in" / "b.jpg"]
+    assert len(plan(tmp_path / "in", to=tmp_path / "out", overwrite=True).jobs) == 2
+
+
+def test_a_folder_that_cannot_be_listed_stops_everything(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "closed" / "a.jpg")
+    (tmp_path / "in" / "closed").chmod(0)
+    said = as_a_person(
+        "from mattebox import batch, errors\n"
+        "try: batch.plan([str(folder / 'in')], str(folder / 'out'), format=None, overwrite=True)\n"
+        "except errors.MatteboxError as error: print(error.message)",
+        tmp_path,
+    )
+    (tmp_path / "in" / "closed").chmod(0o700)
+    assert "cannot be read: Permission denied" in said
+
+
+NAMES = st.sampled_from(["a.jpg", "a.png", "b.jpg", "s/a.jpg", "s/a.gif", "s/t/b.png", "A.jpg", ".h.jpg", "c.txt"])
+
+
+@given(
+    trees=st.lists(st.sets(NAMES, min_size=1), min_size=1, max_size=3),
+    existing=st.sets(st.sampled_from(["a.png", "s/a.png", "b.png"])),
+    overwrite=st.booleans(),
+    inside=st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_plan_that_is_accepted_loses_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+    trees: list[set[str]],
+    existing: set[str],
+    overwrite: bool,
+    inside: bool,
+) -> None:
+    top = tmp_path_factory.mktemp("t")
+    folders = [top / f"in{number}" for number in range(len(trees))]
+    out = folders[0] if inside else top / "out"
+    write(*(folder / name for folder, names in zip(folders, trees, strict=True) for name in names))
+    write(*(out / name for name in existing))
+    refused = made = None
+    try:
+        made = plan(*folders, to=out, overwrite=overwrite)
+    except MatteboxError as error:
+        refused = error
+    if made is None:
+        assert refused is not None
+        assert refused.kind is Kind.CONFLICT
+        return
+    sources = [job.source for job in (*made.jobs, *made.kept)]
+    outputs = [job.target for job in (*made.jobs, *made.kept)]
+    photos = [
+        file
+        for folder in folders
+        for file in folder.rglob("*.*")
+        if file.suffix in batch.SUFFIXES and not file.name.startswith(".")
+    ]
+    assert len(set(outputs)) == len(outputs)
+    assert not set(outputs) & set(sources)
+    assert sorted(map(str, sources)) == sorted(map(str, photos))
+    assert overwrite or not any(job.target is not None and job.target.exists() for job in made.jobs)
+
+
+# --- results -----------------------------------------------------------------------------------------------------
+
+
+def test_results_make_their_folders(tmp_path: Path) -> None:
+    Results(overwrite=False).write(tmp_path / "a" / "b" / "x.png", b"1")
+    assert (tmp_path / "a" / "b" / "x.png").read_bytes() == b"1"
+    assert [each.name for each in (tmp_path / "a" / "b").iterdir()] == ["x.png"]
+
+
+def test_what_came_to_exist_meanwhile_is_kept(tmp_path: Path) -> None:
+    write(tmp_path / "x.png")
+    with pytest.raises(MatteboxError) as caught:
+        Results(overwrite=False).write(tmp_path / "x.png", b"1")
+    assert caught.value.kind is Kind.CONFLICT
+    assert (tmp_path / "x.png").read_bytes() != b"1"
+
+
+def test_a_result_of_this_run_is_never_overwritten(tmp_path: Path) -> None:
+    # What a disk does that does not tell A.png from a.png: two names, one file.
+    results = Results(overwrite=True)
+    results.write(tmp_path / "x.png", b"1")
+    (tmp_path / "X.png").symlink_to(tmp_path / "x.png")
+    with pytest.raises(MatteboxError, match="another photo's result"):
+        results.write(tmp_path / "X.png", b"2")
+    assert (tmp_path / "x.png").read_bytes() == b"1"
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "file")
+    with pytest.raises(MatteboxError, match="cannot be made"):
+        Results(overwrite=True).write(tmp_path / "file" / "sub" / "x.png", b"1")
+
+
+def test_a_read_only_folder_is_said_and_left_clean(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    said = as_a_person(
+        "from mattebox import batch, errors\n"
+        "try: batch.Results(overwrite=True).write(folder / 'x.png', b'1')\n"
+        "except errors.MatteboxError as error: print(error.message)",
+        tmp_path,
+    )
+    tmp_path.chmod(0o700)
+    assert "x.png cannot be written: Permission denied" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- running -----------------------------------------------------------------------------------------------------
+
+
+def jobs(count: int) -> list[Job]:
+    return [Job(Path(f"{number}.jpg"), Path(f"{number}.png")) for number in range(count)]
+
+
+def run(count: int, work: Callable[[Job, Checkpoint], Encoded], *, threads: int = 2) -> list[Done | Failed]:
+    return list(batch.run(jobs(count), work, threads=threads, stop=threading.Event()))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_outcomes_come_in_order(threads: int) -> None:
+    def work(job: Job, _: Checkpoint) -> Encoded:
+        time.sleep(0.002 * (int(job.source.stem) % 3) if job.source else 0)
+        return MADE
+
+    outcomes = run(20, work, threads=threads)
+    assert [outcome.job for outcome in outcomes] == jobs(20)
+    assert all(isinstance(each, Done) and (each.width, each.height) == (3, 2) for each in outcomes)
+
+
+def test_a_failure_does_not_stop_the_others() -> None:
+    def work(job: Job, _: Checkpoint) -> Encoded:
+        if job.source == Path("1.jpg"):
+            raise MatteboxError(Kind.UNREADABLE_IMAGE, "No.")
+        return MADE
+
+    outcomes = run(4, work)
+    assert [isinstance(each, Failed) for each in outcomes] == [False, True, False, False]
+
+
+def test_a_part_that_all_need_stops_before_a_second_photo_is_begun() -> None:
+    begun = []
+
+    def work(job: Job, _: Checkpoint) -> Encoded:
+        begun.append(job)
+        raise MatteboxError(Kind.UNAVAILABLE, "No weights.")
+
+    with pytest.raises(MatteboxError, match="No weights"):
+        run(50, work, threads=4)
+    assert len(begun) == 1
+
+
+def test_a_defect_is_not_swallowed() -> None:
+    def work(job: Job, _: Checkpoint) -> Encoded:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(3, work)
+
+
+def test_threads_work_at_the_same_time_and_not_too_far_ahead() -> None:
+    lock = threading.Lock()
+    running = most = begun = ahead = given_out = 0
+
+    def work(job: Job, _: Checkpoint) -> Encoded:
+        nonlocal running, most, begun, ahead
+        with lock:
+            running += 1
+            begun += 1
+            most, ahead = max(most, running), max(ahead, begun - given_out)
+        time.sleep(0.005)
+        with lock:
+            running -= 1
+        return MADE
+
+    for _ in batch.run(jobs(60), work, threads=3, stop=threading.Event()):
+        with lock:
+            given_out += 1
+        time.sleep(0.002)
+    assert most == 3
+    assert ahead <= 2 * 3 + 1
+
+
+def test_closing_stops_what_runs_at_its_next_checkpoint() -> None:
+    begun: list[Job] = []
+    endless = threading.Event()
+    refusals: list[MatteboxError] = []
+
+    def work(job: Job, checkpoint: Checkpoint) -> Encoded:
+        begun.append(job)
+        if len(begun) <= 2:
+            return MADE
+        endless.set()
+        while True:
+            try:
+                checkpoint()
+            except MatteboxError as error:
+                refusals.append(error)
+                raise
+            time.sleep(0.001)
+
+    with closing(batch.run(jobs(100), work, threads=2, stop=threading.Event())) as outcomes:
+        assert isinstance(next(outcomes), Done)
+        assert isinstance(next(outcomes), Done)
+        assert endless.wait(5)
+    assert {error.kind for error in refusals} == {Kind.CANCELLED}
+    assert len(refusals) == len(begun) - 2
+    assert len(begun) <= 4
+    assert not any(thread.name.startswith("photo") for thread in threading.enumerate())
+
+
+def test_names_are_shown_without_control_characters() -> None:
+    assert batch.shown(Path("a\x1b[2J\nb é 猫.png")) == "a\\x1b[2J\\nb é 猫.png"
+    assert batch.shown(Path(os.fsdecode(b"\xff.png"))) == "\\udcff.png"
+    assert batch.shown(None) == "-"
