@@ -1,0 +1,23 @@
+"""Flags and fixtures of the whole test suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from mattebox.engine import Engine
+from mattebox.models import Models
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--regenerate", action="store_true", help="draw the golden pictures anew instead of comparing")
+
+
+@pytest.fixture
+def regenerate(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--regenerate"))
+
+
+@pytest.fixture(scope="session")
+def real_engine() -> Engine:
+    """One engine with the real networks for all tests that need them."""
+    return Engine(Models())

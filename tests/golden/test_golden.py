@@ -1,0 +1,84 @@
+"""Pictures as they should be. `make golden` draws them anew; look at them before you commit them.
+
+On failure the actual picture, the expected one and their difference are left in `failed/`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+
+from mattebox import codec
+from mattebox.edit import Color, Edit, Foreground, Layout, Matte, Output, Upload
+from mattebox.engine import Engine
+from mattebox.image import RGB, Image
+from mattebox.testing import FakeModels, make_photo, make_scene
+
+HERE = Path(__file__).parent
+SCENE = codec.encode(Image(rgb=make_scene(width=240, height=180, seed=7).photo), Output())
+SOURCE = Upload(SCENE)
+
+EDITS = {
+    "transparent": Edit(source=SOURCE),
+    "colour": Edit(source=SOURCE, backdrop=Color(250, 200, 40)),
+    "crop": Edit(source=SOURCE, backdrop=Color(255, 255, 255), layout=Layout(crop=True)),
+    "small": Edit(source=SOURCE, layout=Layout(max_side=90)),
+    "crop-small": Edit(source=SOURCE, backdrop=Color(20, 30, 120), layout=Layout(crop=True, max_side=64)),
+    "matte": Edit(source=SOURCE, output=Output(alpha_only=True)),
+    "kept-colours": Edit(source=SOURCE, matte=Matte(foreground=Foreground.KEEP)),
+    "unrefined": Edit(source=SOURCE, matte=Matte(refine=False)),
+}
+
+PHOTOS: dict[str, Callable[[], RGB]] = {
+    "mug": make_photo,
+    "astronaut": skimage.data.astronaut,
+    "cat": skimage.data.chelsea,
+    "coffee": skimage.data.coffee,
+    "rocket": skimage.data.rocket,
+}
+
+
+def compare(name: str, actual: PIL.Image.Image, *, regenerate: bool, tolerance: float) -> None:
+    """Fail where the mean difference to the golden picture is above `tolerance` grey levels."""
+    golden = HERE / f"{name}.png"
+    if regenerate:
+        actual.save(golden, optimize=True)
+        return
+    with PIL.Image.open(golden) as opened:
+        expected = opened.copy()
+    same_form = actual.mode == expected.mode and actual.size == expected.size
+    difference = (
+        np.abs(np.asarray(actual, np.int16) - np.asarray(expected, np.int16)) if same_form else np.full((1, 1), 255)
+    )
+    if difference.mean() > tolerance:
+        failed = HERE / "failed"
+        failed.mkdir(exist_ok=True)
+        actual.save(failed / f"{name}-actual.png")
+        expected.save(failed / f"{name}-expected.png")
+        PIL.Image.fromarray(difference.max(axis=-1, keepdims=difference.ndim == 2).astype(np.uint8).squeeze()).save(
+            failed / f"{name}-difference.png"
+        )
+        pytest.fail(f"{name} differs by {difference.mean():.3f} grey levels; see {failed}")
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_every_edit_looks_as_it_did(name: str, regenerate: bool) -> None:
+    result = Engine(FakeModels()).run(EDITS[name], SCENE)
+    picture = PIL.Image.open(io.BytesIO(result.data))
+    compare(f"edit-{name}", picture, regenerate=regenerate, tolerance=0.05)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("name", PHOTOS)
+def test_the_default_model_cuts_real_photos_as_it_did(name: str, regenerate: bool, real_engine: Engine) -> None:
+    cutout = real_engine.cut_out(Image(rgb=np.ascontiguousarray(PHOTOS[name]())))
+    matte = PIL.Image.fromarray((cutout.alpha * 255).astype(np.uint8))
+    matte.thumbnail((192, 192), PIL.Image.Resampling.BOX)
+    # Half precision on one processor and full on another differ by less than this.
+    compare(f"matte-{name}", matte, regenerate=regenerate, tolerance=1.5)
