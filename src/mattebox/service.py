@@ -57,6 +57,11 @@ class Service:
         self._threads = anyio.CapacityLimiter(options.workers)
         self._admitted = 0
 
+    @property
+    def capacity(self) -> int:
+        """The most photos that are worked on or wait at a time."""
+        return self._options.workers + self._options.queue
+
     async def warm(self) -> None:
         """Load the default model and run it once, so that the first request does not pay for it."""
         await anyio.to_thread.run_sync(self._engine.models.warm, self.model)
@@ -74,7 +79,7 @@ class Service:
             MatteboxError: OVERLOADED at once when too much is waiting; TIMED_OUT; CANCELLED; and whatever the engine
                 and the download raise.
         """
-        if self._admitted >= self._options.workers + self._options.queue:
+        if self._admitted >= self.capacity:
             raise MatteboxError(
                 Kind.OVERLOADED, "Too many pictures are waiting; please try again in a moment.", retry_after=2
             )

@@ -1,0 +1,285 @@
+"""The composition root of the server: finds the dialects, puts the rooms together, and answers what is nobody's."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.metadata
+import logging
+import pkgutil
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Final, final
+
+import anyio
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mattebox import __version__
+from mattebox.accounts import Accounts
+from mattebox.engine import Engine, Segmenters
+from mattebox.errors import Kind, MatteboxError
+from mattebox.fetch import Fetcher
+from mattebox.http import dialects, openapi
+from mattebox.http.dialect import (
+    ARRIVING,
+    Dialect,
+    Readiness,
+    Rooms,
+    Turnstile,
+    Visit,
+    failed,
+    json_response,
+    rooms,
+    speaking,
+)
+from mattebox.models import Models
+from mattebox.service import Service
+from mattebox.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+ENTRY_POINTS: Final = "mattebox.dialects"
+_DRAINED_BYTES = 64 * 2**20
+_DRAINED_SECONDS = 10.0
+
+_ABOUT = """
+Cuts the subject out of a photo. The same server speaks several APIs at once: its own, and those of vendors whose
+clients only need another base address.
+"""
+
+
+def create_app(settings: Settings, *, models: Segmenters | None = None) -> FastAPI:
+    """The server.
+
+    Args:
+        settings: what it is told by its environment.
+        models: the networks, for a server inside another program; by default its own.
+
+    Raises:
+        ValueError: two dialects claim the same paths.
+    """
+    found = find_dialects()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        accounts = Accounts(settings.keys, settings.data_dir, settings.accounts)
+        fetcher = Fetcher(settings.fetch)
+        engine = Engine(models or Models(settings.models))
+        service = Service(engine, fetcher, limits=settings.limits, model=settings.model, options=settings.service)
+        readiness = Readiness(service)
+        turnstile = Turnstile(service.capacity + ARRIVING)
+        app.state.rooms = Rooms(service=service, accounts=accounts, readiness=readiness, turnstile=turnstile)
+        loading = asyncio.create_task(readiness.load())
+        try:
+            yield
+        finally:
+            loading.cancel()
+            with suppress(asyncio.CancelledError):
+                await loading
+            await fetcher.aclose()
+            accounts.close()
+
+    app = FastAPIOffline(
+        docs_url="/docs",
+        redoc_url=None,  # its page fetches a picture from its maker's server
+        title="mattebox",
+        version=__version__,
+        description=_ABOUT,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        swagger_ui_parameters={"validatorUrl": None, "tryItOutEnabled": True},
+    )
+    _mount_own(app)
+    for dialect in found:
+        app.include_router(dialect.router)
+    app.add_exception_handler(MatteboxError, _answer(_as_it_is))
+    app.add_exception_handler(HTTPException, _answer(_from_http))
+    app.add_exception_handler(RequestValidationError, _answer(_from_validation))
+    app.add_middleware(Door, dialects=found)
+    return app
+
+
+def find_dialects() -> tuple[Dialect, ...]:
+    """All dialects that are installed: the files beside this one, and those that other packages announce.
+
+    Raises:
+        ValueError: two of them claim the same paths.
+    """
+    names = [f"{dialects.__name__}.{module.name}" for module in pkgutil.iter_modules(dialects.__path__)]
+    found = [importlib.import_module(name).DIALECT for name in names]
+    found += [entry.load() for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)]
+    owners: dict[str, str] = {}
+    for dialect in found:
+        if not isinstance(dialect, Dialect):
+            raise TypeError(f"{dialect!r} is not a dialect")
+        for prefix in dialect.prefixes:
+            if prefix in owners:
+                raise ValueError(f"the dialects {owners[prefix]} and {dialect.name} both claim {prefix}")
+            owners[prefix] = dialect.name
+    return tuple(found)
+
+
+def _mount_own(app: FastAPI) -> None:
+    status = openapi.obj({"status": openapi.plain("string", "`ok`, or why not")})
+    fine = openapi.success("It is", openapi.content([openapi.JSON], status, example={"status": "ok"}))
+    not_yet = openapi.failures(status, {503: {"status": "The model is still being loaded."}})
+
+    @app.get("/", include_in_schema=False)
+    async def _home(request: Request) -> Response:
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
+
+    @app.get("/health", tags=["server"], summary="Whether the process is alive", responses=fine)
+    async def _health() -> Response:
+        return json_response({"status": "ok"})
+
+    @app.get(
+        "/ready",
+        tags=["server"],
+        summary="Whether pictures can be worked on",
+        responses=fine | not_yet,
+    )
+    async def _ready(request: Request) -> Response:
+        try:
+            await rooms(request).readiness.check()
+        except MatteboxError as error:
+            return json_response({"status": error.message}, status=503)
+        return json_response({"status": "ok"})
+
+
+# --- failures ----------------------------------------------------------------------------------------------------
+
+
+def _as_it_is(error: Exception, _: Request) -> MatteboxError:
+    if not isinstance(error, MatteboxError):
+        raise TypeError("not a MatteboxError")
+    return error
+
+
+_KINDS = {
+    401: Kind.MISSING_KEY,
+    402: Kind.OUT_OF_CREDITS,
+    404: Kind.NOT_FOUND,
+    413: Kind.TOO_MANY_BYTES,
+    429: Kind.OVERLOADED,
+}
+
+
+def _from_http(error: Exception, request: Request) -> MatteboxError:
+    if not isinstance(error, HTTPException):
+        raise TypeError("not an HTTPException")
+    status = error.status_code
+    match status:
+        case 404:
+            message = "There is nothing at this address."
+        case 405:
+            message = f"This address does not take {request.method}."
+        case _:
+            message = error.detail
+    return MatteboxError(_KINDS.get(status, Kind.INTERNAL if status >= 500 else Kind.INVALID_REQUEST), message)
+
+
+def _from_validation(error: Exception, _: Request) -> MatteboxError:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError("not a RequestValidationError")
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][1:])
+    return MatteboxError(Kind.INVALID_PARAMETER, f"{name or 'The request'}: {first['msg']}.", parameter=name or None)
+
+
+def _answer(
+    translate: Callable[[Exception, Request], MatteboxError],
+) -> Callable[[Request, Exception], Response]:
+    def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            response = failed(request, translate(error, request), status=error.status_code)
+            response.headers.update(error.headers or {})
+            return response
+        return failed(request, translate(error, request))
+
+    return handle
+
+
+@final
+class Door:
+    """The outermost layer: gives each request its id, and has the last word about failures.
+
+    Nothing that goes wrong behind it leaves it in any other form than the dialect's. Where a failure is answered before
+    the whole body was read, the rest is read and thrown away first, as far as that is reasonable: most clients look for
+    an answer only after they have sent everything, and see a broken connection otherwise.
+    """
+
+    def __init__(self, app: ASGIApp, *, dialects: Sequence[Dialect]) -> None:
+        self._app = app
+        self._dialects = dialects
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # People end base addresses with a slash, and clients put another one behind it.
+        scope["path"] = path = re.sub("/{2,}", "/", scope["path"])
+        here = Visit(dialect=speaking(self._dialects, path), request_id=f"req_{secrets.token_hex(12)}")
+        scope.setdefault("state", {})["visit"] = here
+        body = _Body(receive, Headers(scope=scope))
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(raw=message["headers"])
+                headers["X-Request-ID"] = here.request_id
+                if message["status"] >= 400 and not await body.finish():
+                    headers["Connection"] = "close"
+                message["headers"] = headers.raw
+            await send(message)
+
+        try:
+            await self._app(scope, body.receive, answer)
+        except Exception as error:
+            _log.exception("%s %s %s failed", here.request_id, scope["method"], path)
+            if started:
+                raise
+            request = Request(scope, body.receive)
+            unknown = MatteboxError(Kind.INTERNAL, "Something went wrong inside the server; its log says more.")
+            unknown.__cause__ = error
+            await failed(request, unknown)(scope, body.receive, answer)
+
+
+@final
+class _Body:
+    """A request's body on its way in."""
+
+    def __init__(self, receive: Receive, headers: Headers) -> None:
+        self._receive = receive
+        self._begun = False
+        self._ended = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        self._waits = headers.get("expect", "").lower() == "100-continue"
+
+    async def receive(self) -> Message:
+        """The next message."""
+        message = await self._receive()
+        self._begun = True
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._ended = True
+        return message
+
+    async def finish(self) -> bool:
+        """Throw away what is left, within bounds; whether nothing is left."""
+        if self._waits and not self._begun:
+            return self._ended  # the client asks before it sends, so it listens
+        left = _DRAINED_BYTES
+        with anyio.move_on_after(_DRAINED_SECONDS):
+            while not self._ended and left > 0:
+                left -= len((await self.receive()).get("body", b""))
+        return self._ended

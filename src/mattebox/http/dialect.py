@@ -1,0 +1,344 @@
+"""What a dialect is, and what all dialects share: who asks, how much they may, doing the edit, and answering failures.
+
+A dialect translates: its vendor's fields into an `Edit`, an `Encoded` into its vendor's answer, a `Kind` into its
+vendor's words. All else happens here, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import TypeAlias, final
+
+import anyio
+import anyio.to_thread
+import pydantic_core
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mattebox.accounts import Account, Accounts, Usage
+from mattebox.codec import Limits
+from mattebox.edit import Edit, Format
+from mattebox.errors import Kind, MatteboxError
+from mattebox.http.replays import Replays
+from mattebox.image import Encoded
+from mattebox.service import Service
+
+_log = logging.getLogger(__name__)
+
+STATUS: Mapping[Kind, int] = MappingProxyType(
+    {
+        Kind.INVALID_REQUEST: 400,
+        Kind.INVALID_PARAMETER: 400,
+        Kind.MISSING_IMAGE: 400,
+        Kind.UNREADABLE_IMAGE: 400,
+        Kind.TOO_MANY_BYTES: 413,
+        Kind.TOO_MANY_PIXELS: 413,
+        Kind.UNREACHABLE_SOURCE: 400,
+        Kind.MISSING_KEY: 401,
+        Kind.INVALID_KEY: 401,
+        Kind.OUT_OF_CREDITS: 402,
+        Kind.NOT_FOUND: 404,
+        Kind.CONFLICT: 409,
+        Kind.OVERLOADED: 429,
+        Kind.TIMED_OUT: 504,
+        Kind.CANCELLED: 499,  # nobody reads it; it is what proxies write into their logs
+        Kind.UNAVAILABLE: 503,
+        Kind.INTERNAL: 500,
+    }
+)
+"""The status of each kind, where a dialect does not say otherwise."""
+
+_PICTURES_FAULT = {
+    Kind.UNREADABLE_IMAGE,
+    Kind.TOO_MANY_BYTES,
+    Kind.TOO_MANY_PIXELS,
+    Kind.UNREACHABLE_SOURCE,
+    Kind.INVALID_PARAMETER,  # without a parameter's name it is about an address
+}
+
+NO_LIMITS = Limits(max_bytes=sys.maxsize, max_pixels=sys.maxsize)
+ARRIVING = 16
+"""How many pictures may arrive while as many as the service takes are waiting or being worked on."""
+PATIENCE = 25.0
+"""Seconds that a request waits for the networks to be loaded."""
+
+Present: TypeAlias = Callable[[MatteboxError, int, str], Response]
+"""Writes a failure in a vendor's own form, from the failure, the status and the request's id."""
+
+
+def api_key(request: Request) -> str | None:
+    """The key in `x-api-key` or in `Authorization`, where clients write it with `Bearer` or without."""
+    scheme, _, rest = request.headers.get("authorization", "").strip().partition(" ")
+    bearer = rest.strip() if scheme.lower() == "bearer" else f"{scheme} {rest}".strip()
+    return request.headers.get("x-api-key", "").strip() or bearer or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dialect:
+    """One vendor's words.
+
+    Attributes:
+        name: for logs.
+        prefixes: beginnings of paths; failures below them are answered in this dialect, the longest match winning.
+        router: its routes, with their whole paths.
+        present: writes a failure.
+        status: where it differs from `STATUS`.
+        limits: the vendor's own; the narrower of these and the server's hold.
+        key: reads the API key.
+    """
+
+    name: str
+    prefixes: tuple[str, ...]
+    router: APIRouter
+    present: Present
+    status: Mapping[Kind, int] = field(default_factory=dict)
+    limits: Limits = NO_LIMITS
+    key: Callable[[Request], str | None] = api_key
+
+
+def speaking(dialects: Sequence[Dialect], path: str) -> Dialect:
+    """The dialect that answers at `path`."""
+    matches = [(len(prefix), each) for each in dialects for prefix in each.prefixes if path.startswith(prefix)]
+    return max(matches, key=lambda match: match[0])[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Visit:
+    """One request: in which dialect, under which id, since when (`time.perf_counter`)."""
+
+    dialect: Dialect
+    request_id: str
+    begin: float = field(default_factory=time.perf_counter)
+
+    @property
+    def milliseconds(self) -> int:
+        """Since the request's head was there."""
+        return round(1000 * (time.perf_counter() - self.begin))
+
+
+def visit(request: Request) -> Visit:
+    """What is known of this request."""
+    found = request.scope["state"]["visit"]
+    if not isinstance(found, Visit):
+        raise TypeError("no visit")
+    return found
+
+
+@final
+class Readiness:
+    """Loads the networks in the background, and says how far that is."""
+
+    def __init__(self, service: Service, *, pause: float = 60.0) -> None:
+        self._service = service
+        self._pause = pause
+        self._decided = asyncio.Event()
+        self._failure: MatteboxError | None = None
+
+    async def load(self) -> None:
+        """Load; where a part is missing that may appear (weights, say), say so and try again every `pause` seconds."""
+        while not self._service.ready:
+            try:
+                await self._service.warm()
+            except MatteboxError as error:
+                _log.exception("the model cannot be loaded")
+                self._failure = error
+            except Exception as error:  # noqa: BLE001 - whatever it is, the server has to say that it is not ready
+                _log.exception("the model cannot be loaded, by a defect")
+                self._failure = MatteboxError(Kind.INTERNAL, "The model cannot be loaded.")
+                self._failure.__cause__ = error
+            else:
+                self._failure = None
+            self._decided.set()
+            if self._failure is not None:
+                if self._failure.kind is not Kind.UNAVAILABLE:
+                    return
+                await asyncio.sleep(self._pause)
+
+    async def check(self, *, patience: float = 0.0) -> None:
+        """Return when the networks are loaded.
+
+        Raises:
+            MatteboxError: UNAVAILABLE after `patience` seconds, or at once where loading failed.
+        """
+        with anyio.move_on_after(patience):
+            await self._decided.wait()
+        if self._service.ready:
+            return
+        if self._failure is not None:
+            raise MatteboxError(Kind.UNAVAILABLE, self._failure.message) from self._failure
+        raise MatteboxError(Kind.UNAVAILABLE, "The model is still being loaded.", retry_after=5)
+
+
+@final
+class Turnstile:
+    """Bounds how many requests are inside, because each of them may bring a picture into memory."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    def __enter__(self) -> None:
+        if self._free < 1:
+            raise MatteboxError(
+                Kind.OVERLOADED, "Too many pictures are arriving; please try again in a moment.", retry_after=2
+            )
+        self._free -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self._free += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rooms:
+    """What one running server consists of."""
+
+    service: Service
+    accounts: Accounts
+    readiness: Readiness
+    turnstile: Turnstile
+    replays: Replays = field(default_factory=Replays)
+
+
+def rooms(request: Request) -> Rooms:
+    """The server that this request came to."""
+    found = request.app.state.rooms
+    if not isinstance(found, Rooms):
+        raise TypeError("no rooms")
+    return found
+
+
+def limits(request: Request) -> Limits:
+    """What a picture may be at most, in this request's dialect."""
+    return rooms(request).service.limits & visit(request).dialect.limits
+
+
+def authenticate(request: Request) -> Account:
+    """Who asks.
+
+    Raises:
+        MatteboxError: MISSING_KEY or INVALID_KEY.
+    """
+    return rooms(request).accounts.authenticate(visit(request).dialect.key(request))
+
+
+async def usage(request: Request) -> tuple[Account, Usage]:
+    """Who asks, and what they have used so far.
+
+    Raises:
+        MatteboxError: MISSING_KEY or INVALID_KEY.
+    """
+    account = authenticate(request)
+    return account, await anyio.to_thread.run_sync(rooms(request).accounts.usage, account)
+
+
+@asynccontextmanager
+async def admitted(request: Request) -> AsyncIterator[Account]:
+    """Who asks, after making sure that their picture can be worked on. Read the body and do the edit inside.
+
+    Raises:
+        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
+    """
+    account = authenticate(request)
+    room = rooms(request)
+    await anyio.to_thread.run_sync(room.accounts.check, account)
+    await room.readiness.check(patience=PATIENCE)
+    with room.turnstile:
+        yield account
+
+
+async def run_edit(request: Request, account: Account, edit: Edit, *, picture: str) -> Encoded:
+    """Do an edit and count it. The work ends early when the client goes away. Call it after the body was read.
+
+    Args:
+        request: its client is watched.
+        account: who pays.
+        edit: what to do.
+        picture: the parameter that the picture or its address came in, to be blamed where it is no good.
+
+    Raises:
+        MatteboxError: whatever `Service.run` raises.
+    """
+    room = rooms(request)
+    stop = threading.Event()
+    watcher = asyncio.create_task(_watch(request, stop))
+    try:
+        encoded = await room.service.run(edit, limits=limits(request), stop=stop)
+    except MatteboxError as error:
+        if error.kind in _PICTURES_FAULT:
+            raise error.about(picture) from error.__cause__
+        raise
+    finally:
+        watcher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watcher
+    await anyio.to_thread.run_sync(room.accounts.count, account)
+    return encoded
+
+
+async def run_once(request: Request, account: Account, edit: Edit, *, picture: str) -> tuple[Encoded, bool]:
+    """`run_edit`, or the result from before where the request repeats its Idempotency-Key, and which of both it is.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER where the key was used for another edit; and what `run_edit` raises.
+    """
+    key = request.headers.get("idempotency-key", "").strip()
+    if not key:
+        return await run_edit(request, account, edit, picture=picture), False
+    owner = f"{visit(request).dialect.name} {account.id}"
+    work = partial(run_edit, request, account, edit, picture=picture)
+    return await rooms(request).replays.once(owner, key, edit, work)
+
+
+async def _watch(request: Request, stop: threading.Event) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    stop.set()
+
+
+def failed(request: Request, error: MatteboxError, *, status: int | None = None) -> Response:
+    """A failure in the words of the request's dialect."""
+    here = visit(request)
+    if status is None:
+        status = here.dialect.status.get(error.kind, STATUS[error.kind])
+    _note(error, status, here)
+    response = here.dialect.present(error, status, here.request_id)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return response
+
+
+def _note(error: MatteboxError, status: int, here: Visit) -> None:
+    level = logging.ERROR if status >= 500 and error.kind not in (Kind.TIMED_OUT, Kind.OVERLOADED) else logging.INFO
+    cause = error.__cause__ if level == logging.ERROR else None
+    _log.log(level, "%s %s %s: %s", here.dialect.name, here.request_id, error.kind, error.message, exc_info=cause)
+
+
+def json_response(
+    value: object, *, status: int = 200, media_type: str = "application/json", headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON answer, written fast enough for pictures in base64."""
+    return Response(pydantic_core.to_json(value), status_code=status, media_type=media_type, headers=headers)
+
+
+# --- words that several dialects have in common ------------------------------------------------------------------
+
+PICTURES: Mapping[str, Format] = MappingProxyType(
+    {"png": Format.PNG, "webp": Format.WEBP, "jpeg": Format.JPEG, "jpg": Format.JPEG}
+)
+
+
+def subject_header(encoded: Encoded) -> str:
+    """Where the subject is in the result, as `left,top,width,height`; `none` where no subject was found."""
+    box = encoded.subject
+    return "none" if box is None else f"{box.left},{box.top},{box.width},{box.height}"

@@ -1,0 +1,423 @@
+"""mattebox's own API: everything the engine can do, in its own words."""
+
+from __future__ import annotations
+
+import http as standard
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import pybase64
+from fastapi import APIRouter, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mattebox import codec
+from mattebox.edit import Edit, Foreground, Format, Layout, Link, Matte, Output, Source, Transparent, Upload
+from mattebox.errors import Kind, MatteboxError
+from mattebox.http import dialect as http
+from mattebox.http import fields, openapi
+from mattebox.image import Encoded
+from mattebox.models import CATALOGUE, DEFAULT
+from mattebox.models.catalogue import Ensemble
+
+PROBLEM = "application/problem+json"
+
+_FORMATS: Mapping[str, Format] = {each.value: each for each in Format} | {"jpg": Format.JPEG}
+# A stranger may choose among the networks that there are. A file of the server's disk is nobody's to name.
+_MODELS = {name: name for name in CATALOGUE}
+_FOREGROUNDS = {way.value: way for way in Foreground}
+_LONGEST_SIDE = 65_535
+
+_MEDIA_TYPES = [codec.media_type(each) for each in Format]
+
+_OPTIONS: openapi.Schema = {
+    "model": openapi.word(
+        tuple(_MODELS), "The network; `auto` is the one that the server was started with.", default=DEFAULT
+    ),
+    "format": openapi.word(
+        tuple(_FORMATS), "What the result is. Without it the `Accept` header decides, or it is PNG."
+    ),
+    "quality": openapi.plain(
+        "integer", "Of JPEG, WebP, AVIF and the ZIP's colours. 100 makes a WebP lossless.", least=1, most=100
+    ),
+    "background": openapi.plain(
+        "string", "A colour behind the subject: `#ffffff`, `rgb(255, 255, 255)` or a CSS name."
+    ),
+    "crop": openapi.plain("boolean", "Cut the picture to the subject."),
+    "size": openapi.plain(
+        "integer", "The longer side in pixels; the result is never enlarged.", least=1, most=_LONGEST_SIDE
+    ),
+    "alpha_only": openapi.plain("boolean", "The matte itself, as a grey picture."),
+    "refine": openapi.plain("boolean", "Sharpen the matte at the photo's own resolution. On unless it is turned off."),
+    "foreground": openapi.word(
+        tuple(_FOREGROUNDS), "How the background's colour is taken out of the edge.", default=Foreground.FAST.value
+    ),
+}
+
+
+def present(error: MatteboxError, status: int, request_id: str) -> Response:
+    """A failure as RFC 9457 has it."""
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return http.json_response(_problem(error, status, request_id), status=status, media_type=PROBLEM, headers=headers)
+
+
+def _problem(error: MatteboxError, status: int, request_id: str) -> openapi.Schema:
+    return {
+        "type": "about:blank",
+        "title": "Client Closed Request" if status == 499 else standard.HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.message,
+        "kind": error.kind.value,
+        "parameter": error.parameter,
+        "request_id": request_id,
+    }
+
+
+# --- from the request --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How the result goes out: as which file, and whether inside a JSON object."""
+
+    format: Format
+    as_json: bool
+
+
+async def parse(request: Request) -> tuple[Edit, Answer]:
+    """Our own words to the same."""
+    max_bytes = http.limits(request).max_bytes
+    options = fields.query(request, max_bytes=max_bytes)
+    source: Source | None = None
+    match fields.content_type(request):
+        case kind if kind in fields.FORM_TYPES:
+            options = (await fields.form(request, max_bytes=max_bytes, picture="image")).over(options)
+            picture = options.file("image")
+        case kind if kind == fields.JSON_TYPE or kind.endswith("+json"):
+            options = (await fields.json(request, max_bytes=max_bytes, picture="image")).over(options)
+            picture = options.base64("image")
+        case kind if kind.startswith("image/") or kind in ("application/octet-stream", ""):
+            picture = await fields.raw(request, max_bytes=max_bytes, picture="image") or None
+        case kind:
+            raise HTTPException(
+                415, f"A body of type {kind[:80]} is not understood; send a form, JSON, or a picture as image/*."
+            )
+    url = options.text("image_url")
+    if picture is not None and url is not None:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "Send image or image_url, not both.", parameter="image_url")
+    if picture is not None:
+        source = Upload(picture)
+    elif url is not None:
+        source = Link(url)
+    _refuse_unknown(options.names)
+    if source is None:
+        raise MatteboxError(
+            Kind.MISSING_IMAGE, "Send a picture as image, or its address as image_url.", parameter="image"
+        )
+    answer = _negotiate(request.headers.get("accept", "*/*"), options.choice("format", _FORMATS, None))
+    edit = Edit(
+        source=source,
+        backdrop=options.color("background") or Transparent(),
+        layout=Layout(crop=options.flag("crop"), max_side=options.integer("size", least=1, most=_LONGEST_SIDE)),
+        matte=Matte(
+            model=options.choice("model", _MODELS, DEFAULT),
+            refine=options.flag("refine", default=True),
+            foreground=options.choice("foreground", _FOREGROUNDS, Foreground.FAST),
+        ),
+        output=Output(
+            format=answer.format,
+            alpha_only=options.flag("alpha_only"),
+            quality=options.integer("quality", least=1, most=100),
+        ),
+    )
+    return edit, answer
+
+
+def _refuse_unknown(names: Collection[str]) -> None:
+    for name in names:
+        if name not in _OPTIONS and name not in ("image", "image_url"):
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER,
+                f"There is no parameter {name[:80]!r}; there are image, image_url, {', '.join(_OPTIONS)}.",
+                parameter=name[:80],
+            )
+
+
+def _negotiate(accept: str, chosen: Format | None) -> Answer:
+    """What to answer with: a word in the request settles the format, `Accept` the rest.
+
+    Raises:
+        HTTPException: 406, where `Accept` leaves nothing.
+    """
+    wanted = _ranges(accept)
+    json_quality = _quality(wanted, fields.JSON_TYPE)
+    offered = [(_quality(wanted, codec.media_type(each)), each) for each in Format]
+    best, preferred = max(offered, key=lambda offer: offer[0])  # of equals the first
+    if chosen is not None:
+        # Whoever names a format has decided; what is left to ask is whether they would rather have it inside JSON.
+        return Answer(chosen, json_quality > _quality(wanted, codec.media_type(chosen)))
+    if json_quality > best:
+        return Answer(Format.PNG, as_json=True)
+    if best == 0:
+        offers = ", ".join([*_MEDIA_TYPES, fields.JSON_TYPE])
+        raise HTTPException(406, f"Accept leaves nothing; there are {offers}.")
+    return Answer(preferred, as_json=False)
+
+
+def _ranges(accept: str) -> list[tuple[str, float]]:
+    ranges = []
+    for part in accept.split(","):
+        kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip() == "q":
+                try:
+                    quality = min(max(float(value), 0.0), 1.0)
+                except ValueError:
+                    quality = 0.0
+        if kind:
+            ranges.append((kind, quality))
+    return ranges or [("*/*", 1.0)]
+
+
+def _quality(ranges: Sequence[tuple[str, float]], media_type: str) -> float:
+    """How much a type is wanted: what the most precise range that it falls under says."""
+    for pattern in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
+        found = [quality for kind, quality in ranges if kind == pattern]
+        if found:
+            return max(found)
+    return 0.0
+
+
+# --- to the answer -----------------------------------------------------------------------------------------------
+
+
+def _headers(encoded: Encoded, milliseconds: int) -> dict[str, str]:
+    measured = {"X-Mattebox-Confidence": encoded.confidence, "X-Mattebox-Ambiguity": encoded.ambiguity}
+    return {
+        "X-Mattebox-Subject": http.subject_header(encoded),
+        "X-Image-Width": str(encoded.width),
+        "X-Image-Height": str(encoded.height),
+        "X-Processing-Time-Ms": str(milliseconds),
+        "Vary": "Accept",
+        **{name: f"{value:.4f}" for name, value in measured.items() if value is not None},
+    }
+
+
+def _as_json(encoded: Encoded) -> dict[str, object]:
+    box = encoded.subject
+    return {
+        "image": pybase64.b64encode_as_string(encoded.data),
+        "media_type": encoded.media_type,
+        "width": encoded.width,
+        "height": encoded.height,
+        "subject": None
+        if box is None
+        else {"left": box.left, "top": box.top, "width": box.width, "height": box.height},
+        "confidence": encoded.confidence,
+        "ambiguity": encoded.ambiguity,
+    }
+
+
+_ERROR = openapi.obj(
+    {
+        "type": openapi.plain("string", "always about:blank"),
+        "title": openapi.plain("string", "the status in words"),
+        "status": openapi.plain("integer", "the HTTP status"),
+        "detail": openapi.plain("string", "one sentence"),
+        "kind": openapi.word([kind.value for kind in Kind], "what went wrong, for programs"),
+        "parameter": openapi.plain("string", "the parameter to blame", nullable=True),
+        "request_id": openapi.plain("string", "as in the header `X-Request-ID`"),
+    }
+)
+
+
+def _failures(*examples: tuple[int, Kind, str]) -> openapi.Responses:
+    request_id = "req_5f0c1f6f7d1e4b0a9c3d2e1f"
+    written = {status: _problem(MatteboxError(kind, text), status, request_id) for status, kind, text in examples}
+    return openapi.failures(_ERROR, written, media_type=PROBLEM)
+
+
+_NO_KEY = (401, Kind.MISSING_KEY, "An API key is needed.")
+_URL = openapi.plain("string", "Instead of `image`: an http or https address to fetch the picture from.")
+_PIXELS = openapi.plain("integer", "pixels")
+_FRACTION = openapi.plain("number", "0 to 1", nullable=True)
+_JSON_RESULT = openapi.obj(
+    {
+        "image": openapi.plain("string", "the result's file in base64"),
+        "media_type": openapi.plain("string", "what that file is"),
+        "width": _PIXELS,
+        "height": _PIXELS,
+        "subject": openapi.obj(dict.fromkeys(("left", "top", "width", "height"), _PIXELS))
+        | {"type": ["object", "null"], "description": "where the subject is in the result; null where there is none"},
+        "confidence": _FRACTION,
+        "ambiguity": _FRACTION,
+    }
+)
+_JSON_EXAMPLE = {
+    "image": "iVBORw0KGgo…",
+    "media_type": "image/png",
+    "width": 1200,
+    "height": 800,
+    "subject": {"left": 310, "top": 42, "width": 480, "height": 758},
+    "confidence": 0.98,
+    "ambiguity": 0.007,
+}
+_HEADERS = {
+    "X-Mattebox-Subject": "where the subject is: `left,top,width,height`; `none` where there is none",
+    "X-Mattebox-Confidence": "how decided the matte is, 0 to 1; a heuristic",
+    "X-Mattebox-Ambiguity": "the fraction of pixels with an alpha between 0.1 and 0.9",
+    "X-Image-Width": "pixels",
+    "X-Image-Height": "pixels",
+    "X-Processing-Time-Ms": "whole milliseconds",
+    "X-Request-ID": "`req_…`",
+    "Idempotent-Replayed": "`true` where the answer is one from before",
+}
+_QUERY = [
+    {
+        "name": name,
+        "in": "query",
+        "schema": schema,
+        "description": "As in the body, which comes first where both have it.",
+    }
+    for name, schema in (_OPTIONS | {"image_url": _URL}).items()
+]
+_BODIES = (
+    openapi.content(
+        ["multipart/form-data"],
+        openapi.obj({"image": openapi.binary("The picture."), "image_url": _URL} | _OPTIONS),
+    )
+    | openapi.content(
+        [openapi.JSON],
+        openapi.obj({"image": openapi.plain("string", "base64 or a data URL"), "image_url": _URL} | _OPTIONS),
+        example={"image_url": "https://example.com/photo.jpg", "format": "webp", "crop": True},
+    )
+    | openapi.content(["image/*", "application/octet-stream"], openapi.binary())
+)
+_MODEL = openapi.obj(
+    {
+        "name": openapi.plain("string", "what `model` takes"),
+        "licence": openapi.plain("string", "of the weights, in SPDX terms"),
+        "commercial": openapi.plain("boolean", "whether they may be used commercially"),
+        "note": openapi.plain("string", "what it is good at"),
+        "default": openapi.plain("boolean", "whether `auto` is this one"),
+    }
+)
+_MODEL_EXAMPLE = {
+    "name": "u2netp",
+    "licence": "Apache-2.0",
+    "commercial": True,
+    "note": "A 4.6 MB U2-Net for small machines.",
+    "default": False,
+}
+_ACCOUNT = openapi.obj(
+    {
+        "account": openapi.plain("string", "derived from the key"),
+        "used": openapi.plain("integer", "pictures made"),
+        "allowed": openapi.plain("integer", "null: as many as it likes", nullable=True),
+    }
+)
+_ACCOUNT_EXAMPLE = {"account": "9f86d081884c7d659a2feaa0", "used": 12, "allowed": None}
+
+router = APIRouter(
+    prefix="/api/v1",
+    tags=["mattebox"],
+    dependencies=[
+        Security(HTTPBearer(scheme_name="Key", auto_error=False)),
+        Security(APIKeyHeader(name="x-api-key", scheme_name="Key in x-api-key", auto_error=False)),
+    ],
+)
+
+
+@router.post(
+    "/remove",
+    summary="Remove the background",
+    response_class=Response,
+    openapi_extra={"parameters": [*_QUERY, openapi.IDEMPOTENCY_KEY], "requestBody": {"content": _BODIES}},
+    responses=openapi.success(
+        "The result, in the format that `format` or `Accept` asks for",
+        openapi.content(_MEDIA_TYPES, openapi.binary())
+        | openapi.content([openapi.JSON], _JSON_RESULT, example=_JSON_EXAMPLE),
+        headers=_HEADERS,
+    )
+    | _failures(
+        (400, Kind.INVALID_PARAMETER, "quality must be a whole number from 1 to 100."),
+        _NO_KEY,
+        (402, Kind.OUT_OF_CREDITS, "This key has no credits left."),
+        (406, Kind.INVALID_REQUEST, "Accept leaves nothing; there are image/png, …"),
+        (413, Kind.TOO_MANY_BYTES, "The picture may have at most 31,457,280 bytes."),
+        (415, Kind.INVALID_REQUEST, "A body of type text/csv is not understood; …"),
+        (429, Kind.OVERLOADED, "Too many pictures are waiting; please try again in a moment."),
+        (503, Kind.UNAVAILABLE, "The model is still being loaded."),
+        (504, Kind.TIMED_OUT, "The picture was not done within 60 seconds."),
+    ),
+)
+async def remove(request: Request) -> Response:
+    """Cut the subject out of a photo.
+
+    The photo comes in a form, in JSON as base64, or as the body itself with the options in the query; or it is fetched
+    from `image_url`. Where no subject is found the result is empty, and `X-Mattebox-Subject` says `none`.
+    """
+    async with http.admitted(request) as account:
+        edit, answer = await parse(request)
+        picture = "image" if isinstance(edit.source, Upload) else "image_url"
+        encoded, replayed = await http.run_once(request, account, edit, picture=picture)
+    headers = _headers(encoded, http.visit(request).milliseconds) | (
+        {"Idempotent-Replayed": "true"} if replayed else {}
+    )
+    if answer.as_json:
+        return http.json_response(_as_json(encoded), headers=headers)
+    return Response(encoded.data, media_type=encoded.media_type, headers=headers)
+
+
+@router.get(
+    "/models",
+    summary="The networks there are",
+    response_class=Response,
+    responses=openapi.success(
+        "All of them",
+        openapi.content(
+            [openapi.JSON], openapi.obj({"models": openapi.array(_MODEL)}), example={"models": [_MODEL_EXAMPLE]}
+        ),
+    )
+    | _failures(_NO_KEY),
+)
+async def models(request: Request) -> Response:
+    """The names that `model` takes, with the licence of each network's weights."""
+    http.authenticate(request)
+    started_with = http.rooms(request).service.model
+    return http.json_response({"models": [_model(name, default=name == started_with) for name in CATALOGUE]})
+
+
+def _model(name: str, *, default: bool) -> dict[str, object]:
+    row = CATALOGUE[name]
+    parts = [row]
+    if isinstance(row, Ensemble):
+        parts = [CATALOGUE[row.detail], CATALOGUE[row.core]]
+    licences = {part.licence: part.commercial for part in parts if not isinstance(part, Ensemble)}
+    return {
+        "name": name,
+        "licence": " AND ".join(licences),
+        "commercial": all(licences.values()),
+        "note": row.note,
+        "default": default,
+    }
+
+
+@router.get(
+    "/me",
+    summary="What the key has used",
+    response_class=Response,
+    responses=openapi.success("The account", openapi.content([openapi.JSON], _ACCOUNT, example=_ACCOUNT_EXAMPLE))
+    | _failures(_NO_KEY),
+)
+async def me(request: Request) -> Response:
+    """How many pictures have been made with this key."""
+    account, usage = await http.usage(request)
+    return http.json_response({"account": account.id, "used": usage.used, "allowed": usage.allowed})
+
+
+DIALECT = http.Dialect(name="native", prefixes=("/",), router=router, present=present)

@@ -1,0 +1,46 @@
+"""A server in this process, with a stand-in for the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from starlette.testclient import TestClient
+
+from mattebox import codec
+from mattebox.edit import Output
+from mattebox.engine import Segmenters
+from mattebox.http.app import create_app
+from mattebox.image import Image
+from mattebox.settings import Settings
+from mattebox.testing import FakeModels, make_scene
+
+Serve: TypeAlias = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """A PNG of 200 × 150 pixels with a figure in it."""
+    return codec.encode(Image(rgb=make_scene(width=200, height=150, seed=1).photo), Output())
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts servers: `serve(keys=("k",), ...)` with settings by name; `models` stands in for the networks."""
+    with ExitStack() as running:
+
+        def start(*, models: Segmenters | None = None, **settings: object) -> TestClient:
+            chosen = Settings.model_validate({"data_dir": tmp_path} | settings)
+            app = create_app(chosen, models=models or FakeModels())
+            return running.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield start
+
+
+@pytest.fixture
+def client(serve: Serve) -> TestClient:
+    """A server that anybody may use."""
+    return serve()

@@ -1,0 +1,432 @@
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import json
+import logging
+import re
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+import uvicorn
+from httpx2 import Response
+from starlette.testclient import TestClient
+
+from mattebox import codec
+from mattebox.edit import Format, Output
+from mattebox.errors import Kind, MatteboxError
+from mattebox.http import app as module
+from mattebox.http.app import create_app, find_dialects
+from mattebox.http.dialect import ARRIVING
+from mattebox.image import RGB, Alpha, Image
+from mattebox.settings import Settings
+from mattebox.testing import FakeModels, make_scene
+
+MB = 2**20
+CAPACITY = 1 + 1 + ARRIVING
+Serve = Callable[..., TestClient]
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """How one dialect is spoken: a picture goes out by `send`; `word` and `parameter` read a failure."""
+
+    path: str
+    send: Callable[[TestClient, bytes], Response]
+    word: Callable[[Response], object]
+    parameter: Callable[[Response], object]
+
+
+def _post_form(field: str, path: str) -> Callable[[TestClient, bytes], Response]:
+    return lambda client, data: client.post(path, files={field: ("photo.jpg", data)})
+
+
+def _post_json(field: str, path: str) -> Callable[[TestClient, bytes], Response]:
+    return lambda client, data: client.post(path, json={field: base64.b64encode(data).decode()})
+
+
+def _poof_field(answer: Response) -> object:
+    details = answer.json()["details"]
+    return details["field"] if isinstance(details, dict) else None
+
+
+VENDORS = {
+    "native": Vendor(
+        "/api/v1/remove",
+        _post_form("image", "/api/v1/remove"),
+        lambda answer: answer.json()["kind"],
+        lambda answer: answer.json()["parameter"],
+    ),
+    "novita": Vendor(
+        "/v3/remove-background",
+        _post_json("image_file", "/v3/remove-background"),
+        lambda answer: answer.json()["reason"],
+        lambda answer: answer.json()["metadata"].get("parameter"),
+    ),
+    "poof": Vendor(
+        "/v1/remove",
+        _post_form("image_file", "/v1/remove"),
+        lambda answer: answer.json()["code"],
+        _poof_field,
+    ),
+}
+
+
+@pytest.fixture(params=VENDORS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+# --- the composition ---------------------------------------------------------------------------------------------
+
+
+def test_each_file_is_a_dialect() -> None:
+    files = {file.stem for file in (Path(module.__file__).parent / "dialects").glob("*.py")} - {"__init__"}
+    assert {each.name for each in find_dialects()} == files == set(VENDORS)
+
+
+def test_two_dialects_on_one_path_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = importlib.metadata.EntryPoint("copy", "mattebox.http.dialects.poof:DIALECT", module.ENTRY_POINTS)
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda *, group: [entry] if group == module.ENTRY_POINTS else []
+    )
+    with pytest.raises(ValueError, match="both claim /v1/remove"):
+        find_dialects()
+
+
+def test_what_another_package_announces_must_be_a_dialect(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = importlib.metadata.EntryPoint("odd", "mattebox.errors:Kind", module.ENTRY_POINTS)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [entry])
+    with pytest.raises(TypeError, match="is not a dialect"):
+        find_dialects()
+
+
+def test_the_front_door_leads_to_the_documentation(client: TestClient) -> None:
+    answer = client.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+
+
+def test_the_documentation_needs_no_other_server(client: TestClient) -> None:
+    page = client.get("/docs").text
+    assert re.findall(r"""(?:https?:)?//[^"'\s]+""", page) == []
+    assert '"validatorUrl": null' in page
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert len(addresses) == 3
+    for address in addresses:
+        found = client.get(address)
+        assert found.status_code == 200
+        if address.endswith(".css"):
+            assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", found.text)
+    assert client.get("/redoc").status_code == 404
+
+
+def test_every_route_is_described(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()
+    places = {vendor.path for vendor in VENDORS.values()}
+    assert set(described["paths"]) == places | {"/api/v1/me", "/api/v1/models", "/v1/me", "/health", "/ready"}
+    for path, methods in described["paths"].items():
+        for route in methods.values():
+            assert route["tags"], path
+            assert route["summary"], path
+            assert "422" not in route["responses"], path
+            assert route["responses"]["200"]["content"], path
+    for place in places:
+        post = described["paths"][place]["post"]
+        assert post["requestBody"]["content"]
+        assert {"400", "429"} < set(post["responses"])
+        assert post["security"]
+
+
+# --- loading -----------------------------------------------------------------------------------------------------
+
+
+def test_health_answers_while_the_model_loads(serve: Serve) -> None:
+    loaded = threading.Event()
+
+    class Slow(FakeModels):
+        def warm(self, name: str) -> None:
+            assert loaded.wait(20)
+
+    client = serve(models=Slow())
+    assert client.get("/health").json() == {"status": "ok"}
+    waiting = client.get("/ready")
+    assert (waiting.status_code, waiting.json()["status"]) == (503, "The model is still being loaded.")
+    loaded.set()
+    while client.get("/ready").status_code != 200:
+        time.sleep(0.01)
+    assert client.get("/ready").json() == {"status": "ok"}
+
+
+def test_a_model_that_cannot_be_loaded_is_said(
+    name: str, serve: Serve, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(FakeModels):
+        def warm(self, name: str) -> None:
+            raise MatteboxError(Kind.UNAVAILABLE, "The weights of u2net are missing.") from OSError("secret")
+
+    client = serve(models=Broken())
+    while client.get("/ready").json()["status"] == "The model is still being loaded.":
+        time.sleep(0.01)
+    ready = client.get("/ready")
+    assert (ready.status_code, ready.json()["status"]) == (503, "The weights of u2net are missing.")
+    assert client.get("/health").status_code == 200
+    answer = VENDORS[name].send(client, photo)
+    expected = {"native": (503, "unavailable"), "novita": (500, "TASK_FAILED"), "poof": (502, "upstream_error")}
+    assert (answer.status_code, VENDORS[name].word(answer)) == expected[name]
+    assert "The weights of u2net are missing." in answer.text
+    assert "secret" in caplog.text
+
+
+# --- failures ----------------------------------------------------------------------------------------------------
+
+
+def test_what_breaks_inside_is_answered_in_the_dialect_and_logged(
+    name: str, serve: Serve, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(photo: RGB) -> Alpha:
+        raise ZeroDivisionError("a secret")
+
+    answer = VENDORS[name].send(serve(models=FakeModels(broken)), photo)
+    expected = {"native": "internal", "novita": "TASK_FAILED", "poof": "internal_server_error"}
+    assert (answer.status_code, VENDORS[name].word(answer)) == (500, expected[name])
+    assert "secret" not in answer.text
+    said = [record for record in caplog.records if answer.headers["x-request-id"] in record.getMessage()]
+    assert any(record.exc_info and "a secret" in str(record.exc_info[1]) for record in said)
+
+
+def test_unknown_addresses_and_methods_are_answered_in_the_dialect(name: str, client: TestClient) -> None:
+    vendor = VENDORS[name]
+    refused = client.delete(vendor.path)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert "DELETE" in refused.text
+    lost = client.get(vendor.path + "/nothing")
+    assert lost.status_code == 404
+    expected = {"native": "not_found", "novita": "API_NOT_FOUND", "poof": "validation_error"}
+    assert vendor.word(lost) == expected[name]
+
+
+def test_keys_are_asked_for_in_the_dialect(name: str, serve: Serve, photo: bytes) -> None:
+    client = serve(keys=("right", "other"))
+    vendor = VENDORS[name]
+    missing = vendor.send(client, photo)
+    client.headers["Authorization"] = "Bearer wrong"
+    wrong = vendor.send(client, photo)
+    expected = {
+        "native": [(401, "missing_key"), (401, "invalid_key")],
+        "novita": [(400, "MISSING_API_KEY"), (403, "INVALID_API_KEY")],
+        "poof": [(401, "authentication_error"), (401, "authentication_error")],
+    }
+    assert [(each.status_code, vendor.word(each)) for each in (missing, wrong)] == expected[name]
+    for key in ("Bearer right", "right", "bearer other"):
+        client.headers["Authorization"] = key
+        assert vendor.send(client, photo).status_code == 200
+
+
+def test_two_slashes_are_one(client: TestClient, photo: bytes) -> None:
+    """As sent where somebody ends the base address with a slash."""
+    assert client.post("http://testserver//api/v1//remove", content=photo).status_code == 200
+
+
+# --- bad input ---------------------------------------------------------------------------------------------------
+
+
+def _png(width: int, height: int, rows: bytes) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def _bomb() -> bytes:
+    return _png(13_000, 13_000, zlib.compress(bytes(13_000 * (1 + 13_000 // 8)), 9))
+
+
+def _jpeg() -> bytes:
+    return codec.encode(Image(rgb=make_scene(width=200, height=150, seed=1).photo), Output(format=Format.JPEG))
+
+
+BAD_PICTURES: dict[str, tuple[Callable[[], bytes], Kind]] = {
+    "no picture": (lambda: b"This is a letter, not a picture.", Kind.UNREADABLE_IMAGE),
+    "truncated": (lambda: _jpeg()[:-2000], Kind.UNREADABLE_IMAGE),
+    "noise behind a signature": (lambda: b"\x89PNG\r\n\x1a\n" + bytes(range(256)), Kind.UNREADABLE_IMAGE),
+    "no pixels": (lambda: _png(0, 0, zlib.compress(b"")), Kind.UNREADABLE_IMAGE),
+    "bomb": (_bomb, Kind.TOO_MANY_PIXELS),
+    "huge header": (lambda: _png(60_000, 60_000, b""), Kind.TOO_MANY_PIXELS),
+    "video": (lambda: b"\0\0\0\x18ftypisom" + bytes(100), Kind.UNREADABLE_IMAGE),
+    "too large": (lambda: b"\xff\xd8\xff" + bytes(31 * MB), Kind.TOO_MANY_BYTES),
+}
+BAD_WORDS: dict[str, dict[Kind, tuple[int, str]]] = {
+    "native": {
+        Kind.UNREADABLE_IMAGE: (400, "unreadable_image"),
+        Kind.TOO_MANY_PIXELS: (413, "too_many_pixels"),
+        Kind.TOO_MANY_BYTES: (413, "too_many_bytes"),
+        Kind.MISSING_IMAGE: (400, "missing_image"),
+    },
+    "novita": {
+        Kind.UNREADABLE_IMAGE: (400, "INVALID_IMAGE_FORMAT"),
+        Kind.TOO_MANY_PIXELS: (400, "IMAGE_EXCEEDS_MAX_RESOLUTION"),
+        Kind.TOO_MANY_BYTES: (400, "IMAGE_FILE_EXCEEDS_MAX_SIZE"),
+        Kind.MISSING_IMAGE: (400, "INVALID_REQUEST_BODY"),
+    },
+    "poof": {
+        Kind.UNREADABLE_IMAGE: (400, "validation_error"),
+        Kind.TOO_MANY_PIXELS: (400, "image_too_large"),
+        Kind.TOO_MANY_BYTES: (400, "image_too_large"),
+        Kind.MISSING_IMAGE: (400, "missing_image"),
+    },
+}
+PICTURE = {"native": "image", "novita": "image_file", "poof": "image_file"}
+
+
+@pytest.mark.parametrize("case", BAD_PICTURES)
+def test_bad_pictures_are_refused_by_name_and_at_once(case: str, name: str, client: TestClient) -> None:
+    make, kind = BAD_PICTURES[case]
+    data = make()
+    begin = time.perf_counter()
+    answer = VENDORS[name].send(client, data)
+    seconds = time.perf_counter() - begin
+    assert (answer.status_code, VENDORS[name].word(answer)) == BAD_WORDS[name][kind]
+    assert VENDORS[name].parameter(answer) == PICTURE[name]
+    assert seconds < 1
+
+
+BAD_BODIES: dict[str, tuple[bytes, str | None]] = {
+    "nothing": (b"", None),
+    "an empty object": (b"{}", "application/json"),
+    "an empty form": (b"--x--\r\n", "multipart/form-data; boundary=x"),
+    "another form": (b"a=b", "application/x-www-form-urlencoded"),
+    "the wrong type": (b"hello", "text/csv"),
+    "broken JSON": (b'{"image', "application/json"),
+    "an array": (b"[1, 2]", "application/json"),
+    "deep JSON": (b'{"a":' * 50_000, "application/json"),
+    "not a number": (b'{"image": NaN, "image_file": NaN}', "application/json"),
+    "a broken boundary": (b"--y\r\n\r\n", "multipart/form-data; boundary=x"),
+    "no boundary": (b"--y\r\n\r\n", "multipart/form-data"),
+    "a large body": (b'{"a":"' + bytes(50 * MB), "application/json"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BODIES)
+def test_bad_bodies_are_refused_in_the_dialect_and_at_once(case: str, name: str, client: TestClient) -> None:
+    body, content_type = BAD_BODIES[case]
+    begin = time.perf_counter()
+    answer = client.post(
+        VENDORS[name].path, content=body, headers={} if content_type is None else {"content-type": content_type}
+    )
+    seconds = time.perf_counter() - begin
+    assert answer.status_code in (400, 413, 415)
+    assert "json" in answer.headers["content-type"]
+    assert isinstance(VENDORS[name].word(answer), str)
+    assert seconds < 1
+    if name == "poof" and content_type == "application/json":
+        assert VENDORS[name].word(answer) == "missing_image"
+    if case in ("nothing", "an empty form") and name != "novita":
+        assert VENDORS[name].word(answer) == "missing_image"
+
+
+# --- a real connection -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    """Where a real server with keys listens."""
+    service = {"workers": 1, "queue": 1}
+    settings = Settings.model_validate({"data_dir": tmp_path, "keys": ("k",), "service": service})
+    config = uvicorn.Config(create_app(settings, models=FakeModels()), port=0, log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield int(server.servers[0].sockets[0].getsockname()[1])
+    server.should_exit = True
+    thread.join()
+
+
+def _upload(port: int, headers: dict[str, str], size: int, *, chunked: bool) -> tuple[int, object]:
+    """As a simple client does it: everything out first, then the answer."""
+    body = (b"a" * 65536 for _ in range(size // 65536))
+    length = {} if chunked else {"content-length": str(size // 65536 * 65536)}
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("POST", "/v3/remove-background", body, length | headers, encode_chunked=chunked)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())["reason"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_sends_too_much_sees_why(port: int, chunked: bool) -> None:
+    headers = {"content-type": "application/json", "authorization": "k"}
+    if chunked:
+        headers["transfer-encoding"] = "chunked"
+    assert _upload(port, headers, 60 * MB, chunked=chunked) == (400, "IMAGE_FILE_EXCEEDS_MAX_SIZE")
+
+
+def test_a_client_with_a_wrong_key_sees_so_after_a_large_upload(port: int) -> None:
+    headers = {"content-type": "application/json", "authorization": "wrong"}
+    assert _upload(port, headers, 40 * MB, chunked=False) == (403, "INVALID_API_KEY")
+
+
+def test_who_asks_before_sending_is_told_at_once(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("POST", "/v3/remove-background")
+    for header in (("content-length", "1000000000000"), ("expect", "100-continue"), ("authorization", "k")):
+        connection.putheader(*header)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert json.loads(answer.read())["reason"] == "IMAGE_FILE_EXCEEDS_MAX_SIZE"
+    connection.close()
+
+
+def test_slow_uploads_are_bounded_before_their_bodies_are_read(port: int) -> None:
+    head = b"POST /v3/remove-background HTTP/1.1\r\nhost: x\r\nauthorization: k\r\ncontent-length: 2\r\n\r\n{"
+    with ExitStack() as slow:
+        connections = [
+            slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(CAPACITY)
+        ]
+        for connection in connections:
+            connection.sendall(head)
+        headers = {"content-type": "application/json", "authorization": "k"}
+        while (refused := _upload(port, headers, 65536, chunked=False))[0] != 429:
+            time.sleep(0.01)  # the last of them has not been let in yet
+        assert refused == (429, "RATE_LIMIT_EXCEEDED")
+        for connection in connections:
+            connection.sendall(b"}")
+            assert connection.recv(12) == b"HTTP/1.1 400"
+    assert _upload(port, headers, 65536, chunked=False)[0] == 400
+
+
+def test_an_endless_upload_is_cut_off(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 1024 * MB:
+            sent += MB
+            yield bytes(MB)
+
+    with pytest.raises(OSError, match=r".*"):  # noqa: PT012 - it depends on buffers which of both notices
+        connection.request(
+            "POST", "/v3/remove-background", endless(), {"transfer-encoding": "chunked"}, encode_chunked=True
+        )
+        connection.getresponse()
+        raise ConnectionError("it was let in to the end")
+    connection.close()
+    assert sent < 1024 * MB
+
+
+def test_a_log_line_names_the_request(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mattebox")
+    answer = serve().post("/v3/remove-background", content=b"{}")
+    assert any(answer.headers["x-request-id"] in record.getMessage() for record in caplog.records)
