@@ -12,6 +12,7 @@ from mattebox.edit import Color, Edit, Foreground, Format, Layout, Matte, Output
 from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
+from mattebox.models import Models
 from mattebox.testing import FakeModels, FakeSegmenter, make_scene
 
 SCENE = make_scene(width=320, height=240, seed=3)
@@ -99,9 +100,9 @@ def test_the_photos_own_colours_can_be_kept(engine: Engine) -> None:
     np.testing.assert_array_equal(cutout.rgb[seen], SCENE.photo[seen])
 
 
-def test_an_unknown_model_is_named(engine: Engine) -> None:
+def test_an_unknown_model_is_named() -> None:
     with pytest.raises(MatteboxError) as caught:
-        engine.run(Edit(source=Upload(PHOTO), matte=Matte(model="nonsense")), PHOTO)
+        Engine(Models()).run(Edit(source=Upload(PHOTO), matte=Matte(model="nonsense")), PHOTO)
     assert caught.value.kind is Kind.INVALID_PARAMETER
     assert caught.value.parameter == "model"
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from mattebox.errors import Kind, MatteboxError
@@ -20,3 +22,10 @@ def test_about_names_the_parameter_once_and_keeps_the_cause() -> None:
     assert blamed.__cause__ is cause
     assert blamed.retry_after == 1
     assert blamed.about("other").parameter == "image_file"
+
+
+def test_an_error_comes_back_from_another_process() -> None:
+    error = MatteboxError(Kind.OVERLOADED, "Later.", parameter="size", retry_after=2)
+    back = pickle.loads(pickle.dumps(error))
+    assert vars(back) == vars(error)
+    assert str(back) == "Later."

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import assert_type
 
@@ -82,15 +83,43 @@ def test_an_unknown_ending_is_refused_before_anything_is_written(tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("photo", [b"", b"not a picture", "no such file.jpg", np.zeros((3, 3, 7), np.uint8)])
-def test_rubbish_is_refused_in_one_sentence(photo: mattebox.Photo) -> None:
+@pytest.mark.parametrize(
+    "photo",
+    [
+        b"",
+        bytearray(b"not a picture"),
+        "no such file.jpg",
+        "no\0name",
+        np.zeros((3, 3, 7), np.uint8),
+        io.StringIO("text"),
+        None,
+        17,
+    ],
+)
+def test_rubbish_is_refused_in_one_sentence(photo: object) -> None:
     with pytest.raises(mattebox.MatteboxError) as caught:
-        cut(photo)
+        cut(photo)  # type: ignore[arg-type]
     assert caught.value.message.endswith(".")
 
 
-def test_a_wrong_method_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="nonsense"):
+def test_threads_that_ask_first_share_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mattebox, "_default", None)
+    with ThreadPoolExecutor(8) as threads:
+        engines = {id(each) for each in threads.map(lambda _: mattebox._engine(), range(8))}
+    assert len(engines) == 1
+
+
+def test_the_environment_reaches_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MATTEBOX_MODELS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("MATTEBOX_MODELS_DOWNLOAD", "false")
+    monkeypatch.setattr(mattebox, "_default", None)
+    with pytest.raises(mattebox.MatteboxError, match="missing") as caught:
+        mattebox.remove_background(PNG)
+    assert caught.value.kind is mattebox.Kind.UNAVAILABLE
+
+
+def test_a_wrong_method_is_named() -> None:
+    with pytest.raises(mattebox.MatteboxError, match="multilevel"):
         mattebox.remove_background(PNG, engine=ENGINE, foreground="nonsense")  # type: ignore[arg-type]
 
 

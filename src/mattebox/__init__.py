@@ -11,8 +11,9 @@ against a known checksum, and stay loaded.
 
 from __future__ import annotations
 
-import functools
 import os
+import threading
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 from mattebox.edit import Color, Foreground, Format, Layout, Matte, Output, Transparent
@@ -26,9 +27,17 @@ if TYPE_CHECKING:
     from mattebox.cutout import Cutout
     from mattebox.engine import Engine
     from mattebox.image import Image
+    from mattebox.models import ModelOptions
 
     Photo: TypeAlias = (
-        str | os.PathLike[str] | bytes | IO[bytes] | PILImage | npt.NDArray[np.uint8 | np.uint16 | np.floating] | Image
+        str
+        | os.PathLike[str]
+        | bytes
+        | bytearray
+        | IO[bytes]
+        | PILImage
+        | npt.NDArray[np.uint8 | np.uint16 | np.floating]
+        | Image
     )
 
 __version__ = "0.1.0"
@@ -70,19 +79,42 @@ def remove_background(
         `found` is False.
 
     Raises:
-        MatteboxError: the photo cannot be read or is too large, the model is not known, or its weights are not here and
-            cannot be fetched.
+        MatteboxError: the photo cannot be read or is too large, the model or method is not known, or the model's
+            weights are not here and cannot be fetched.
     """
-    worker = engine or _engine()
-    return worker.cut_out(_read(photo), Matte(model=model, refine=refine, foreground=Foreground(foreground)))
+    if foreground not in set(Foreground):
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER, f"foreground must be one of {', '.join(Foreground)}.", parameter="foreground"
+        )
+    matte = Matte(model=model, refine=refine, foreground=Foreground(foreground))
+    return (engine or _engine()).cut_out(_read(photo), matte)
 
 
-@functools.cache
+_default: Engine | None = None
+_making = threading.Lock()
+
+
 def _engine() -> Engine:
-    from mattebox.engine import Engine
-    from mattebox.models import ModelOptions, Models
+    """The engine of the whole process, made once however many threads ask first."""
+    global _default  # noqa: PLW0603
+    with _making:
+        if _default is None:
+            from mattebox.engine import Engine
+            from mattebox.models import Models
 
-    return Engine(Models(ModelOptions(user_files=True)))
+            _default = Engine(Models(replace(model_options(), user_files=True)))
+        return _default
+
+
+def model_options() -> ModelOptions:
+    """The environment's options of the networks, as in docs/settings.md; the defaults where it sets none."""
+    if any(name.upper().startswith("MATTEBOX_MODELS_") for name in os.environ):
+        from mattebox import settings  # takes half a second
+
+        return settings.load().models
+    from mattebox.models import ModelOptions
+
+    return ModelOptions()
 
 
 def _read(photo: Photo) -> Image:
@@ -95,13 +127,20 @@ def _read(photo: Photo) -> Image:
     match photo:
         case Image():
             return photo
-        case bytes():
-            return codec.decode(photo, codec.OWN_FILES)
+        case bytes() | bytearray():
+            return codec.decode(bytes(photo), codec.OWN_FILES)
         case str() | os.PathLike():
             return codec.decode(files.read(photo, codec.OWN_FILES.max_bytes), codec.OWN_FILES)
         case np.ndarray():
             return codec.from_array(photo)
         case PILImage():
             return codec.from_pil(photo)
-        case _:
-            return codec.decode(photo.read(), codec.OWN_FILES)
+        case _ if hasattr(photo, "read"):
+            data = photo.read()
+            if isinstance(data, bytes):
+                return codec.decode(data, codec.OWN_FILES)
+    raise MatteboxError(
+        Kind.INVALID_PARAMETER,
+        "A photo is a path, bytes, a file that is open for reading bytes, a Pillow picture or an array.",
+        parameter="photo",
+    )

@@ -90,7 +90,8 @@ class Cutout:
         The file appears whole or not at all.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER, when the ending names no format that can be written.
+            MatteboxError: INVALID_PARAMETER, when the ending names no format that can be written; CONFLICT, when the
+                file cannot be written there.
         """
         target = Path(path)
         named = codec.format_named(target.suffix)

@@ -1,8 +1,9 @@
 """Every way mattebox can fail.
 
 A failure is one `MatteboxError`: what kind it is, one sentence that may be shown to anyone, and the parameter to blame
-where there is one. The sentence never carries a path, an address or a stack; the cause travels as `__cause__` and goes
-to the log. Nothing here knows about HTTP: each dialect says which status and which word of its vendor a kind becomes.
+where there is one. The sentence carries no address and no stack, and of paths only those that the asker named; the
+cause travels as `__cause__` and goes to the log. Nothing here knows about HTTP: each dialect says which status and
+which word of its vendor a kind becomes.
 """
 
 from __future__ import annotations
@@ -68,6 +69,10 @@ class MatteboxError(Exception):
         self.parameter = parameter
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are pickled by their positional arguments, and this one has others: process pools need it.
+        return _again, (self.kind, self.message, self.parameter, self.retry_after)
+
     def about(self, parameter: str) -> MatteboxError:
         """The same failure, blamed on `parameter` (kept if one is named already)."""
         renamed = MatteboxError(
@@ -75,3 +80,7 @@ class MatteboxError(Exception):
         )
         renamed.__cause__ = self.__cause__
         return renamed
+
+
+def _again(kind: Kind, message: str, parameter: str | None, retry_after: float | None) -> MatteboxError:
+    return MatteboxError(kind, message, parameter=parameter, retry_after=retry_after)

@@ -24,7 +24,7 @@ def read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
                 parameter="photo",
             )
         return file.read_bytes()
-    except FileNotFoundError as cause:
+    except (FileNotFoundError, ValueError) as cause:  # no name with a null character is anybody's
         raise MatteboxError(Kind.NOT_FOUND, f"There is no file {file.name}.", parameter="photo") from cause
     except OSError as cause:
         raise MatteboxError(

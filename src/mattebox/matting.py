@@ -77,12 +77,14 @@ def stretch_alpha(photo: RGB, rough: Alpha) -> Alpha:
 
 
 def find_subject(alpha: Alpha) -> Box | None:
-    """The smallest box round everything at least half opaque; None where nothing is.
+    """The smallest box round everything at least half as opaque as the most opaque pixel; None where all is clear.
 
     Half, because a faint haze far from the subject should not decide how a picture is cropped.
     """
-    left, top, width, height = cv2.boundingRect((alpha >= 0.5).view(np.uint8))
-    return Box(left, top, width, height) if width else None
+    most = float(alpha.max())
+    if most < CLEAR:
+        return None
+    return Box(*cv2.boundingRect((alpha >= most / 2).view(np.uint8)))
 
 
 def ambiguity(alpha: Alpha) -> float:
@@ -93,14 +95,13 @@ def ambiguity(alpha: Alpha) -> float:
 def confidence(alpha: Alpha) -> float:
     """How decided the matte is, in [0, 1]: 1 where every pixel is fully in or out, 0 where there is no subject.
 
-    It is the subject's mean of |2 alpha - 1|: a heuristic, not a calibrated probability.
+    It is the mean of |2 alpha - 1|, each pixel weighing its alpha: a heuristic, not a calibrated probability.
     """
     sample = alpha[::4, ::4] if alpha.size > 1_000_000 else alpha  # plenty for a mean
     weight = float(sample.sum(dtype=np.float64))
     if weight == 0:
         return 0.0
-    undecided = float(np.sum(sample * (1 - sample), dtype=np.float64))
-    return max(0.0, 1 - 4 * undecided / weight)
+    return float(np.sum(sample * np.abs(2 * sample - 1), dtype=np.float64)) / weight
 
 
 def estimate_foreground(photo: RGB, alpha: Alpha, method: Foreground = Foreground.FAST) -> RGB:

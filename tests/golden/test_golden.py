@@ -61,9 +61,8 @@ def compare(name: str, actual: PIL.Image.Image, *, regenerate: bool, tolerance: 
         failed.mkdir(exist_ok=True)
         actual.save(failed / f"{name}-actual.png")
         expected.save(failed / f"{name}-expected.png")
-        PIL.Image.fromarray(difference.max(axis=-1, keepdims=difference.ndim == 2).astype(np.uint8).squeeze()).save(
-            failed / f"{name}-difference.png"
-        )
+        flat = difference.max(axis=-1) if difference.ndim == 3 else difference
+        PIL.Image.fromarray(flat.astype(np.uint8)).save(failed / f"{name}-difference.png")
         pytest.fail(f"{name} differs by {difference.mean():.3f} grey levels; see {failed}")
 
 

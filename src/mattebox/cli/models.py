@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mattebox.cli.parts import Parts, configured, members, warn_of_licence
+from mattebox import model_options
+from mattebox.cli.parts import Parts, members, warn_of_licence
 from mattebox.cli.terminal import Bar, say
 from mattebox.errors import MatteboxError
 
@@ -143,7 +144,7 @@ def path(
 def _directory() -> Path:
     from mattebox.models import weights
 
-    return configured().directory or weights.default_directory()
+    return model_options().directory or weights.default_directory()
 
 
 def _variants(names: list[str], catalogue: Mapping[str, Row]) -> list[Variant]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -61,17 +60,6 @@ def checked(option: str, check: Callable[[str], T], value: str) -> T:
         if error.kind is not Kind.INVALID_PARAMETER:
             raise
         raise typer.BadParameter(error.message, param_hint=option) from error
-
-
-def configured() -> ModelOptions:
-    """The environment's options of the networks. Without any, the settings (half a second) are left alone."""
-    if any(name.upper().startswith("MATTEBOX_") for name in os.environ):
-        from mattebox import settings
-
-        return settings.load().models
-    from mattebox.models import ModelOptions
-
-    return ModelOptions()
 
 
 def members(row: Row, catalogue: Mapping[str, Row]) -> list[Variant]:

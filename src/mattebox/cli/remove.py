@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mattebox import batch, files
+from mattebox import batch, files, model_options
 from mattebox.batch import Done, Failed, Job, Plan, Results, shown
-from mattebox.cli.parts import Parts, checked, configured, warn_of_licence
+from mattebox.cli.parts import Parts, checked, warn_of_licence
 from mattebox.cli.terminal import Bar, say
 from mattebox.edit import Edit, Foreground, Format, Layout, Matte, Output, Transparent, Upload
 from mattebox.errors import Kind, MatteboxError
@@ -127,7 +127,7 @@ def remove(
             raise typer.BadParameter("the standard output cannot take the picture too: name a file.", param_hint="-o")
         if sys.stdout.isatty():
             raise typer.BadParameter("a picture is not written to a terminal: name a file.", param_hint="-o")
-    options = configured()
+    options = model_options()
     options = replace(options, user_files=True, device=device or options.device)
     parts = context.ensure_object(Parts)
     stop = threading.Event()
@@ -175,7 +175,7 @@ def _work(
 
     def work(job: Job, checkpoint: Checkpoint) -> Encoded:
         photo = piped if job.source is None else files.read(job.source, OWN_FILES.max_bytes)
-        made = engine.run(replace(edit, source=Upload(photo)), photo, limits=OWN_FILES, checkpoint=checkpoint)
+        made = engine.run(edit, photo, limits=OWN_FILES, checkpoint=checkpoint)
         checkpoint()
         if job.target is None:
             sys.stdout.buffer.write(made.data)
