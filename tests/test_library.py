@@ -113,7 +113,7 @@ def test_the_environment_reaches_the_library(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("MATTEBOX_MODELS_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("MATTEBOX_MODELS_DOWNLOAD", "false")
     monkeypatch.setattr(mattebox, "_default", None)
-    with pytest.raises(mattebox.MatteboxError, match="missing") as caught:
+    with pytest.raises(mattebox.MatteboxError, match="not installed") as caught:
         mattebox.remove_background(PNG)
     assert caught.value.kind is mattebox.Kind.UNAVAILABLE
 

@@ -4,7 +4,18 @@ import re
 
 import pytest
 
-from mattebox.models.catalogue import CATALOGUE, DEFAULT, Address, Ensemble, Family, NpmPackage, PyPIPackage, Variant
+from mattebox.models.catalogue import (
+    CATALOGUE,
+    DEFAULT,
+    Address,
+    Ensemble,
+    Family,
+    NpmPackage,
+    PyPIPackage,
+    Variant,
+    licence_warnings,
+    members,
+)
 
 VARIANTS = [row for row in CATALOGUE.values() if isinstance(row, Variant)]
 ENSEMBLES = [row for row in CATALOGUE.values() if isinstance(row, Ensemble)]
@@ -71,9 +82,29 @@ def test_an_ensemble_is_made_of_fetchable_variants(row: Ensemble) -> None:
 
 
 def test_the_default_may_be_used_commercially() -> None:
-    row = CATALOGUE[DEFAULT]
-    members = [row] if isinstance(row, Variant) else [CATALOGUE[row.detail], CATALOGUE[row.core]]
-    assert all(isinstance(member, Variant) and member.commercial for member in members)
+    assert all(member.commercial for member in members(CATALOGUE[DEFAULT]))
+    assert licence_warnings(DEFAULT) == ()
+
+
+def test_the_members_of_a_row_are_its_networks() -> None:
+    for row in ENSEMBLES:
+        assert members(row) == (CATALOGUE[row.detail], CATALOGUE[row.core])
+    for variant in VARIANTS:
+        assert members(variant) == (variant,)
+
+
+@pytest.mark.parametrize("name", ["rmbg-2.0", "rmbg-2.0:/a.onnx", "both"])
+def test_what_may_not_be_used_commercially_is_said_however_it_is_named(name: str) -> None:
+    both = Ensemble(name="both", detail="rmbg-2.0", core="u2net", note="Both.")
+    assert licence_warnings(name, {**CATALOGUE, "both": both}) == (
+        "rmbg-2.0 may not be used commercially (CC-BY-NC-4.0).",
+    )
+
+
+@pytest.mark.parametrize("name", ["u2net", "birefnet:/a.onnx", "nothing", "nothing:/a.onnx", "both:/a.onnx", ""])
+def test_of_nothing_else_a_warning_is_given(name: str) -> None:
+    both = Ensemble(name="both", detail="rmbg-2.0", core="u2net", note="Both.")
+    assert licence_warnings(name, {**CATALOGUE, "both": both}) == ()
 
 
 def test_what_may_not_be_used_commercially_is_never_fetched() -> None:

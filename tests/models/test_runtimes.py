@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +119,40 @@ def test_a_directory_that_cannot_be_written_costs_only_time(tmp_path: Path) -> N
     assert network(photo_for(row)).shape == (320, 320)
 
 
+def test_a_full_disk_costs_only_time(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    row = variant("u2net")
+    file = write_tiny(row, tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # no file may grow longer
+    try:
+        network = runtimes.open_network(lambda: file, device="cpu", threads=1, prepared=tmp_path / "kept" / "u2net")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert network(photo_for(row)).shape == (320, 320)
+    assert not list((tmp_path / "kept").iterdir())
+
+
+def test_what_older_versions_and_killed_processes_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    file = write_tiny(variant("u2net"), tmp_path)
+    kept = tmp_path / "kept"
+    folder, young = kept / ".prepare-old", kept / ".prepare-young"
+    for made in (folder, young):
+        made.mkdir(parents=True)
+    (folder / "part").write_text("x")
+    stale, fresh, stranger = (kept / f"{name}.xml" for name in ("u2net-f16-1.0", "u2net-f16-2.0", "u2netp-f16-1.0"))
+    for made in (stale, fresh, stranger):
+        made.write_text("x")
+    yesterday = time.time() - 90_000
+    for made in (folder, stale, stranger):
+        os.utime(made, (yesterday, yesterday))
+    runtimes.open_network(lambda: file, device="cpu", threads=1, prepared=kept / "u2net")
+    left = set(kept.iterdir())
+    assert left >= {young, fresh, stranger}
+    assert not left & {folder, stale}
+    runtimes.open_network(never, device="cpu", threads=1, prepared=kept / "u2net")
+
+
 @pytest.mark.parametrize("device", ["cuda", "coreml", "openvino:NPU.7"])
 def test_a_device_that_is_not_here_is_a_loud_error(tmp_path: Path, device: str) -> None:
     import onnxruntime  # type: ignore[import-untyped]
@@ -143,6 +178,62 @@ def test_auto_takes_what_is_there(tmp_path: Path) -> None:
     row = variant("u2netp")
     file = write_tiny(row, tmp_path)
     assert runtimes.open_network(lambda: file, device="auto", threads=1)(photo_for(row)).shape == (320, 320)
+
+
+@pytest.fixture
+def offers_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ONNX Runtime that says it can use CUDA."""
+    import onnxruntime
+
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+
+
+@pytest.mark.parametrize("kind", [Kind.CANCELLED, Kind.UNAVAILABLE])
+def test_a_file_that_is_not_to_be_had_is_no_devices_fault(
+    kind: Kind, offers_cuda: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[Kind] = []
+
+    def give() -> Path:
+        asked.append(kind)
+        raise MatteboxError(kind, "No file.")
+
+    with pytest.raises(MatteboxError, match="No file"):
+        runtimes.open_network(give, device="auto", threads=1)
+    assert len(asked) == 1
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("failure", ["EPFail", "EngineError", "Fail"])
+def test_auto_says_that_a_device_cannot_be_used_and_takes_the_processor(
+    failure: str,
+    offers_cuda: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+
+    real = onnxruntime.InferenceSession
+
+    def session(file: Path, *, sess_options: object, providers: list[str]) -> object:
+        if providers[0] == "CUDAExecutionProvider":
+            raise getattr(state, failure)("the driver is too old")
+        return real(file, sess_options=sess_options, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    row = variant("u2netp")
+    file = write_tiny(row, tmp_path)
+    network = runtimes.open_network(lambda: file, device="auto", threads=1)
+    assert network(photo_for(row)).shape == (320, 320)
+    assert "cuda is installed but cannot be used" in caplog.text
+    assert "the driver is too old" in caplog.text
+    with pytest.raises(MatteboxError) as caught:
+        runtimes.open_network(lambda: file, device="cuda", threads=1)
+    assert caught.value.kind is Kind.UNAVAILABLE
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network at all" * 10], ids=["empty", "text"])
@@ -183,3 +274,19 @@ def test_the_thread_budget_is_what_the_process_may_use() -> None:
             assert runtimes.thread_budget(0) == 1
         finally:
             os.sched_setaffinity(0, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [("max 100000", 99), ("100000 100000", 1), ("100001 100000", 2), ("5000 100000", 1), ("25000 10000", 3)],
+)
+def test_a_quota_of_processor_time_bounds_the_thread_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(99)))
+    file = tmp_path / "cpu.max"
+    file.write_text(f"{content}\n")
+    assert runtimes.thread_budget(0, cpu_max=file) == expected
+    assert runtimes.thread_budget(7, cpu_max=file) == 7  # what was asked for is done
+    assert runtimes.thread_budget(0, cpu_max=tmp_path / "nowhere") == 99

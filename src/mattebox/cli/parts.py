@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mattebox.engine import Segmenters
     from mattebox.models import ModelOptions
-    from mattebox.models.catalogue import Row, Variant
+    from mattebox.models.catalogue import Row
     from mattebox.settings import Settings
 
 T = TypeVar("T")
@@ -62,18 +62,9 @@ def checked(option: str, check: Callable[[str], T], value: str) -> T:
         raise typer.BadParameter(error.message, param_hint=option) from error
 
 
-def members(row: Row, catalogue: Mapping[str, Row]) -> list[Variant]:
-    """The single networks behind a row of the catalogue."""
-    from mattebox.models.catalogue import Ensemble
-
-    if isinstance(row, Ensemble):
-        return [member for name in (row.detail, row.core) for member in members(catalogue[name], catalogue)]
-    return [row]
-
-
 def warn_of_licence(catalogue: Mapping[str, Row], name: str) -> None:
     """Say which of a model's networks may not be used commercially, if any."""
-    row = catalogue.get(name.partition(":")[0])
-    for variant in [] if row is None else members(row, catalogue):
-        if not variant.commercial:
-            say(f"{variant.name} may not be used commercially ({variant.licence}).", style="yellow")
+    from mattebox.models.catalogue import licence_warnings
+
+    for sentence in licence_warnings(name, catalogue):
+        say(sentence, style="yellow")

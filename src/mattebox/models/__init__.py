@@ -1,7 +1,7 @@
 """The networks that find the subject: `Models` gives a segmenter by its name and keeps it warm.
 
-The only room with an inference runtime in it. `catalogue` lists the networks, `weights` fetches their files,
-`runtimes` runs them, `families` knows what goes in and what comes out.
+The only room with an inference runtime in it. `catalogue` lists the networks, `weights` fetches their files, `disk`
+looks after them, `runtimes` runs them, `families` knows what goes in and what comes out.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import Protocol
 
 import numpy as np
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.models import families, runtimes, weights
-from mattebox.models.catalogue import CATALOGUE, DEFAULT, Ensemble, Family, Row, Variant
+from mattebox.models.catalogue import CATALOGUE, DEFAULT, Family, Row, Variant, licence_warnings, like, members
 
 __all__ = ["CATALOGUE", "DEFAULT", "ModelOptions", "Models", "Segmenter"]
 
@@ -61,11 +61,15 @@ class ModelOptions:
 class Models:
     """Warm networks: each is loaded once, when it is first used, and kept.
 
-    Safe to use from several threads. Loading one network does not hold up another one.
+    Safe to use from several threads. Loading one network does not hold up another one, and fetching a network holds up
+    only those who wait for it.
 
     Args:
         options: where files are and what runs them.
-        progress: told about downloads: what is being done, bytes done, bytes in all (None: unknown).
+        progress: told about downloads: what is being done, bytes done, bytes in all (None: unknown). What it raises
+            ends the download.
+        fetch_when_used: fetch a missing file at a segmenter's first call too, and not only in `warm`. A server says
+            False, so that a request can neither start a download nor wait for one.
         catalogue: the networks there are, by name.
     """
 
@@ -74,10 +78,12 @@ class Models:
         options: ModelOptions | None = None,
         *,
         progress: weights.Progress | None = None,
+        fetch_when_used: bool = True,
         catalogue: Mapping[str, Row] = CATALOGUE,
     ) -> None:
         self._options = options or ModelOptions()
         self._progress = progress
+        self._fetch_when_used = fetch_when_used
         self._catalogue = catalogue
         self._segmenters: dict[str, _NetworkSegmenter] = {}
         self._lock = threading.Lock()
@@ -95,18 +101,48 @@ class Models:
                 that network; instead of a network's name, that of its family will do.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER where there is no such model. Calling the segmenter raises UNAVAILABLE
-                where its file or device is not to be had.
+            MatteboxError: INVALID_PARAMETER where there is no such model; UNAVAILABLE where its file is missing and
+                `fetch_when_used` is False. Calling the segmenter raises UNAVAILABLE where its file or device is not to
+                be had.
         """
+        networks = self._networks(name)
+        if name in self._catalogue and not self._fetch_when_used:
+            for network in networks:
+                if not network.installed:
+                    raise weights.not_installed(name, network.variant)
+        if len(networks) == 1:
+            return networks[0]
+        detail, core = networks
+        return _EnsembleSegmenter(detail, core)
+
+    def warm(self, name: str) -> None:
+        """Fetch a model if need be, load it and run it once, so that the first photo does not wait.
+
+        Raises:
+            MatteboxError: what `segmenter` and its call raise, and UNAVAILABLE where the file cannot be fetched.
+        """
+        for network in self._networks(name):
+            network.open(fetch=self._options.download)
+        # a plain grey square: what networks allocate does not depend on what they see
+        self.segmenter(name)(np.full((64, 64, 3), 128, np.uint8))
+
+    def installed(self, name: str) -> bool:
+        """Whether a model can be loaded without fetching anything: all its files are there, or it is loaded.
+
+        Cheap: no file is read, so a damaged one counts as there.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER where there is no such model.
+        """
+        return all(network.installed for network in self._networks(name))
+
+    def _networks(self, name: str) -> list[_NetworkSegmenter]:
+        """The networks behind a name, one or an ensemble's two."""
         row = self._catalogue.get(name)
-        if isinstance(row, Ensemble):
-            return _EnsembleSegmenter(
-                self._warm(self._variant(row.detail), None), self._warm(self._variant(row.core), None)
-            )
         if row is not None:
-            return self._warm(row, None)
+            return [self._network(variant, None) for variant in members(row, self._catalogue)]
         base, colon, file = name.partition(":")
-        variant = self._like(base)
+        variant = like(base, self._catalogue)
         if not colon or not file or variant is None:
             raise MatteboxError(
                 Kind.INVALID_PARAMETER,
@@ -115,94 +151,98 @@ class Models:
             )
         if not self._options.user_files:
             raise MatteboxError(Kind.INVALID_PARAMETER, "A model's file may not be named here.", parameter="model")
-        return self._warm(variant, Path(file).expanduser())
+        return [self._network(variant, Path(file).expanduser())]
 
-    def warm(self, name: str) -> None:
-        """Load a model and run it once, so that the first photo does not wait. Raises what `segmenter` raises."""
-        # a plain grey square: what networks allocate does not depend on what they see
-        self.segmenter(name)(np.full((64, 64, 3), 128, np.uint8))
-
-    def _variant(self, name: str) -> Variant:
-        row = self._catalogue[name]
-        if not isinstance(row, Variant):
-            raise TypeError(f"{name} is not a single network")
-        return row
-
-    def _like(self, base: str) -> Variant | None:
-        """The variant of that name, or the first one of the family of that name."""
-        row = self._catalogue.get(base)
-        if isinstance(row, Variant):
-            return row
-        variants = (row for row in self._catalogue.values() if isinstance(row, Variant))
-        return next((variant for variant in variants if variant.family == base), None)
-
-    def _warm(self, variant: Variant, file: Path | None) -> _NetworkSegmenter:
+    def _network(self, variant: Variant, file: Path | None) -> _NetworkSegmenter:
         key = variant.name if file is None else f"{variant.name}:{file}"
+        expected = file
+        if file is None and variant.sha256 is not None:  # without a checksum no file of the directory is taken
+            expected = weights.path(variant, self.directory)
         with self._lock:  # short: nothing is loaded under it
-            return self._segmenters.setdefault(key, _NetworkSegmenter(variant, lambda: self._open(variant, file)))
+            if key not in self._segmenters:
+                self._segmenters[key] = _NetworkSegmenter(
+                    variant,
+                    file=expected,
+                    loader=lambda: self._load(variant, file),
+                    fetcher=lambda: self._fetch(variant),
+                    fetch_when_used=self._options.download and self._fetch_when_used,
+                )
+            return self._segmenters[key]
 
-    def _open(self, variant: Variant, file: Path | None) -> runtimes.Network:
-        if not variant.commercial:
-            _log.warning("%s may not be used commercially (%s)", variant.name, variant.licence)
+    def _load(self, variant: Variant, file: Path | None) -> runtimes.Network:
         begin = time.perf_counter()
         prepared = None
         if file is None and variant.sha256 is not None:
             # the checksum in the name ties it to these very weights
             prepared = self.directory / "openvino" / f"{variant.name}-{variant.sha256[:12]}"
         network = runtimes.open_network(
-            lambda: self._file(variant) if file is None else _named(file),
+            lambda: weights.locate(variant, self.directory) if file is None else _named(file),
             device=self._options.device,
             threads=self._options.threads,
             precision=variant.precision,
             prepared=prepared,
         )
         _log.info("loaded %s on %s in %.1f s", variant.name, network.where, time.perf_counter() - begin)
+        for sentence in licence_warnings(variant.name, {variant.name: variant}):
+            _log.warning("%s", sentence)
         return network
 
-    def _file(self, variant: Variant) -> Path:
-        if self._options.download or variant.sha256 is None:  # without a checksum pull() only says what to do
-            file = weights.pull(variant, directory=self.directory, progress=self._progress)
-            runtimes.give_back_memory()
-            return file
-        state = weights.verify(variant, self.directory)
-        match state:
-            case weights.State.PRESENT:
-                return weights.path(variant, self.directory)
-            case weights.State.MISSING | weights.State.DAMAGED:
-                raise MatteboxError(
-                    Kind.UNAVAILABLE,
-                    f"The weights of {variant.name} are {state}; `mattebox models pull {variant.name}` fetches them.",
-                )
-            case unknown:
-                assert_never(unknown)
+    def _fetch(self, variant: Variant) -> None:
+        weights.pull(variant, directory=self.directory, progress=self._progress)
+        runtimes.give_back_memory()
 
 
 class _NetworkSegmenter:
     """One network as a segmenter, opened at the first call by whichever thread comes first."""
 
-    def __init__(self, variant: Variant, opener: Callable[[], runtimes.Network]) -> None:
-        self._variant = variant
-        self._opener = opener
-        self._opening = threading.Lock()
+    def __init__(
+        self,
+        variant: Variant,
+        *,
+        file: Path | None,
+        loader: Callable[[], runtimes.Network],
+        fetcher: Callable[[], None],
+        fetch_when_used: bool,
+    ) -> None:
+        self.variant = variant
+        self._file = file
+        self._loader = loader
+        self._fetcher = fetcher
+        self._fetch_when_used = fetch_when_used
+        self._loading = threading.Lock()
         self._network: runtimes.Network | None = None
 
     def __call__(self, photo: RGB) -> Alpha:
         network = self.open()
         height, width = photo.shape[:2]
-        size = network.size or families.input_size(self._variant, width=width, height=height)
-        return families.read_alpha(network(families.prepare(photo, self._variant, size)), self._variant)
+        size = network.size or families.input_size(self.variant, width=width, height=height)
+        return families.read_alpha(network(families.prepare(photo, self.variant, size)), self.variant)
 
-    def open(self) -> runtimes.Network:
-        """The network, loaded if it is not yet."""
-        with self._opening:  # a failure is not kept: the next call tries again
+    @property
+    def installed(self) -> bool:
+        """Loaded, or its file is there."""
+        return self._network is not None or (self._file is not None and self._file.is_file())
+
+    def open(self, *, fetch: bool = False) -> runtimes.Network:
+        """The network, loaded if it is not yet. Its file is fetched where `fetch` or `fetch_when_used` allows it."""
+        try:
+            return self._load()
+        except weights.NotInstalledError:
+            if not (fetch or self._fetch_when_used):
+                raise
+        self._fetcher()  # outside the lock: a request must not wait for what `warm` fetches
+        return self._load()
+
+    def _load(self) -> runtimes.Network:
+        with self._loading:  # a failure is not kept: the next call tries again
             if self._network is None:
-                self._network = self._opener()
+                self._network = self._loader()
             return self._network
 
     @property
     def square(self) -> int | None:
         """Side of the square that the photo is squashed to; None where its shape is kept."""
-        return None if self._variant.family is Family.MODNET else self._variant.size
+        return None if self.variant.family is Family.MODNET else self.variant.size
 
 
 class _EnsembleSegmenter:

