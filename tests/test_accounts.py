@@ -43,11 +43,41 @@ def test_credits_run_out(accounts: Accounts) -> None:
     for used in range(2):
         assert accounts.usage(account).used == used
         accounts.check(account)
-        accounts.count(account)
-    with pytest.raises(MatteboxError) as caught:
-        accounts.check(account)
-    assert caught.value.kind is Kind.OUT_OF_CREDITS
+        accounts.reserve(account)
+    for refuse in (accounts.check, accounts.reserve):
+        with pytest.raises(MatteboxError) as caught:
+            refuse(account)
+        assert caught.value.kind is Kind.OUT_OF_CREDITS
+    assert accounts.usage(account).used == 2
     accounts.check(accounts.authenticate("second"))
+    accounts.reserve(accounts.authenticate("second"))
+
+
+def test_what_was_not_made_is_given_back(accounts: Accounts) -> None:
+    account = accounts.authenticate("first")
+    accounts.refund(account)
+    assert accounts.usage(account).used == 0
+    for _ in range(5):
+        accounts.reserve(account)
+        accounts.refund(account)
+    assert accounts.usage(account).used == 0
+
+
+def test_of_many_at_once_no_more_than_the_credits_get_through(tmp_path: Path) -> None:
+    table = Accounts(("key",), tmp_path, AccountOptions(credits=7))
+    account = table.authenticate("key")
+
+    def ask() -> bool:
+        try:
+            table.reserve(account)
+        except MatteboxError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        granted = [done.result() for done in [threads.submit(ask) for _ in range(40)]]
+    assert sum(granted) == table.usage(account).used == 7
+    table.close()
 
 
 def test_usage_outlives_the_process(tmp_path: Path) -> None:
@@ -56,7 +86,7 @@ def test_usage_outlives_the_process(tmp_path: Path) -> None:
         account = table.authenticate("key")
         assert table.usage(account).used == expected
         assert table.usage(account).allowed is None
-        table.count(account)
+        table.reserve(account)
         table.close()
 
 
@@ -64,7 +94,7 @@ def test_no_picture_is_lost_when_many_are_counted_at_once(tmp_path: Path) -> Non
     table = Accounts(("key",), tmp_path)
     account = table.authenticate("key")
     with ThreadPoolExecutor(8) as threads:
-        for done in [threads.submit(table.count, account) for _ in range(200)]:
+        for done in [threads.submit(table.reserve, account) for _ in range(200)]:
             done.result()
     assert table.usage(account).used == 200
     table.close()

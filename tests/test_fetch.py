@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import ipaddress
+import math
 import socket
 import threading
 import time
@@ -506,6 +507,27 @@ def test_allow_private(server: Server) -> None:
         assert not permits(closed)
 
 
+METADATA = [
+    "169.254.169.254",
+    "::ffff:169.254.169.254",
+    "fe80::a9fe:a9fe",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "100.100.100.200",
+    "192.0.0.192",
+    "168.63.129.16",
+]
+
+
+@pytest.mark.parametrize("text", METADATA)
+def test_where_clouds_keep_credentials_only_a_network_by_name_leads(text: str) -> None:
+    address = ipaddress.ip_address(text)
+    for options in (FetchOptions(), FetchOptions(allow_private=True)):
+        assert not Guard(options).permits(address, 80)
+    named = text.removeprefix("::ffff:")  # a mapped address is judged as the one inside
+    assert Guard(FetchOptions(allow_networks=(named,))).permits(address, 80)
+
+
 def test_allow_networks_opens_nothing_else() -> None:
     guard = Guard(FetchOptions(allow_networks=("10.1.0.0/16", "fe80::/10")))
     assert guard.permits(ipaddress.ip_address("10.1.2.3"), 9000)
@@ -548,8 +570,9 @@ def test_hosts_that_cannot_exist(host: str) -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(ValueError, match="timeout"):
-        FetchOptions(timeout=0)
+    for timeout in (0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="timeout"):
+            FetchOptions(timeout=timeout)
     with pytest.raises(ValueError, match="max_redirects"):
         FetchOptions(max_redirects=-1)
     with pytest.raises(ValueError, match="does not appear"):

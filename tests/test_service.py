@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import math
+import socket
 import threading
+import time
 from functools import partial
 
 import anyio
@@ -36,8 +39,18 @@ class Gate:
         return np.ones((8, 8), np.float32)
 
 
-def service(segmenter: Segmenter | None = None, options: ServiceOptions = ServiceOptions()) -> Service:
-    return Service(Engine(FakeModels(segmenter)), Fetcher(FetchOptions()), options=options)
+def service(
+    segmenter: Segmenter | None = None,
+    options: ServiceOptions = ServiceOptions(),
+    fetching: FetchOptions = FetchOptions(),
+) -> Service:
+    return Service(Engine(FakeModels(segmenter)), Fetcher(fetching), options=options)
+
+
+async def leave(shell: Service, edit: Edit, gone: anyio.CancelScope) -> None:
+    """A request of a client that goes away."""
+    with gone:
+        await shell.run(edit, limits=Limits())
 
 
 def test_an_edit_comes_out_encoded() -> None:
@@ -87,24 +100,87 @@ def test_too_much_work_is_refused_at_once_and_the_rest_gets_done() -> None:
     assert len(results) == 3
 
 
-def test_a_client_that_left_is_not_worked_for() -> None:
+def test_a_client_that_left_is_not_worked_for_beyond_the_next_step() -> None:
     gate = Gate()
-    shell = service(gate)
-    stop = threading.Event()
-
-    async def leave() -> None:
-        await anyio.to_thread.run_sync(gate.entered.acquire)
-        stop.set()
-        gate.open.set()
 
     async def main() -> None:
+        gone = anyio.CancelScope()
+        shell = service(gate, ServiceOptions(workers=1))
         async with anyio.create_task_group() as group:
-            group.start_soon(leave)
-            with pytest.raises(MatteboxError) as caught:
-                await shell.run(EDIT, limits=Limits(), stop=stop)
-        assert caught.value.kind is Kind.CANCELLED
+            group.start_soon(leave, shell, EDIT, gone)
+            await anyio.to_thread.run_sync(gate.entered.acquire)
+            gone.cancel()
+            group.start_soon(partial(shell.run, EDIT, limits=Limits()))
+            # The worker is not free before its thread has ended.
+            assert not await anyio.to_thread.run_sync(partial(gate.entered.acquire, timeout=0.2))
+            gate.open.set()
+        assert gone.cancelled_caught
 
     anyio.run(main)
+
+
+def test_a_deadline_ends_waiting_for_a_worker() -> None:
+    gate = Gate()
+
+    async def main() -> None:
+        shell = service(gate, ServiceOptions(workers=1, timeout=0.3))
+        async with anyio.create_task_group() as group:
+            gone = anyio.CancelScope()
+            group.start_soon(leave, shell, EDIT, gone)
+            await anyio.to_thread.run_sync(gate.entered.acquire)
+            gone.cancel()
+            with anyio.fail_after(5), pytest.raises(MatteboxError) as caught:
+                await shell.run(EDIT, limits=Limits())
+            assert caught.value.kind is Kind.TIMED_OUT
+            gate.open.set()
+
+    anyio.run(main)
+
+
+def test_who_leaves_while_waiting_frees_the_place_at_once() -> None:
+    gate = Gate()
+
+    async def main() -> None:
+        gone = anyio.CancelScope()
+        shell = service(gate, ServiceOptions(workers=1, queue=1))
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(shell.run, EDIT, limits=Limits()))
+            await anyio.to_thread.run_sync(gate.entered.acquire)
+            group.start_soon(leave, shell, EDIT, gone)
+            await anyio.wait_all_tasks_blocked()
+            gone.cancel()
+            await anyio.sleep(0.05)
+            group.start_soon(partial(shell.run, EDIT, limits=Limits()))  # not OVERLOADED
+            await anyio.wait_all_tasks_blocked()
+            gate.open.set()
+
+    anyio.run(main)
+
+
+def test_a_download_ends_when_the_client_leaves_and_at_the_deadline() -> None:
+    async def main(silent: socket.socket) -> None:
+        link = Edit(source=Link(f"http://127.0.0.1:{silent.getsockname()[1]}/photo.png"))
+        allowed = FetchOptions(allow_private=True)
+        begin = time.perf_counter()
+        with pytest.raises(MatteboxError) as caught:
+            await service(options=ServiceOptions(timeout=0.2), fetching=allowed).run(link, limits=Limits())
+        assert caught.value.kind is Kind.TIMED_OUT
+        gone = anyio.CancelScope()
+        async with anyio.create_task_group() as group:
+            group.start_soon(leave, service(fetching=allowed), link, gone)
+            await anyio.sleep(0.1)
+            gone.cancel()
+        assert gone.cancelled_caught
+        assert time.perf_counter() - begin < 5
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        anyio.run(main, silent)
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, math.nan, math.inf])
+def test_a_deadline_is_a_number(timeout: float) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        ServiceOptions(timeout=timeout)
 
 
 def test_a_deadline_ends_the_work_between_two_steps() -> None:

@@ -39,6 +39,14 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("MATTEBOX_SERVICE_WORKERS", "0"),
         ("MATTEBOX_ACCOUNTS_CREDITS", "-1"),
         ("MATTEBOX_SERVICE_TIMEOUT", "soon"),
+        ("MATTEBOX_SERVICE_TIMEOUT", "nan"),
+        ("MATTEBOX_SERVICE_TIMEOUT", "inf"),
+        ("MATTEBOX_FETCH_TIMEOUT", "nan"),
+        ("MATTEBOX_LIMITS_MAX_BYTES", "-5"),
+        ("MATTEBOX_LIMITS_MAX_PIXELS", "0"),
+        ("MATTEBOX_MODELS_DEVICE", "gpu"),
+        ("MATTEBOX_MODELS_DEVICE", "openvino:"),
+        ("MATTEBOX_FETCH_ALLOW_NETWORKS", "10.1.0.0/16,everything"),
     ],
 )
 def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -46,7 +54,34 @@ def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, 
     with pytest.raises(MatteboxError) as caught:
         settings.load()
     assert caught.value.kind is Kind.INVALID_PARAMETER
-    assert variable.rsplit("_", 1)[0] in caught.value.message
+    assert "_".join(variable.split("_")[:2]) in caught.value.message
+
+
+def test_lists_are_separated_by_commas_and_paths_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATTEBOX_FETCH_ALLOW_NETWORKS", "10.1.0.0/16, 192.168.0.0/24,")
+    monkeypatch.setenv("MATTEBOX_HOSTS", "cutout.example.org,localhost")
+    monkeypatch.setenv("MATTEBOX_MODELS_DIRECTORY", "~/x")
+    monkeypatch.setenv("MATTEBOX_MODELS_DEVICE", "openvino:GPU.1")
+    read = settings.load()
+    assert read.fetch.allow_networks == ("10.1.0.0/16", "192.168.0.0/24")
+    assert read.hosts == ("cutout.example.org", "localhost")
+    assert read.models.directory == Path.home() / "x"
+    assert read.models.device == "openvino:GPU.1"
+
+
+def test_what_looks_like_a_setting_and_is_none_is_found() -> None:
+    variables = [
+        "MATTEBOX_LIMITS_MAXPIXELS",
+        "MATTEBOX_XYZZY",
+        "MATTEBOX_EVAL",
+        "mattebox_keys",
+        "HOME",
+        "MATTEBOX_FETCH",
+    ]
+    assert settings.unknown(variables) == {
+        "MATTEBOX_LIMITS_MAXPIXELS": "MATTEBOX_LIMITS_MAX_PIXELS",
+        "MATTEBOX_XYZZY": None,
+    }
 
 
 def test_every_knob_is_documented_with_its_variable() -> None:

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, event, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, event, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -44,7 +44,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Pictures an account has had made, and how many it may have made; None means any number."""
+    """Pictures an account has had made or is having made, and how many it may have made; None means any number."""
 
     used: int
     allowed: int | None
@@ -90,26 +90,50 @@ class Accounts:
         return Usage(used=used or 0, allowed=self._options.credits or None)
 
     def check(self, account: Account) -> None:
-        """Refuse an account that has nothing left.
+        """Refuse an account that has nothing left, before anything is done for it. `reserve` is what decides.
 
         Raises:
             MatteboxError: OUT_OF_CREDITS.
         """
         usage = self.usage(account)
         if usage.allowed is not None and usage.used >= usage.allowed:
-            raise MatteboxError(Kind.OUT_OF_CREDITS, "This key has no credits left.")
+            raise _no_credits()
 
-    def count(self, account: Account) -> None:
-        """Note down one finished picture."""
-        first = insert(_USAGE).values(account=account.id, images=1)
+    def reserve(self, account: Account) -> None:
+        """Count one picture, before it is made: of two requests for the last credit one is refused.
+
+        Raises:
+            MatteboxError: OUT_OF_CREDITS.
+        """
+        one_more = (
+            insert(_USAGE)
+            .values(account=account.id, images=1)
+            .on_conflict_do_update(
+                index_elements=[_USAGE.c.account],
+                set_={"images": _USAGE.c.images + 1},
+                where=_USAGE.c.images < self._options.credits if self._options.credits else None,
+            )
+        )
+        with self._database.begin() as connection:
+            if connection.execute(one_more).rowcount < 1:
+                raise _no_credits()
+
+    def refund(self, account: Account) -> None:
+        """Take back what was reserved for a picture that could not be made."""
         with self._database.begin() as connection:
             connection.execute(
-                first.on_conflict_do_update(index_elements=[_USAGE.c.account], set_={"images": _USAGE.c.images + 1})
+                update(_USAGE)
+                .where(_USAGE.c.account == account.id, _USAGE.c.images > 0)
+                .values(images=_USAGE.c.images - 1)
             )
 
     def close(self) -> None:
         """Give the database back."""
         self._database.dispose()
+
+
+def _no_credits() -> MatteboxError:
+    return MatteboxError(Kind.OUT_OF_CREDITS, "This key has no credits left.")
 
 
 def _digest(key: str) -> str:

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     """No API key was sent and one is needed."""
     INVALID_KEY = "invalid_key"
     """The API key is not known."""
+    FORBIDDEN = "forbidden"
+    """Whoever asks may not, whatever key they hold: a web page of another site, say."""
     OUT_OF_CREDITS = "out_of_credits"
     """The key has used all its credits."""
     NOT_FOUND = "not_found"

@@ -8,6 +8,7 @@ differently a moment later gains nothing. Each redirect is a new address and is 
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import socket
 import zlib
@@ -19,7 +20,6 @@ from urllib.parse import urljoin
 
 import anyio
 
-from mattebox import __version__
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
@@ -48,6 +48,20 @@ NOT_PUBLIC = tuple(
     )
 )
 
+METADATA = tuple(
+    ipaddress.ip_network(block)
+    for block in (
+        "169.254.0.0/16",  # link-local: nearly every cloud
+        "fe80::/10",  # the same
+        "fd00:ec2::/32",  # Amazon
+        "fd20:ce::/32",  # Google
+        "100.100.100.200/32",  # Alibaba
+        "192.0.0.192/32",  # Oracle
+        "168.63.129.16/32",  # Azure's, which is a public address by its number
+    )
+)
+"""Where clouds tell a machine its credentials. Never fetched from, unless `allow_networks` names it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchOptions:
@@ -58,18 +72,21 @@ class FetchOptions:
     allow_private: bool = field(
         default=False,
         metadata={
-            "doc": "Fetch from private and loopback addresses too, at any port. Link-local addresses, where clouds "
-            "keep their credentials, stay refused."
+            "doc": "Fetch from private and loopback addresses too, at any port. Where clouds keep their credentials "
+            "(link-local addresses and a few others) stays refused."
         },
     )
     allow_networks: tuple[str, ...] = field(
         default=(),
-        metadata={"doc": "Networks (such as 10.1.0.0/16) that may be fetched from whatever they are, at any port."},
+        metadata={
+            "doc": "Networks, such as 10.1.0.0/16, that may be fetched from whatever they are, at any port; separated "
+            "by commas."
+        },
     )
 
     def __post_init__(self) -> None:
-        if self.timeout <= 0:
-            raise ValueError("timeout must be above 0")
+        if not 0 < self.timeout < math.inf:
+            raise ValueError("timeout must be a number above 0")
         if self.max_redirects < 0:
             raise ValueError("max_redirects must be at least 0")
         for network in self.allow_networks:
@@ -106,6 +123,8 @@ class Guard:
         address = _final(address)
         if any(address in network for network in self._networks):
             return True
+        if any(address in network for network in METADATA):
+            return False
         if self._allow_private and _is_private(address):
             return True
         return port in WEB_PORTS and is_public(address)
@@ -195,7 +214,7 @@ class Fetcher:
         )
         headers = [
             (b"Host", target.netloc),
-            (b"User-Agent", b"mattebox/" + __version__.encode()),
+            (b"User-Agent", b"mattebox"),
             (b"Accept", b"image/*,*/*;q=0.5"),
             # A picture is packed already; a packed body is a way to send a bomb.
             (b"Accept-Encoding", b"identity"),

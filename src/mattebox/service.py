@@ -5,17 +5,17 @@ Everything asynchronous lives here and above. The engine below is plain, synchro
 
 from __future__ import annotations
 
-import threading
-import time
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import assert_never
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Link, Source, Upload
+from mattebox.edit import Edit, Link, Source, Stored, Upload
 from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fetch import Fetcher
@@ -32,8 +32,8 @@ class ServiceOptions:
     timeout: float = field(default=60.0, metadata={"doc": "Seconds a photo may take, waiting included."})
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.queue < 0 or self.timeout <= 0:
-            raise ValueError("workers must be at least 1, queue at least 0 and timeout above 0")
+        if self.workers < 1 or self.queue < 0 or not 0 < self.timeout < math.inf:
+            raise ValueError("workers must be at least 1, queue at least 0 and timeout a number above 0")
 
 
 class Service:
@@ -67,17 +67,19 @@ class Service:
         await anyio.to_thread.run_sync(self._engine.models.warm, self.model)
         self.ready = True
 
-    async def run(self, edit: Edit, *, limits: Limits, stop: threading.Event | None = None) -> Encoded:
+    async def run(self, edit: Edit, *, limits: Limits) -> Encoded:
         """Do one edit.
+
+        Cancel the scope round it when nobody waits for the result any more: a download and waiting for a worker end at
+        once, work that has begun ends between two of its steps. The deadline does the same.
 
         Args:
             edit: what to do.
             limits: the door's own limits; the narrower of these and the service's hold.
-            stop: set it when nobody waits for the result any more.
 
         Raises:
-            MatteboxError: OVERLOADED at once when too much is waiting; TIMED_OUT; CANCELLED; and whatever the engine
-                and the download raise.
+            MatteboxError: OVERLOADED at once when too much is waiting; TIMED_OUT; and whatever the engine and the
+                download raise.
         """
         if self._admitted >= self.capacity:
             raise MatteboxError(
@@ -85,29 +87,20 @@ class Service:
             )
         self._admitted += 1
         try:
-            return await self._run(edit, self.limits & limits, stop or threading.Event())
+            with anyio.move_on_after(self._options.timeout):
+                return await self._run(edit, self.limits & limits)
         finally:
             self._admitted -= 1
+        raise MatteboxError(Kind.TIMED_OUT, f"The picture was not done within {self._options.timeout:g} seconds.")
 
-    async def _run(self, edit: Edit, limits: Limits, stop: threading.Event) -> Encoded:
-        deadline = time.monotonic() + self._options.timeout
-
-        def checkpoint() -> None:
-            if stop.is_set():
-                raise MatteboxError(Kind.CANCELLED, "Nobody waits for this picture any more.")
-            if time.monotonic() > deadline:
-                raise MatteboxError(
-                    Kind.TIMED_OUT, f"The picture was not done within {self._options.timeout:g} seconds."
-                )
-
-        def work(photo: bytes) -> Encoded:
-            checkpoint()
-            return self._engine.run(edit, photo, limits=limits, checkpoint=checkpoint)
-
+    async def _run(self, edit: Edit, limits: Limits) -> Encoded:
         if edit.matte.model == DEFAULT:
             edit = replace(edit, matte=replace(edit.matte, model=self.model))
         photo = await self._read(edit.source, limits)
-        return await anyio.to_thread.run_sync(partial(work, photo), limiter=self._threads)
+        # In the thread `check_cancelled` raises once the scope that waits for the thread is cancelled. The thread is
+        # never left alone: its worker is free when it has really ended.
+        work = partial(self._engine.run, edit, photo, limits=limits, checkpoint=anyio.from_thread.check_cancelled)
+        return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
     async def _read(self, source: Source, limits: Limits) -> bytes:
         match source:
@@ -115,5 +108,7 @@ class Service:
                 return data
             case Link(url):
                 return await self._fetcher.fetch(url, max_bytes=limits.max_bytes)
+            case Stored():
+                raise MatteboxError(Kind.UNAVAILABLE, "This server keeps no pictures.")
             case _:
                 assert_never(source)

@@ -8,12 +8,15 @@ environment variables (`MATTEBOX_LIMITS_MAX_PIXELS` is `limits.max_pixels`), the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import difflib
+import re
+import typing
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import platformdirs
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mattebox.accounts import AccountOptions
@@ -21,9 +24,12 @@ from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fetch import FetchOptions
 from mattebox.models import ModelOptions
+from mattebox.models.runtimes import DEVICES
 from mattebox.service import ServiceOptions
 
 _PREFIX = "MATTEBOX_"
+_OTHERS = frozenset({"EVAL"})
+"""Variables, without the prefix, that something else than the server reads."""
 
 
 class Settings(BaseSettings):
@@ -42,6 +48,11 @@ class Settings(BaseSettings):
         description="API keys that are accepted, separated by commas. Empty: any key is, and only this machine can "
         "connect.",
     )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names and addresses that the server may be called by (the Host header), separated by commas. "
+        "Empty: any; for a server without keys that only this machine can connect to, those of this machine.",
+    )
     model: str = Field(default="auto", description="The model that is loaded at start and used unless a request asks.")
     accounts: AccountOptions = AccountOptions()
     limits: Limits = Limits()
@@ -49,10 +60,39 @@ class Settings(BaseSettings):
     models: ModelOptions = ModelOptions()
     fetch: FetchOptions = FetchOptions()
 
-    @field_validator("keys", mode="before")
+    @field_validator("keys", "hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+        return _split(value)
+
+    @field_validator("accounts", "limits", "service", "models", "fetch", mode="before")
+    @classmethod
+    def _as_typed(cls, value: object, info: ValidationInfo) -> object:
+        """Variables are text: lists are separated by commas, and a path may begin with `~`."""
+        options = cls.model_fields[str(info.field_name)].default
+        if not isinstance(value, dict):
+            return value
+        types = typing.get_type_hints(type(options))
+        return {name: _typed(types.get(name), part) for name, part in value.items()}
+
+    @field_validator("models")
+    @classmethod
+    def _device_exists(cls, value: ModelOptions) -> ModelOptions:
+        if value.device not in DEVICES and not re.fullmatch("openvino:[^<>]+", value.device):
+            raise ValueError(f"there is no device {value.device!r}; there are {', '.join(DEVICES)}")
+        return value
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _typed(kind: object, value: object) -> object:
+    if typing.get_origin(kind) is tuple:
+        return _split(value)
+    if isinstance(value, str) and Path in (kind, *typing.get_args(kind)):
+        return Path(value).expanduser()
+    return value
 
 
 def load() -> Settings:
@@ -64,8 +104,23 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as cause:
-        wrong = "; ".join(f"{_variable(error['loc'])}: {error['msg']}" for error in cause.errors())
+        wrong = "; ".join(
+            f"{_variable(error['loc'])}: {error['msg'].removeprefix('Value error, ')}" for error in cause.errors()
+        )
         raise MatteboxError(Kind.INVALID_PARAMETER, f"Wrong settings. {wrong}.") from cause
+
+
+def unknown(variables: Iterable[str]) -> dict[str, str | None]:
+    """The names among `variables` that look like settings and are none, each with the setting it is nearest to."""
+    known = [name.removeprefix(_PREFIX) for name, *_ in _rows()]
+    names = {*known, *(name.upper() for name in Settings.model_fields), *_OTHERS}
+    found: dict[str, str | None] = {}
+    for variable in variables:
+        name = variable.upper().removeprefix(_PREFIX)
+        if variable.upper().startswith(_PREFIX) and name not in names:
+            near = difflib.get_close_matches(name, known, 1)
+            found[variable] = _PREFIX + near[0] if near else None
+    return found
 
 
 def document() -> str:

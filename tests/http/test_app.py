@@ -12,14 +12,17 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 
+import numpy as np
 import pytest
 import uvicorn
 from httpx2 import Response
+from starlette.responses import Response as StarletteResponse
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 from mattebox import codec
 from mattebox.edit import Format, Output
@@ -184,6 +187,7 @@ def test_a_model_that_cannot_be_loaded_is_said(
     assert (answer.status_code, VENDORS[name].word(answer)) == expected[name]
     assert "The weights of u2net are missing." in answer.text
     assert "secret" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 # --- failures ----------------------------------------------------------------------------------------------------
@@ -426,7 +430,108 @@ def test_an_endless_upload_is_cut_off(port: int) -> None:
     assert sent < 1024 * MB
 
 
-def test_a_log_line_names_the_request(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_request_is_one_line_of_the_log(
+    name: str, serve: Serve, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "mattebox")
-    answer = serve().post("/v3/remove-background", content=b"{}")
-    assert any(answer.headers["x-request-id"] in record.getMessage() for record in caplog.records)
+    client = serve(keys=("hush",))
+    client.headers["x-api-key"] = "hush"
+    answers = [VENDORS[name].send(client, data) for data in (photo, b"a letter")]
+    client.headers["x-api-key"] = "wrong-hush"
+    answers.append(VENDORS[name].send(client, photo))
+    for probe in ("/health", "/ready"):
+        client.get(probe)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("mattebox.http")]
+    assert len(lines) == len(answers)
+    for line, answer in zip(lines, answers, strict=True):
+        begin = f"{answer.headers['x-request-id']} {name} {answer.status_code} "
+        assert re.match(re.escape(begin) + r"\d+ ms", line)
+    assert "hush" not in caplog.text
+
+
+# --- who may come in ---------------------------------------------------------------------------------------------
+
+FORBIDDEN = {"native": "forbidden", "novita": "API_NOT_ALLOWED", "poof": "permission_denied"}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "[::2]:80"])
+def test_a_name_that_the_server_is_not_known_by_is_refused(name: str, host: str, serve: Serve, photo: bytes) -> None:
+    client = serve(hosts=("localhost", "127.0.0.1", "::1", "Cutout.example"))
+    client.headers["host"] = host
+    refused = VENDORS[name].send(client, photo)
+    assert (refused.status_code, VENDORS[name].word(refused)) == (403, FORBIDDEN[name])
+    assert client.get("/api/v1/models").status_code == 403
+    for good in ("localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST.:80", "cutout.example"):
+        client.headers["host"] = good
+        assert VENDORS[name].send(client, photo).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://testserver:81", "http://localhost"])
+def test_another_sites_page_does_not_use_a_server_without_keys(
+    name: str, origin: str, serve: Serve, photo: bytes
+) -> None:
+    client = serve()
+    client.headers["origin"] = origin
+    refused = VENDORS[name].send(client, photo)
+    assert (refused.status_code, VENDORS[name].word(refused)) == (403, FORBIDDEN[name])
+    assert client.get("/health").status_code == 200
+    client.headers["origin"] = "http://testserver"
+    assert VENDORS[name].send(client, photo).status_code == 200
+    keyed = serve(keys=("k",))
+    keyed.headers.update({"origin": origin, "x-api-key": "k"})
+    assert VENDORS[name].send(keyed, photo).status_code == 200
+
+
+def test_too_many_requests_are_refused_in_the_dialect(name: str, photo: bytes) -> None:
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        await StarletteResponse("")(scope, receive, send)
+
+    full = TestClient(module.Door(nothing, dialects=find_dialects(), most=0))
+    refused = VENDORS[name].send(full, photo)
+    expected = {"native": "overloaded", "novita": "RATE_LIMIT_EXCEEDED", "poof": "rate_limit_exceeded"}
+    assert (refused.status_code, refused.headers["retry-after"], VENDORS[name].word(refused)) == (
+        429,
+        "2",
+        expected[name],
+    )
+    one = TestClient(module.Door(nothing, dialects=find_dialects(), most=1))
+    assert [VENDORS[name].send(one, photo).status_code for _ in range(3)] == [200, 200, 200]
+
+
+# --- what it is started with -------------------------------------------------------------------------------------
+
+
+def test_a_model_that_there_is_not_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(MatteboxError, match="no such model") as caught:
+        create_app(Settings.model_validate({"data_dir": tmp_path, "model": "isnt"}))
+    assert caught.value.kind is Kind.INVALID_PARAMETER
+
+
+def test_the_servers_networks_are_not_fetched_when_they_are_used(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"data_dir": tmp_path, "models": {"directory": tmp_path}})
+    networks = module._networks(settings, lambda *_: pytest.fail("something is fetched"))
+    with pytest.raises(MatteboxError, match="not installed") as caught:
+        networks.segmenter("u2netp")(np.zeros((8, 8, 3), np.uint8))
+    assert (caught.value.kind, caught.value.parameter) == (Kind.UNAVAILABLE, "model")
+
+
+def test_a_model_that_is_not_installed_is_refused(tmp_path: Path, photo: bytes) -> None:
+    options = {"directory": tmp_path, "download": False}
+    app = create_app(Settings.model_validate({"data_dir": tmp_path, "models": options}))
+    with TestClient(app) as client:
+        rows = client.get("/api/v1/models").json()["models"]
+        assert {row["installed"] for row in rows} == {False}
+        (tmp_path / "u2netp.onnx").write_bytes(b"as good as one")
+        rows = client.get("/api/v1/models").json()["models"]
+        assert [row["name"] for row in rows if row["installed"]] == ["u2netp"]
+
+    app = create_app(Settings.model_validate({"data_dir": tmp_path, "models": options}), models=FakeModels())
+    with TestClient(app) as client:
+        app.state.rooms = replace(app.state.rooms, installed=lambda name: name == "u2netp")
+        begin = time.perf_counter()
+        refused = client.post("/api/v1/remove", content=photo, params={"model": "birefnet-general"})
+        assert time.perf_counter() - begin < 1
+        found = refused.json()
+        assert (refused.status_code, found["kind"], found["parameter"]) == (400, "invalid_parameter", "model")
+        assert "not installed" in found["detail"]
+        assert client.post("/api/v1/remove", content=photo).status_code == 200

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -125,15 +126,19 @@ def test_what_is_our_fault_is_logged_with_its_cause(caplog: pytest.LogCaptureFix
     caplog.set_level(logging.INFO, "mattebox")
     asked = request({})
     asked.scope["state"]["visit"] = Visit(dialect=DIALECTS["native"], request_id="req_77")
-    for kind in (Kind.UNAVAILABLE, Kind.INVALID_PARAMETER):
+    for kind in (Kind.INTERNAL, Kind.UNAVAILABLE, Kind.INVALID_PARAMETER):
         error = MatteboxError(kind, "No.")
         error.__cause__ = OSError("disk on fire")
         http.failed(asked, error)
-    ours, theirs = caplog.records
-    assert (ours.levelname, theirs.levelname) == ("ERROR", "INFO")
-    assert "req_77" in ours.getMessage()
-    assert ours.exc_info is not None
-    assert "disk on fire" in str(ours.exc_info[1])
+    defect, missing, theirs = caplog.records
+    assert [each.levelname for each in caplog.records] == ["ERROR", "ERROR", "INFO"]
+    assert re.fullmatch(r"req_77 native 500 \d+ ms internal: No\.", defect.getMessage())
+    assert defect.exc_info is not None
+    assert "disk on fire" in str(defect.exc_info[1])
+    # What is missing is no defect: its reason is enough.
+    assert "disk on fire" in missing.getMessage()
+    assert (missing.exc_info, theirs.exc_info) == (None, None)
+    assert "disk" not in theirs.getMessage()
 
 
 # --- loading -----------------------------------------------------------------------------------------------------
@@ -193,7 +198,62 @@ def test_missing_weights_are_said_and_tried_again(caplog: pytest.LogCaptureFixtu
         assert len(models.warmed) == 3
 
     anyio.run(story)
-    assert len(caplog.records) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "the model cannot be loaded: The weights are missing."
+    ] * 2
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_nobody_waits_for_a_download() -> None:
+    go_on = threading.Event()
+
+    async def story() -> None:
+        class Fetching(FakeModels):
+            def warm(self, name: str) -> None:
+                readiness.progress("weights: downloading", 1, 2)
+                assert go_on.wait(20)
+
+        _, readiness = ready(Fetching())
+        async with anyio.create_task_group() as group:
+            group.start_soon(readiness.load)
+            with anyio.fail_after(5), pytest.raises(MatteboxError, match="being fetched") as caught:
+                await readiness.check(patience=20)
+            assert caught.value.retry_after == 30
+            go_on.set()
+        await readiness.check()
+
+    anyio.run(story)
+
+
+def test_a_server_that_stops_ends_its_download(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        class Fetching(FakeModels):
+            def warm(self, name: str) -> None:
+                while True:
+                    readiness.progress("weights: downloading", 1, None)
+                    time.sleep(0.01)
+
+        _, readiness = ready(Fetching(), pause=60)
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                group.start_soon(readiness.load)
+                await anyio.sleep(0.1)
+                readiness.stop()
+
+    anyio.run(story)
+    assert caplog.records == []
+
+
+def test_a_server_that_stops_does_not_wait_to_try_again() -> None:
+    async def story() -> None:
+        _, readiness = ready(Weights(MatteboxError(Kind.UNAVAILABLE, "missing")), pause=60)
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                group.start_soon(readiness.load)
+                await anyio.wait_all_tasks_blocked()
+                readiness.stop()
+
+    anyio.run(story)
 
 
 @pytest.mark.parametrize("failure", [MatteboxError(Kind.INVALID_PARAMETER, "no such model"), ZeroDivisionError("x")])
@@ -209,7 +269,7 @@ def test_what_will_not_mend_is_not_tried_again(failure: Exception, caplog: pytes
         assert len(models.warmed) == 1
 
     anyio.run(story)
-    assert caplog.records[0].exc_info is not None
+    assert (caplog.records[0].exc_info is not None) is isinstance(failure, ZeroDivisionError)
 
 
 # --- the edit ----------------------------------------------------------------------------------------------------
@@ -233,7 +293,13 @@ def test_the_work_ends_when_the_client_goes_away(photo: bytes, tmp_path: Path) -
     async def story() -> None:
         service = Service(Engine(FakeModels(slow)), Fetcher())
         accounts = Accounts((), tmp_path)
-        rooms = Rooms(service=service, accounts=accounts, readiness=Readiness(service), turnstile=Turnstile(1))
+        rooms = Rooms(
+            service=service,
+            accounts=accounts,
+            readiness=Readiness(service),
+            turnstile=Turnstile(1),
+            installed=lambda name: True,
+        )
         app = SimpleNamespace(state=SimpleNamespace(rooms=rooms))
         asked = Request({**request({}).scope, "app": app}, receive)
         asked.scope["state"]["visit"] = Visit(dialect=DIALECTS["native"], request_id="req_1")
@@ -261,6 +327,48 @@ def test_a_finished_picture_is_counted_and_a_failed_one_is_not(serve: Callable[.
     refused = client.post("/api/v1/remove", content=photo, headers=key)
     assert (refused.status_code, refused.json()["kind"]) == (402, "out_of_credits")
     assert client.post("/api/v1/remove", content=photo, headers={"x-api-key": "l"}).status_code == 200
+
+
+def test_the_last_credit_is_spent_once(serve: Callable[..., TestClient], photo: bytes) -> None:
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def slow(photo: RGB) -> Alpha:
+        entered.release()
+        assert leave.wait(20)
+        return np.ones((8, 8), np.float32)
+
+    client = serve(keys=("k",), accounts={"credits": 1}, models=FakeModels(slow))
+    key = {"x-api-key": "k"}
+    answers: list[int] = []
+
+    def send() -> None:
+        answers.append(client.post("/api/v1/remove", content=photo, headers=key).status_code)
+
+    senders = [threading.Thread(target=send) for _ in range(3)]
+    for sender in senders:
+        sender.start()
+    assert entered.acquire(timeout=20)
+    assert not entered.acquire(timeout=0.3)
+    leave.set()
+    for sender in senders:
+        sender.join()
+    assert sorted(answers) == [200, 402, 402]
+    assert client.get("/api/v1/me", headers=key).json()["used"] == 1
+
+
+def test_an_answer_from_before_costs_nothing(serve: Callable[..., TestClient], photo: bytes) -> None:
+    client = serve(keys=("k",), accounts={"credits": 1})
+    headers = {"x-api-key": "k", "Idempotency-Key": "order-1"}
+    answers = [client.post("/api/v1/remove", content=photo, headers=headers) for _ in range(3)]
+    assert [each.status_code for each in answers] == [200, 200, 200]
+    other = client.post("/api/v1/remove", content=photo, headers=headers | {"Idempotency-Key": "order-2"})
+    assert (other.status_code, other.json()["kind"]) == (402, "out_of_credits")
+    assert client.get("/api/v1/me", headers=headers).json()["used"] == 1
+
+
+def test_a_long_idempotency_key_is_refused(serve: Callable[..., TestClient], photo: bytes) -> None:
+    answer = serve().post("/api/v1/remove", content=photo, headers={"Idempotency-Key": "k" * 256})
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "Idempotency-Key")
 
 
 def test_the_narrower_limit_of_server_and_vendor_holds(serve: Callable[..., TestClient], photo: bytes) -> None:

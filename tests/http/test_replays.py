@@ -117,6 +117,32 @@ def test_a_failure_is_not_kept_and_who_waited_tries_again() -> None:
     run(story)
 
 
+def test_a_key_may_have_so_many_characters() -> None:
+    async def story() -> None:
+        kept, work = Replays(), Work(result())
+        work.gate.set()
+        await kept.once("me", "k" * 255, EDIT, work)
+        with pytest.raises(MatteboxError) as caught:
+            await kept.once("me", "k" * 256, EDIT, work)
+        assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, "Idempotency-Key")
+        assert work.done == 1
+
+    run(story)
+
+
+def test_keys_take_room_too() -> None:
+    async def story() -> None:
+        work = Work(result(1000))
+        work.gate.set()
+        brief, long = Replays(room=2300), Replays(room=2300)
+        for kept, key in ((brief, "k"), (long, "k" * 255)):
+            for _ in range(2):
+                await kept.once("me", key, EDIT, work)
+        assert work.done == 1 + 2
+
+    run(story)
+
+
 def test_memory_is_bounded_and_time_too() -> None:
     async def story() -> None:
         kept, work = Replays(room=10_000), Work(result(4000))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -24,8 +25,7 @@ _GRACE = 30
 """Seconds that running requests get when the server is told to stop."""
 _MOST_HEADER_BYTES = 32 * 2**10
 _BACKLOG = 128
-_MOST_CONNECTIONS = 512
-"""Above it a connection is answered 503 before anything of it is read; what is worked on is bounded elsewhere."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def serve(
@@ -38,10 +38,18 @@ def serve(
         bool, typer.Option("--allow-anonymous", help="Listen to other machines although no keys are set.")
     ] = False,
 ) -> None:
-    """Serve the HTTP API and the web page. What it reads from the environment is in docs/settings.md."""
+    """Serve the HTTP API. What it reads from the environment is in docs/settings.md."""
     from mattebox import settings
 
+    for name, nearest in settings.unknown(os.environ).items():
+        hint = f"; {nearest} is the nearest one" if nearest else ""
+        say(f"{name} is no setting{hint}.", style="yellow")
     found = settings.load()
+    if found.accounts.credits and not found.keys:
+        # Whoever has used up the credits of one key would make up another.
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER, "MATTEBOX_ACCOUNTS_CREDITS counts per key, so it needs MATTEBOX_KEYS."
+        )
     try:
         listener = listen(host, port, anybody=bool(found.keys) or allow_anonymous)
     except MatteboxError as error:
@@ -50,7 +58,9 @@ def serve(
         raise typer.BadParameter(error.message, param_hint="--host") from error
     address = address_of(listener)
     who = "" if found.keys else " Any key is accepted."
-    logging.getLogger("mattebox").setLevel(logging.NOTSET)  # a server has somebody who reads its log
+    if not found.keys and not found.hosts and is_local(listener):
+        found = found.model_copy(update={"hosts": (*_LOOPBACK, host, str(listener.getsockname()[0]))})
+    logging.getLogger("mattebox").setLevel(logging.INFO)  # a server has somebody who reads its log
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = context.ensure_object(Parts).server(found)
     if not run(server, listener, ready=lambda: say(f"mattebox serves at {address}, docs at {address}/docs.{who}")):
@@ -77,7 +87,7 @@ def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
         )[0]
     except (OSError, UnicodeError) as error:
         raise MatteboxError(Kind.INVALID_PARAMETER, f"{host!r} is no address of this machine.") from error
-    if not anybody and not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+    if not anybody and not _is_loopback(address):
         raise MatteboxError(
             Kind.INVALID_PARAMETER,
             "Without keys the server listens to this machine only. Set MATTEBOX_KEYS, or use --allow-anonymous to let "
@@ -100,6 +110,15 @@ def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
             Kind.UNAVAILABLE, f"Port {port} of {host} cannot be listened at: {error.strerror}."
         ) from error
     return listener
+
+
+def is_local(listener: socket.socket) -> bool:
+    """Whether only this machine can connect."""
+    return _is_loopback(listener.getsockname())
+
+
+def _is_loopback(address: tuple[object, ...]) -> bool:
+    return ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
 
 
 def address_of(listener: socket.socket) -> str:
@@ -132,7 +151,6 @@ def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None]) -> 
             server_header=False,
             proxy_headers=False,  # anybody can write them; behind a proxy nothing here depends on them
             backlog=_BACKLOG,
-            limit_concurrency=_MOST_CONNECTIONS,
             timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=_GRACE,
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,

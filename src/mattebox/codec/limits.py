@@ -36,6 +36,10 @@ class Limits:
     max_bytes: int = field(default=30 * 2**20, metadata={"doc": "The most bytes that a picture's file may have."})
     max_pixels: int = field(default=50_000_000, metadata={"doc": "The most pixels, width times height, of a picture."})
 
+    def __post_init__(self) -> None:
+        if self.max_bytes < 1 or self.max_pixels < 1:
+            raise ValueError("max_bytes and max_pixels must be at least 1")
+
     def __and__(self, other: Limits) -> Limits:
         return Limits(min(self.max_bytes, other.max_bytes), min(self.max_pixels, other.max_pixels))
 

@@ -9,7 +9,7 @@ import logging
 import pkgutil
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, final
 
@@ -50,6 +50,11 @@ _log = logging.getLogger(__name__)
 ENTRY_POINTS: Final = "mattebox.dialects"
 _DRAINED_BYTES = 64 * 2**20
 _DRAINED_SECONDS = 10.0
+_MOST_REQUESTS = 512
+"""Inside at a time, whatever they ask for; the work and the uploads among them are bounded more narrowly elsewhere."""
+_STOP_SECONDS = 2.0
+"""How long a server that is being stopped waits for the thread that loads: a download ends within a second."""
+_PROBES = frozenset({"/health", "/ready"})
 
 _ABOUT = """
 Cuts the subject out of a photo. The same server speaks several APIs at once: its own, and those of vendors whose
@@ -66,22 +71,34 @@ def create_app(settings: Settings, *, models: Segmenters | None = None) -> FastA
 
     Raises:
         ValueError: two dialects claim the same paths.
+        MatteboxError: INVALID_PARAMETER where the settings name a model that there is not.
     """
     found = find_dialects()
+
+    def progress(what: str, done: int, total: int | None) -> None:
+        app.state.rooms.readiness.progress(what, done, total)
+
+    networks = models or _networks(settings, progress)
+    installed = networks.installed if isinstance(networks, Models) else _always
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         accounts = Accounts(settings.keys, settings.data_dir, settings.accounts)
         fetcher = Fetcher(settings.fetch)
-        engine = Engine(models or Models(settings.models))
-        service = Service(engine, fetcher, limits=settings.limits, model=settings.model, options=settings.service)
+        service = Service(
+            Engine(networks), fetcher, limits=settings.limits, model=settings.model, options=settings.service
+        )
         readiness = Readiness(service)
         turnstile = Turnstile(service.capacity + ARRIVING)
-        app.state.rooms = Rooms(service=service, accounts=accounts, readiness=readiness, turnstile=turnstile)
+        app.state.rooms = Rooms(
+            service=service, accounts=accounts, readiness=readiness, turnstile=turnstile, installed=installed
+        )
         loading = asyncio.create_task(readiness.load())
         try:
             yield
         finally:
+            readiness.stop()
+            await asyncio.wait({loading}, timeout=_STOP_SECONDS)
             loading.cancel()
             with suppress(asyncio.CancelledError):
                 await loading
@@ -104,8 +121,19 @@ def create_app(settings: Settings, *, models: Segmenters | None = None) -> FastA
     app.add_exception_handler(MatteboxError, _answer(_as_it_is))
     app.add_exception_handler(HTTPException, _answer(_from_http))
     app.add_exception_handler(RequestValidationError, _answer(_from_validation))
-    app.add_middleware(Door, dialects=found)
+    app.add_middleware(Door, dialects=found, hosts=settings.hosts, keyless=not settings.keys)
     return app
+
+
+def _always(_name: str) -> bool:
+    return True
+
+
+def _networks(settings: Settings, progress: Callable[[str, int, int | None], None]) -> Models:
+    """The server's own. They are fetched while it starts, never for a request."""
+    networks = Models(settings.models, progress=progress, fetch_when_used=False)
+    networks.installed(settings.model)  # a name that there is not is said now, and not to every request
+    return networks
 
 
 def find_dialects() -> tuple[Dialect, ...]:
@@ -210,16 +238,40 @@ def _answer(
 
 @final
 class Door:
-    """The outermost layer: gives each request its id, and has the last word about failures.
+    """The outermost layer: gives each request its id, keeps out who must not come in, has the last word about failures.
+
+    A server that asks for no key is open to every web page that its user's browser shows: a page can send requests to
+    this machine, and by a name that resolves to it can even read the answers. Browsers say where a request comes from
+    (`Origin`) and which server they mean (`Host`), so both are looked at.
 
     Nothing that goes wrong behind it leaves it in any other form than the dialect's. Where a failure is answered before
     the whole body was read, the rest is read and thrown away first, as far as that is reasonable: most clients look for
     an answer only after they have sent everything, and see a broken connection otherwise.
     """
 
-    def __init__(self, app: ASGIApp, *, dialects: Sequence[Dialect]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        dialects: Sequence[Dialect],
+        hosts: Collection[str] = (),
+        keyless: bool = False,
+        most: int = _MOST_REQUESTS,
+    ) -> None:
+        """Build it.
+
+        Args:
+            app: what is behind it.
+            dialects: the languages that failures are told in.
+            hosts: the names that this server may be called by; none at all means any.
+            keyless: refuse what another site's page asks for.
+            most: the most requests inside at a time.
+        """
         self._app = app
         self._dialects = dialects
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._keyless = keyless
+        self._free = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
@@ -239,21 +291,52 @@ class Door:
                 started = True
                 headers = MutableHeaders(raw=message["headers"])
                 headers["X-Request-ID"] = here.request_id
+                if message["status"] < 400 and path not in _PROBES:
+                    line = (here.request_id, here.dialect.name, message["status"], here.milliseconds)
+                    _log.info("%s %s %d %d ms", *line)
                 if message["status"] >= 400 and not await body.finish():
                     headers["Connection"] = "close"
                 message["headers"] = headers.raw
             await send(message)
 
+        self._free -= 1
         try:
-            await self._app(scope, body.receive, answer)
+            refusal = self._refusal(scope["method"], body.headers)
+            if refusal is None:
+                await self._app(scope, body.receive, answer)
+            else:
+                await failed(Request(scope, body.receive), refusal)(scope, body.receive, answer)
         except Exception as error:
-            _log.exception("%s %s %s failed", here.request_id, scope["method"], path)
             if started:
+                _log.exception("%s %s failed while it was answered", here.request_id, here.dialect.name)
                 raise
-            request = Request(scope, body.receive)
             unknown = MatteboxError(Kind.INTERNAL, "Something went wrong inside the server; its log says more.")
             unknown.__cause__ = error
-            await failed(request, unknown)(scope, body.receive, answer)
+            await failed(Request(scope, body.receive), unknown)(scope, body.receive, answer)
+        finally:
+            self._free += 1
+
+    def _refusal(self, method: str, headers: Headers) -> MatteboxError | None:
+        if self._free < 0:
+            return MatteboxError(Kind.OVERLOADED, "Too many requests; please try again in a moment.", retry_after=2)
+        host = headers.get("host", "")
+        if self._hosts and _hostname(host) not in self._hosts:
+            return MatteboxError(
+                Kind.FORBIDDEN,
+                "This server is not known by the name in Host. Its operator can set MATTEBOX_HOSTS or MATTEBOX_KEYS.",
+            )
+        site = headers.get("origin", f"http://{host}").partition("://")[2]
+        if self._keyless and site.lower() != host.lower() and method not in ("GET", "HEAD", "OPTIONS"):
+            return MatteboxError(
+                Kind.FORBIDDEN,
+                "A page of another site may not use a server that asks for no key. Its operator can set MATTEBOX_KEYS.",
+            )
+        return None
+
+
+def _hostname(host: str) -> str:
+    """The name in a Host header, without the port."""
+    return re.sub(r":\d*$", "", host).strip("[]").rstrip(".").lower()
 
 
 @final
@@ -262,6 +345,7 @@ class _Body:
 
     def __init__(self, receive: Receive, headers: Headers) -> None:
         self._receive = receive
+        self.headers = headers
         self._begun = False
         self._ended = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
         self._waits = headers.get("expect", "").lower() == "100-continue"

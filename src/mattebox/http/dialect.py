@@ -11,14 +11,13 @@ import contextlib
 import logging
 import math
 import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import TypeAlias, final
+from typing import TypeAlias, TypeVar, final
 
 import anyio
 import anyio.to_thread
@@ -29,13 +28,14 @@ from starlette.responses import Response
 
 from mattebox.accounts import Account, Accounts, Usage
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Format
+from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http.replays import Replays
 from mattebox.image import Encoded
 from mattebox.service import Service
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 STATUS: Mapping[Kind, int] = MappingProxyType(
     {
@@ -48,6 +48,7 @@ STATUS: Mapping[Kind, int] = MappingProxyType(
         Kind.UNREACHABLE_SOURCE: 400,
         Kind.MISSING_KEY: 401,
         Kind.INVALID_KEY: 401,
+        Kind.FORBIDDEN: 403,
         Kind.OUT_OF_CREDITS: 402,
         Kind.NOT_FOUND: 404,
         Kind.CONFLICT: 409,
@@ -95,6 +96,7 @@ class Dialect:
         router: its routes, with their whole paths.
         present: writes a failure.
         status: where it differs from `STATUS`.
+        parameters: the vendor's name for a parameter that the engine blames by ours (`format`), where it differs.
         limits: the vendor's own; the narrower of these and the server's hold.
         key: reads the API key.
     """
@@ -104,6 +106,7 @@ class Dialect:
     router: APIRouter
     present: Present
     status: Mapping[Kind, int] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = NO_LIMITS
     key: Callable[[Request], str | None] = api_key
 
@@ -143,16 +146,36 @@ class Readiness:
     def __init__(self, service: Service, *, pause: float = 60.0) -> None:
         self._service = service
         self._pause = pause
+        self._loop = asyncio.get_running_loop()
         self._decided = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._fetching = False
         self._failure: MatteboxError | None = None
+
+    def progress(self, _what: str, _done: int, _total: int | None) -> None:
+        """Told of downloads, by any thread. A download takes minutes, so nobody is kept waiting for it.
+
+        Raises:
+            MatteboxError: CANCELLED where the server is being stopped, which ends the download.
+        """
+        if self._stopping.is_set():
+            raise MatteboxError(Kind.CANCELLED, "The server is being stopped.")
+        if not self._fetching:
+            self._fetching = True
+            self._loop.call_soon_threadsafe(self._decided.set)
+
+    def stop(self) -> None:
+        """End a download, and do not try again."""
+        self._stopping.set()
 
     async def load(self) -> None:
         """Load; where a part is missing that may appear (weights, say), say so and try again every `pause` seconds."""
-        while not self._service.ready:
+        while not self._service.ready and not self._stopping.is_set():
             try:
                 await self._service.warm()
             except MatteboxError as error:
-                _log.exception("the model cannot be loaded")
+                if error.kind is not Kind.CANCELLED:
+                    _log.error("the model cannot be loaded: %s", _reason(error))
                 self._failure = error
             except Exception as error:  # noqa: BLE001 - whatever it is, the server has to say that it is not ready
                 _log.exception("the model cannot be loaded, by a defect")
@@ -160,22 +183,27 @@ class Readiness:
                 self._failure.__cause__ = error
             else:
                 self._failure = None
+            self._fetching = False
             self._decided.set()
             if self._failure is not None:
                 if self._failure.kind is not Kind.UNAVAILABLE:
                     return
-                await asyncio.sleep(self._pause)
+                with anyio.move_on_after(self._pause):
+                    await self._stopping.wait()
 
     async def check(self, *, patience: float = 0.0) -> None:
         """Return when the networks are loaded.
 
         Raises:
-            MatteboxError: UNAVAILABLE after `patience` seconds, or at once where loading failed.
+            MatteboxError: UNAVAILABLE after `patience` seconds, or at once where loading failed or the weights are
+                being fetched.
         """
         with anyio.move_on_after(patience):
             await self._decided.wait()
         if self._service.ready:
             return
+        if self._fetching:
+            raise MatteboxError(Kind.UNAVAILABLE, "The model is still being fetched.", retry_after=30)
         if self._failure is not None:
             raise MatteboxError(Kind.UNAVAILABLE, self._failure.message) from self._failure
         raise MatteboxError(Kind.UNAVAILABLE, "The model is still being loaded.", retry_after=5)
@@ -207,6 +235,8 @@ class Rooms:
     accounts: Accounts
     readiness: Readiness
     turnstile: Turnstile
+    installed: Callable[[str], bool]
+    """Whether a network of the catalogue can be used without fetching it."""
     replays: Replays = field(default_factory=Replays)
 
 
@@ -251,14 +281,15 @@ async def admitted(request: Request) -> AsyncIterator[Account]:
     """
     account = authenticate(request)
     room = rooms(request)
-    await anyio.to_thread.run_sync(room.accounts.check, account)
+    if idempotency_key(request) is None:  # with one it may be a picture that is paid for already
+        await anyio.to_thread.run_sync(room.accounts.check, account)
     await room.readiness.check(patience=PATIENCE)
     with room.turnstile:
         yield account
 
 
 async def run_edit(request: Request, account: Account, edit: Edit, *, picture: str) -> Encoded:
-    """Do an edit and count it. The work ends early when the client goes away. Call it after the body was read.
+    """Do an edit that is paid for. It ends early when the client goes away. Call it after the body was read.
 
     Args:
         request: its client is watched.
@@ -267,23 +298,9 @@ async def run_edit(request: Request, account: Account, edit: Edit, *, picture: s
         picture: the parameter that the picture or its address came in, to be blamed where it is no good.
 
     Raises:
-        MatteboxError: whatever `Service.run` raises.
+        MatteboxError: OUT_OF_CREDITS; CANCELLED where the client went away; and whatever `Service.run` raises.
     """
-    room = rooms(request)
-    stop = threading.Event()
-    watcher = asyncio.create_task(_watch(request, stop))
-    try:
-        encoded = await room.service.run(edit, limits=limits(request), stop=stop)
-    except MatteboxError as error:
-        if error.kind in _PICTURES_FAULT:
-            raise error.about(picture) from error.__cause__
-        raise
-    finally:
-        watcher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watcher
-    await anyio.to_thread.run_sync(room.accounts.count, account)
-    return encoded
+    return await _while_connected(request, partial(_paid, request, account, edit, picture))
 
 
 async def run_once(request: Request, account: Account, edit: Edit, *, picture: str) -> tuple[Encoded, bool]:
@@ -292,23 +309,59 @@ async def run_once(request: Request, account: Account, edit: Edit, *, picture: s
     Raises:
         MatteboxError: INVALID_PARAMETER where the key was used for another edit; and what `run_edit` raises.
     """
-    key = request.headers.get("idempotency-key", "").strip()
-    if not key:
+    key = idempotency_key(request)
+    if key is None:
         return await run_edit(request, account, edit, picture=picture), False
     owner = f"{visit(request).dialect.name} {account.id}"
-    work = partial(run_edit, request, account, edit, picture=picture)
-    return await rooms(request).replays.once(owner, key, edit, work)
+    work = partial(_paid, request, account, edit, picture)
+    return await _while_connected(request, partial(rooms(request).replays.once, owner, key, edit, work))
 
 
-async def _watch(request: Request, stop: threading.Event) -> None:
+def idempotency_key(request: Request) -> str | None:
+    """Under which key the request may be sent again."""
+    return request.headers.get("idempotency-key", "").strip() or None
+
+
+async def _paid(request: Request, account: Account, edit: Edit, picture: str) -> Encoded:
+    room = rooms(request)
+    await anyio.to_thread.run_sync(room.accounts.reserve, account)
+    try:
+        return await room.service.run(edit, limits=visit(request).dialect.limits)
+    except BaseException as error:
+        with anyio.CancelScope(shield=True):  # also for a client that has gone
+            await anyio.to_thread.run_sync(room.accounts.refund, account)
+        if isinstance(error, MatteboxError) and error.kind in _PICTURES_FAULT:
+            raise error.about(picture) from error.__cause__
+        raise
+
+
+async def _while_connected(request: Request, work: Callable[[], Awaitable[_T]]) -> _T:
+    """Do `work`, cancelled when the client goes away."""
+    with anyio.CancelScope() as connected:
+        watcher = asyncio.create_task(_watch(request, connected))
+        try:
+            return await work()
+        finally:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+    raise MatteboxError(Kind.CANCELLED, "Nobody waits for this picture any more.")
+
+
+async def _watch(request: Request, connected: anyio.CancelScope) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    stop.set()
+    connected.cancel()
 
 
 def failed(request: Request, error: MatteboxError, *, status: int | None = None) -> Response:
-    """A failure in the words of the request's dialect."""
+    """A failure in the words of the request's dialect. It is logged here, in one line."""
     here = visit(request)
+    named = here.dialect.parameters.get(error.parameter or "")
+    if named is not None:
+        cause = error.__cause__
+        error = MatteboxError(error.kind, error.message, parameter=named, retry_after=error.retry_after)
+        error.__cause__ = cause
     if status is None:
         status = here.dialect.status.get(error.kind, STATUS[error.kind])
     _note(error, status, here)
@@ -319,9 +372,24 @@ def failed(request: Request, error: MatteboxError, *, status: int | None = None)
 
 
 def _note(error: MatteboxError, status: int, here: Visit) -> None:
-    level = logging.ERROR if status >= 500 and error.kind not in (Kind.TIMED_OUT, Kind.OVERLOADED) else logging.INFO
-    cause = error.__cause__ if level == logging.ERROR else None
-    _log.log(level, "%s %s %s: %s", here.dialect.name, here.request_id, error.kind, error.message, exc_info=cause)
+    ours = status >= 500 and error.kind not in (Kind.TIMED_OUT, Kind.OVERLOADED)
+    defect = error.kind is Kind.INTERNAL and ours
+    line = (here.request_id, here.dialect.name, status, here.milliseconds)
+    said = _reason(error) if ours and not defect else error.message
+    _log.log(
+        logging.ERROR if ours else logging.INFO,
+        "%s %s %d %d ms %s: %s",
+        *line,
+        error.kind,
+        said,
+        exc_info=error.__cause__ if defect else None,
+    )
+
+
+def _reason(error: MatteboxError) -> str:
+    """The sentence, and what is behind it, for the log."""
+    cause = error.__cause__
+    return error.message if cause is None or isinstance(cause, MatteboxError) else f"{error.message} ({cause!r})"
 
 
 def json_response(
@@ -332,10 +400,6 @@ def json_response(
 
 
 # --- words that several dialects have in common ------------------------------------------------------------------
-
-PICTURES: Mapping[str, Format] = MappingProxyType(
-    {"png": Format.PNG, "webp": Format.WEBP, "jpeg": Format.JPEG, "jpg": Format.JPEG}
-)
 
 
 def subject_header(encoded: Encoded) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import final
@@ -20,12 +21,16 @@ from mattebox.image import Encoded
 
 DAY = 24 * 3600.0
 ROOM = 256 * 2**20
+LONGEST_KEY = 255
+_OVERHEAD = 1024
+"""Bytes round an answer: the objects that hold it and the cache's entries. Measured: 0.6 kB."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
     fingerprint: bytes
     answer: Encoded
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,15 @@ class Replays:
         Of two at the same time one works and the other waits. A failure is not kept: the next one tries again.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER where the key was used for something else; and what `work` raises.
+            MatteboxError: INVALID_PARAMETER where the key is too long or was used for something else; and what `work`
+                raises.
         """
+        if len(key) > LONGEST_KEY:
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER,
+                f"An Idempotency-Key may have at most {LONGEST_KEY} characters.",
+                parameter="Idempotency-Key",
+            )
         name = (owner, key)
         fingerprint = await asyncio.to_thread(_fingerprint, edit)
         while (running := self._running.get(name)) is not None:
@@ -73,8 +85,9 @@ class Replays:
         finally:
             del self._running[name]
             mine.done.set()
-        fresh = _Stored(fingerprint, answer)
-        if _weight(fresh) <= self._room:
+        weight = sum(map(sys.getsizeof, (answer.data, owner, key))) + _OVERHEAD
+        fresh = _Stored(fingerprint, answer, weight)
+        if weight <= self._room:
             self._stored[name] = fresh
         return answer, False
 
@@ -89,7 +102,7 @@ def _compare(before: bytes, now: bytes) -> None:
 
 
 def _weight(stored: _Stored) -> int:
-    return len(stored.answer.data) + 1024
+    return stored.weight
 
 
 def _fingerprint(edit: Edit) -> bytes:

@@ -86,6 +86,12 @@ def test_refusals(body: object, reason: str, parameter: str, client: TestClient)
     assert refused(client, body) == (400, reason, parameter)
 
 
+def test_a_format_that_cannot_hold_the_picture_is_blamed_on_the_vendors_field(client: TestClient) -> None:
+    wide = codec.encode(Image(rgb=np.zeros((4, 17_000, 3), np.uint8)), Output())
+    asked = {"image_file": base64.b64encode(wide).decode(), "extra": {"response_image_type": "webp"}}
+    assert refused(client, asked) == (400, "INVALID_REQUEST_BODY", "extra.response_image_type")
+
+
 def test_pixels_are_the_operators_to_limit(serve: Callable[..., TestClient]) -> None:
     large = codec.encode(Image(rgb=np.zeros((4100, 4100, 3), np.uint8)), Output())
     ask(serve(), large)  # 16.8 million

@@ -141,6 +141,12 @@ def test_what_is_not_understood_is_named(field: str, value: str, client: TestCli
     assert refused(answer) == (*INVALID, field)
 
 
+def test_a_format_that_cannot_hold_the_picture_is_named(client: TestClient) -> None:
+    wide = codec.encode(Image(rgb=np.zeros((4, 17_000, 3), np.uint8)), Output())
+    answer = client.post(PATH, files={"image_file": wide}, data={"format": "webp"})
+    assert refused(answer) == (*INVALID, "format")
+
+
 def test_without_a_picture(client: TestClient) -> None:
     for sent in ({"data": {"crop": "true"}}, {"json": {"image": "Zm9v"}}, {"content": b""}):
         assert refused(client.post(PATH, **sent)) == (*MISSING, "image_file")

@@ -122,7 +122,7 @@ async def parse(request: Request) -> tuple[Edit, Answer]:
         backdrop=options.color("background") or Transparent(),
         layout=Layout(crop=options.flag("crop"), max_side=options.integer("size", least=1, most=_LONGEST_SIDE)),
         matte=Matte(
-            model=options.choice("model", _MODELS, DEFAULT),
+            model=_model_of(request, options),
             refine=options.flag("refine", default=True),
             foreground=options.choice("foreground", _FOREGROUNDS, Foreground.FAST),
         ),
@@ -133,6 +133,17 @@ async def parse(request: Request) -> tuple[Edit, Answer]:
         ),
     )
     return edit, answer
+
+
+def _model_of(request: Request, options: fields.Fields) -> str:
+    name = options.choice("model", _MODELS, DEFAULT)
+    if name != DEFAULT and not http.rooms(request).installed(name):
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            f"The model {name} is not installed on this server; /api/v1/models says which ones are.",
+            parameter="model",
+        )
+    return name
 
 
 def _refuse_unknown(names: Collection[str]) -> None:
@@ -304,6 +315,7 @@ _MODEL = openapi.obj(
         "commercial": openapi.plain("boolean", "whether they may be used commercially"),
         "note": openapi.plain("string", "what it is good at"),
         "default": openapi.plain("boolean", "whether `auto` is this one"),
+        "installed": openapi.plain("boolean", "whether it can be used now; the others are refused"),
     }
 )
 _MODEL_EXAMPLE = {
@@ -312,6 +324,7 @@ _MODEL_EXAMPLE = {
     "commercial": True,
     "note": "A 4.6 MB U2-Net for small machines.",
     "default": False,
+    "installed": True,
 }
 _ACCOUNT = openapi.obj(
     {
@@ -386,13 +399,14 @@ async def remove(request: Request) -> Response:
     | _failures(_NO_KEY),
 )
 async def models(request: Request) -> Response:
-    """The names that `model` takes, with the licence of each network's weights."""
+    """The names that `model` takes, with the licence of each network's weights, and which are installed."""
     http.authenticate(request)
-    started_with = http.rooms(request).service.model
-    return http.json_response({"models": [_model(name, default=name == started_with) for name in CATALOGUE]})
+    room = http.rooms(request)
+    rows = [_model(name, default=name == room.service.model, installed=room.installed(name)) for name in CATALOGUE]
+    return http.json_response({"models": rows})
 
 
-def _model(name: str, *, default: bool) -> dict[str, object]:
+def _model(name: str, *, default: bool, installed: bool) -> dict[str, object]:
     row = CATALOGUE[name]
     parts = [row]
     if isinstance(row, Ensemble):
@@ -404,6 +418,7 @@ def _model(name: str, *, default: bool) -> dict[str, object]:
         "commercial": all(licences.values()),
         "note": row.note,
         "default": default,
+        "installed": installed,
     }
 
 

@@ -24,6 +24,7 @@ _REASON = {
     Kind.UNREACHABLE_SOURCE: "INVALID_REQUEST_BODY",
     Kind.MISSING_KEY: "MISSING_API_KEY",
     Kind.INVALID_KEY: "INVALID_API_KEY",
+    Kind.FORBIDDEN: "API_NOT_ALLOWED",
     Kind.OUT_OF_CREDITS: "BILLING_BALANCE_NOT_ENOUGH",
     Kind.NOT_FOUND: "API_NOT_FOUND",
     Kind.CONFLICT: "INVALID_REQUEST_BODY",
@@ -33,6 +34,7 @@ _REASON = {
     Kind.UNAVAILABLE: "TASK_FAILED",
     Kind.INTERNAL: "TASK_FAILED",
 }
+_FORMATS = {"png": Format.PNG, "webp": Format.WEBP, "jpeg": Format.JPEG, "jpg": Format.JPEG}
 # The vendor's table of errors, where it says otherwise than ours.
 _STATUS = {
     Kind.TOO_MANY_BYTES: 400,
@@ -58,7 +60,7 @@ async def parse(request: Request) -> Edit:
     picture = body.base64("image_file")
     if picture is None:
         raise MatteboxError(Kind.MISSING_IMAGE, "image_file is required.", parameter="image_file")
-    chosen = body.group("extra").choice("response_image_type", http.PICTURES, Format.PNG)
+    chosen = body.group("extra").choice("response_image_type", _FORMATS, Format.PNG)
     return Edit(source=Upload(picture), output=Output(format=chosen))
 
 
@@ -139,6 +141,7 @@ DIALECT = http.Dialect(
     router=router,
     present=present,
     status=_STATUS,
+    parameters={"format": "extra.response_image_type"},
     # Pixels are the operator's to limit: the vendor's 16 million are not a promise to refuse more.
     limits=Limits(max_bytes=30 * 2**20, max_pixels=http.NO_LIMITS.max_pixels),
 )

@@ -30,6 +30,7 @@ _WORDS = {
     Kind.UNREACHABLE_SOURCE: _INVALID,
     Kind.MISSING_KEY: ("authentication_error", "Invalid or missing API key"),
     Kind.INVALID_KEY: ("authentication_error", "Invalid or missing API key"),
+    Kind.FORBIDDEN: ("permission_denied", "Permission denied"),
     Kind.OUT_OF_CREDITS: ("payment_required", "Insufficient credits"),
     Kind.NOT_FOUND: _INVALID,
     Kind.CONFLICT: _INVALID,

@@ -1,0 +1,138 @@
+"""`mattebox serve` as a process: what stops its start, what it says, and that it ends when it is told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+Begin: TypeAlias = Callable[[Mapping[str, str]], "Running"]
+
+
+class Running:
+    """A server with its log in a file."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], *args: str) -> None:
+        self.log = folder / "log"
+        given = {name: value for name, value in os.environ.items() if not name.startswith("MATTEBOX_")}
+        given |= {"MATTEBOX_DATA_DIR": str(folder), "MATTEBOX_MODELS_DIRECTORY": str(folder / "models")}
+        with self.log.open("w") as written:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mattebox", "serve", "--port", "0", *args],
+                env=given | dict(environment),
+                stdout=written,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def wait_for(self, pattern: str) -> str:
+        deadline = time.monotonic() + 30
+        while not (found := re.search(pattern, self.said)):
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+        return found[0]
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> tuple[int, str]:
+        port = int(self.wait_for(r"http://[\w.]+:\d+").rpartition(":")[2])
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            connection.request(method, path, body, dict(headers))
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    started: list[Running] = []
+
+    def start(environment: Mapping[str, str], *args: str) -> Running:
+        started.append(Running(tmp_path, environment, *args))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.process.kill()
+        running.process.wait()
+
+
+NO_WEIGHTS = {"MATTEBOX_MODELS_DOWNLOAD": "false"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("MATTEBOX_MODEL", "isnt", "There is no such model"),
+        ("MATTEBOX_MODELS_DEVICE", "gpu", "MATTEBOX_MODELS"),
+        ("MATTEBOX_LIMITS_MAX_BYTES", "-5", "MATTEBOX_LIMITS"),
+        ("MATTEBOX_LIMITS_MAXBYTES", "5", "MATTEBOX_LIMITS_MAX_BYTES is the nearest one"),
+        ("MATTEBOX_SERVICE_TIMEOUT", "nan", "MATTEBOX_SERVICE"),
+        ("MATTEBOX_ACCOUNTS_CREDITS", "5", "MATTEBOX_KEYS"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start(variable: str, value: str, sentence: str, begin: Begin) -> None:
+    running = begin(NO_WEIGHTS | {variable: value})
+    assert running.process.wait(30) in (1, 2)
+    assert sentence in running.said
+    assert "Traceback" not in running.said
+    assert "http://" not in running.said
+
+
+def test_what_it_says_and_whom_it_lets_in(begin: Begin) -> None:
+    running = begin(NO_WEIGHTS | {"MATTEBOX_KYES": "5", "MATTEBOX_EVAL": "x"})
+    assert running.ask("GET", "/api/v1/models", {})[0] == 200
+    assert running.ask("GET", "/api/v1/models", {"Host": "localhost:1"})[0] == 200
+    assert running.ask("GET", "/api/v1/models", {"Host": "evil.example"})[0] == 403
+    status, body = running.ask("POST", "/v3/remove-background", {"Origin": "https://evil.example"}, b"{}")
+    assert (status, json.loads(body)["reason"]) == (403, "API_NOT_ALLOWED")
+    running.wait_for("the model cannot be loaded: ")
+    said = running.said
+    assert "MATTEBOX_KYES is no setting; MATTEBOX_KEYS is the nearest one." in said
+    assert "MATTEBOX_EVAL" not in said
+    assert len(re.findall(r" INFO mattebox\S+ req_\w+ native 200 \d+ ms\n", said)) == 2
+    assert len(re.findall(r"req_\w+ \w+ 403 \d+ ms forbidden: ", said)) == 2
+    assert "Traceback" not in said
+
+
+def test_a_name_of_ones_own_is_let_in(begin: Begin) -> None:
+    running = begin(NO_WEIGHTS | {"MATTEBOX_HOSTS": "cutout.example"})
+    assert running.ask("GET", "/health", {"Host": "cutout.example"})[0] == 200
+    assert running.ask("GET", "/health", {})[0] == 403
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and shell scripts")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_while_npm_fetches_the_model(number: signal.Signals, begin: Begin, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    npm = tools / "npm"
+    npm.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid.new\nmv {tmp_path}/pid.new {tmp_path}/pid\nexec sleep 60\n")
+    npm.chmod(0o755)
+    running = begin({"MATTEBOX_MODEL": "modnet-photographic", "PATH": f"{tools}:{os.environ['PATH']}"})
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < deadline, running.said
+        time.sleep(0.02)
+    began = time.monotonic()
+    status, body = running.ask("POST", "/api/v1/remove", {"Content-Type": "image/png"}, b"x")
+    assert (status, "being fetched" in body) == (503, True)
+    assert time.monotonic() - began < 5
+    began = time.monotonic()
+    running.process.send_signal(number)
+    running.process.wait(20)
+    assert time.monotonic() - began < 4
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
