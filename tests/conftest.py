@@ -8,6 +8,9 @@ from mattebox.engine import Engine
 from mattebox.models import Models
 
 
+pytest_plugins = ["tests.servers"]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="draw the golden pictures anew instead of comparing")
 
