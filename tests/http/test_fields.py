@@ -209,8 +209,8 @@ def test_a_file_arrives_byte_for_byte_with_or_without_a_file_name(data: bytes) -
     if b"--x" in data:
         return
     for filename in ("blob", "photo.txt", None):
-        if filename is None and data.isascii() and not data.strip():
-            continue  # an empty text
+        if filename is None and not data.decode("latin-1").strip():
+            continue  # an empty text, as its reader takes it
         assert read_form(multipart(("image", filename, data)), MULTIPART).file("image") == data or (
             filename is None and _is_utf8(data)
         )
