@@ -7,7 +7,6 @@ import pytest
 from mattebox.engine import Engine
 from mattebox.models import Models
 
-
 pytest_plugins = ["tests.servers"]
 
 

@@ -1,0 +1,159 @@
+"""The database: SQLite on one machine, PostgreSQL for many, and the same code on both.
+
+What is kept is declared by the modules that keep it, as tables of `TABLES`; this module knows only how to connect.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from sqlalchemy import URL, Double, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from mattebox.errors import Kind, MatteboxError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+TABLES = MetaData()
+"""Every table of ours. `create` makes those that are missing."""
+
+CONNECT_SECONDS = 2
+"""Patience with a server that does not answer: whoever asks for a task should be told soon that it cannot be had."""
+BUSY_SECONDS = 5
+"""How long one writer of an SQLite file waits for another."""
+IDLE_SECONDS = 10
+"""After so long PostgreSQL ends a transaction that does nothing: a stopped process must not keep its locks."""
+CREATION_LOCK = 0x6D61747465
+"""The number of the lock under which tables are created (PostgreSQL). Any number that nobody else uses will do."""
+
+
+def connect(url: str) -> Engine:
+    """The database at `url`, such as `sqlite:////var/lib/mattebox/mattebox.db` or `postgresql://user:word@host/name`.
+
+    Nothing is connected to yet, except that the folder of an SQLite file is made.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER where `url` is not the address of an SQLite or PostgreSQL database.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise _unknown() from error
+    match parsed.drivername:
+        case "sqlite" if parsed.database and parsed.database != ":memory:":
+            return _sqlite(parsed)
+        case "postgresql" | "postgres" | "postgresql+psycopg" if parsed.database:
+            return _postgresql(parsed.set(drivername="postgresql+psycopg"))
+        case _:
+            raise _unknown()
+
+
+def create(engine: Engine) -> None:
+    """Make the tables that are missing. Any number of processes may do this at the same time.
+
+    Raises:
+        MatteboxError: UNAVAILABLE.
+    """
+    with reachable(), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CREATION_LOCK})
+        else:
+            # The driver would begin the transaction only at the first change, after looking what is there.
+            connection.execute(text("BEGIN IMMEDIATE"))
+        TABLES.create_all(connection)
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Say that the database is away where that is what went wrong.
+
+    Raises:
+        MatteboxError: UNAVAILABLE.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise _away() from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise _away() from error
+        raise
+
+
+@final
+class now(FunctionElement[float]):  # noqa: N801 - it reads as the SQL function that it is
+    """The database's own clock: seconds since 1970 as a float, the same for every process that asks."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")
+def _now_of_sqlite(_element: now, _compiler: SQLCompiler, **_: object) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _now_of_postgresql(_element: now, _compiler: SQLCompiler, **_: object) -> str:
+    # Not now(), which stands still during a transaction.
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+def _sqlite(url: URL) -> Engine:
+    Path(str(url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, pool_size=10, max_overflow=20, pool_timeout=BUSY_SECONDS)
+
+    def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            # A transaction takes the write lock when it begins. One that reads, and finds at its first change that
+            # another has written since, would fail at once and not wait.
+            connection.isolation_level = "IMMEDIATE"
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+        cursor.execute("PRAGMA journal_mode=WAL")  # readers and the writer do not wait for each other
+        cursor.execute("PRAGMA synchronous=FULL")  # what was committed outlives a power cut
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    event.listen(engine, "connect", prepare)
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=10,
+        max_overflow=20,
+        pool_timeout=BUSY_SECONDS,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 5000, "application_name": "mattebox"},
+    )
+
+    def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}")
+        cursor.close()
+        connection.commit()  # or the pool's rollback would undo the setting
+
+    event.listen(engine, "connect", prepare)
+    return engine
+
+
+def _away() -> MatteboxError:
+    return MatteboxError(Kind.UNAVAILABLE, "The database cannot be reached at the moment.", retry_after=2)
+
+
+def _unknown() -> MatteboxError:
+    return MatteboxError(
+        Kind.INVALID_PARAMETER, "The database's address must be sqlite:///file or postgresql://user:word@host/name."
+    )
