@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mattebox.errors import Kind, MatteboxError
-from mattebox.fetch import Fetcher, FetchOptions, Guard, Resolver, is_public, resolve
+from mattebox.fetch import Fetcher, FetchOptions, Guard, Resolver, check_url, is_public, resolve
 
 BODY = bytes(range(256)) * 40
 LOCAL = FetchOptions(allow_networks=("127.0.0.0/8",), timeout=5.0)
@@ -36,6 +36,20 @@ REPLIES: dict[str, tuple[int, bytes, str | None]] = {
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     seen: list[tuple[str, dict[str, str]]]
+
+    def do_POST(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.rfile.read(int(headers["content-length"]))
+        self.seen.append((f"{self.path} {body.decode()}", headers))
+        match self.path.strip("/").split("/"):
+            case ["moved"]:
+                self.reply(307, b"", location="/elsewhere")
+            case ["slow"]:
+                time.sleep(1)
+            case ["endless"]:
+                self.pour(b"x" * 4096, pause=0.0)
+            case [code]:
+                self.reply(int(code), b"")
 
     def do_GET(self) -> None:
         self.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
@@ -577,3 +591,66 @@ def test_options_are_checked() -> None:
         FetchOptions(max_redirects=-1)
     with pytest.raises(ValueError, match="does not appear"):
         FetchOptions(allow_networks=("everything",))
+
+
+# --- webhooks ----------------------------------------------------------------------------------------------------
+
+
+def post(url: str, *, options: FetchOptions = LOCAL, timeout: float = 5.0, resolver: Resolver = resolve) -> None:
+    async def run() -> None:
+        fetcher = Fetcher(options, resolver=resolver)
+        try:
+            await fetcher.post(url, b"body", headers={"Content-Type": "text/plain", "webhook-id": "1"}, timeout=timeout)
+        finally:
+            await fetcher.aclose()
+
+    anyio.run(run)
+
+
+def test_a_webhook_arrives_once_and_whole(server: Server) -> None:
+    post(server.url("204"))
+    ((path, headers),) = server.requests
+    assert path == "/204 body"
+    wanted = {"content-type": "text/plain", "webhook-id": "1", "content-length": "4", "user-agent": "mattebox"}
+    assert wanted.items() <= headers.items()
+    assert headers["host"] == f"127.0.0.1:{server.port}"
+
+
+@pytest.mark.parametrize("path", ["moved", "500", "404", "301"])
+def test_a_webhook_is_received_with_2xx_only(server: Server, path: str) -> None:
+    with pytest.raises(MatteboxError, match="answered with status") as caught:
+        post(server.url(path))
+    assert caught.value.kind is Kind.UNREACHABLE_SOURCE
+    assert len(server.requests) == 1
+
+
+def test_a_webhooks_receiver_has_so_much_time_and_its_words_are_not_read(server: Server) -> None:
+    begin = time.monotonic()
+    with pytest.raises(MatteboxError, match=r"not answered within 0\.2 seconds"):
+        post(server.url("slow"), timeout=0.2)
+    assert time.monotonic() - begin < 0.8
+    post(server.url("endless"))
+    assert time.monotonic() - begin < 3
+
+
+@pytest.mark.parametrize("options", [FetchOptions(), FetchOptions(allow_networks=("10.0.0.0/8",))])
+def test_a_webhook_goes_only_where_pictures_may_come_from(server: Server, options: FetchOptions) -> None:
+    for resolver in (resolve, answering("127.0.0.1"), answering("93.184.216.34", "127.0.0.1")):
+        with pytest.raises(MatteboxError, match="webhook's address is not one that may be sent to") as caught:
+            post(server.url("204", "localhost"), options=options, resolver=resolver)
+        assert caught.value.kind is Kind.UNREACHABLE_SOURCE
+    with pytest.raises(MatteboxError, match="webhook's address is not one that may be sent to"):
+        post("http://169.254.169.254/latest", options=FetchOptions(allow_private=True))
+    assert server.requests == []
+
+
+def test_what_is_wrong_with_an_address_is_said_of_the_right_thing() -> None:
+    with pytest.raises(MatteboxError, match="The webhook's address must start") as caught:
+        post("ftp://a.test/")
+    assert caught.value.kind is Kind.INVALID_PARAMETER
+    with pytest.raises(MatteboxError, match="The webhook's address must not contain"):
+        check_url("http://a:b@c.test/", what="webhook's")
+    with pytest.raises(MatteboxError, match="The picture's address is not a valid URL"):
+        check_url("http://[::1/")
+    with pytest.raises(MatteboxError, match="The webhook's address could not be reached"):
+        post("http://127.0.0.1:9/")

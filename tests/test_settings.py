@@ -4,10 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from mattebox import settings
 from mattebox.errors import Kind, MatteboxError
 from mattebox.settings import Settings
+from mattebox.storage import Blobs
 
 
 def test_every_module_reads_its_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +48,10 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("MATTEBOX_LIMITS_MAX_PIXELS", "0"),
         ("MATTEBOX_MODELS_DEVICE", "gpu"),
         ("MATTEBOX_MODELS_DEVICE", "openvino:"),
+        ("MATTEBOX_TASKS_CONCURRENCY", "0"),
+        ("MATTEBOX_STORAGE_KEEP", "0"),
+        ("MATTEBOX_PUBLIC_URL", "cutout.example"),
+        ("MATTEBOX_PUBLIC_URL", "https://cutout.example/?a=b"),
         ("MATTEBOX_FETCH_ALLOW_NETWORKS", "10.1.0.0/16,everything"),
     ],
 )
@@ -67,6 +73,41 @@ def test_lists_are_separated_by_commas_and_paths_begin_at_home(monkeypatch: pyte
     assert read.hosts == ("cutout.example.org", "localhost")
     assert read.models.directory == Path.home() / "x"
     assert read.models.device == "openvino:GPU.1"
+
+
+def test_tasks_and_storage_have_addresses_and_knobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MATTEBOX_DATA_DIR", str(tmp_path / "a b%20?#"))
+    read = settings.load()
+    assert make_url(read.database).database == str(tmp_path / "a b%20?#" / "mattebox.db")
+    assert read.blobs.startswith("file:///")
+    Blobs(read.blobs).put("one", b"1", media_type="text/plain")
+    assert (tmp_path / "a b%20?#" / "blobs" / "one").read_bytes() == b"1"
+    monkeypatch.setenv("MATTEBOX_DATABASE_URL", "postgresql://me:secret@there/db")
+    monkeypatch.setenv("MATTEBOX_STORAGE_URL", "s3://bucket/prefix")
+    monkeypatch.setenv("MATTEBOX_STORAGE_KEEP", "60")
+    monkeypatch.setenv("MATTEBOX_STORAGE_SIGN", "false")
+    monkeypatch.setenv("MATTEBOX_TASKS_POLLING", "0.05")
+    monkeypatch.setenv("MATTEBOX_PUBLIC_URL", "https://cutout.example/under/")
+    monkeypatch.setenv("MATTEBOX_ROLE", "worker")
+    read = settings.load()
+    assert (read.database, read.blobs) == ("postgresql://me:secret@there/db", "s3://bucket/prefix")
+    assert (read.storage.keep, read.storage.sign, read.tasks.polling) == (60, False, 0.05)
+    assert read.public_url == "https://cutout.example/under"
+    assert read.role == "worker"
+    assert "secret" not in repr(read)
+
+
+def test_a_nodes_name_is_made_up_once(tmp_path: Path) -> None:
+    first = Settings.model_validate({"data_dir": tmp_path / "one"})
+    assert settings.node_of(first) == settings.node_of(first) != ""
+    assert settings.node_of(Settings.model_validate({"data_dir": tmp_path / "two"})) != settings.node_of(first)
+    assert settings.node_of(first.model_copy(update={"node": "pod-1"})) == "pod-1"
+    (tmp_path / "one" / "node").write_text("")
+    with pytest.raises(MatteboxError, match="node"):
+        settings.node_of(first)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MatteboxError, match="data folder"):
+        settings.node_of(Settings.model_validate({"data_dir": tmp_path / "file" / "x"}))
 
 
 def test_what_looks_like_a_setting_and_is_none_is_found() -> None:

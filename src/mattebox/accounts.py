@@ -6,19 +6,18 @@ A key is known only by its hash once it has come in: the hash is what is compare
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, event, select, update
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Column, Connection, Engine, Integer, String, Table, case, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
+from mattebox.database import TABLES, reachable
 from mattebox.errors import Kind, MatteboxError
 
-_TABLES = MetaData()
 _USAGE = Table(
-    "usage", _TABLES, Column("account", String(64), primary_key=True), Column("images", Integer, nullable=False)
+    "usage", TABLES, Column("account", String(64), primary_key=True), Column("images", Integer, nullable=False)
 )
 
 
@@ -55,17 +54,14 @@ class Accounts:
 
     Args:
         keys: the keys that are accepted; none at all means that every key is, and so is no key.
-        folder: where usage is kept.
+        database: where usage is kept; its tables are made by `database.create`.
         options: what a key is worth.
     """
 
-    def __init__(self, keys: tuple[str, ...], folder: Path, options: AccountOptions = AccountOptions()) -> None:
+    def __init__(self, keys: tuple[str, ...], database: Engine, options: AccountOptions = AccountOptions()) -> None:
         self._known = frozenset(_digest(key) for key in keys)
         self._options = options
-        folder.mkdir(parents=True, exist_ok=True)
-        self._database = create_engine(f"sqlite:///{folder / 'mattebox.db'}")
-        event.listen(self._database, "connect", _prepare)
-        _TABLES.create_all(self._database)
+        self._database = database
 
     def authenticate(self, key: str | None) -> Account:
         """Whose key this is.
@@ -84,52 +80,74 @@ class Accounts:
         return Account(digest[:24])
 
     def usage(self, account: Account) -> Usage:
-        """What the account has used so far."""
-        with self._database.connect() as connection:
+        """What the account has used so far.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where the database is away.
+        """
+        with reachable(), self._database.connect() as connection:
             used = connection.scalar(select(_USAGE.c.images).where(_USAGE.c.account == account.id))
         return Usage(used=used or 0, allowed=self._options.credits or None)
 
-    def check(self, account: Account) -> None:
-        """Refuse an account that has nothing left, before anything is done for it. `reserve` is what decides.
+    def check(self, account: Account, pictures: int = 1) -> None:
+        """Refuse an account that has too little left, before anything is done for it. `reserve` is what decides.
 
         Raises:
-            MatteboxError: OUT_OF_CREDITS.
+            MatteboxError: OUT_OF_CREDITS, UNAVAILABLE.
         """
-        usage = self.usage(account)
-        if usage.allowed is not None and usage.used >= usage.allowed:
+        if not self._options.credits:
+            return
+        if self.usage(account).used + pictures > self._options.credits:
             raise _no_credits()
 
-    def reserve(self, account: Account) -> None:
-        """Count one picture, before it is made: of two requests for the last credit one is refused.
+    def reserve(self, account: Account, pictures: int = 1, *, connection: Connection | None = None) -> None:
+        """Count pictures before they are made: of two requests for the last credit one is refused.
+
+        Args:
+            account: who pays.
+            pictures: how many; all of them or none are counted.
+            connection: a transaction that this belongs to; by default it is one of its own.
 
         Raises:
-            MatteboxError: OUT_OF_CREDITS.
+            MatteboxError: OUT_OF_CREDITS, UNAVAILABLE.
         """
-        one_more = (
-            insert(_USAGE)
-            .values(account=account.id, images=1)
-            .on_conflict_do_update(
-                index_elements=[_USAGE.c.account],
-                set_={"images": _USAGE.c.images + 1},
-                where=_USAGE.c.images < self._options.credits if self._options.credits else None,
+        most = self._options.credits
+        if pictures < 1:
+            return
+        if most and pictures > most:  # the first row of an account is not asked for what it holds
+            raise _no_credits()
+        with self._within(connection) as transaction:
+            insert = postgresql.insert if transaction.dialect.name == "postgresql" else sqlite.insert
+            more = (
+                insert(_USAGE)
+                .values(account=account.id, images=pictures)
+                .on_conflict_do_update(
+                    index_elements=[_USAGE.c.account],
+                    set_={"images": _USAGE.c.images + pictures},
+                    where=_USAGE.c.images + pictures <= most if most else None,
+                )
+                .returning(_USAGE.c.images)
             )
-        )
-        with self._database.begin() as connection:
-            if connection.execute(one_more).rowcount < 1:
+            if transaction.execute(more).first() is None:
                 raise _no_credits()
 
-    def refund(self, account: Account) -> None:
-        """Take back what was reserved for a picture that could not be made."""
-        with self._database.begin() as connection:
-            connection.execute(
-                update(_USAGE)
-                .where(_USAGE.c.account == account.id, _USAGE.c.images > 0)
-                .values(images=_USAGE.c.images - 1)
-            )
+    def refund(self, account: Account, pictures: int = 1, *, connection: Connection | None = None) -> None:
+        """Take back what was reserved for pictures that could not be made; arguments as in `reserve`.
 
-    def close(self) -> None:
-        """Give the database back."""
-        self._database.dispose()
+        Raises:
+            MatteboxError: UNAVAILABLE.
+        """
+        left = case((_USAGE.c.images > pictures, _USAGE.c.images - pictures), else_=0)
+        with self._within(connection) as transaction:
+            transaction.execute(update(_USAGE).where(_USAGE.c.account == account.id).values(images=left))
+
+    @contextmanager
+    def _within(self, connection: Connection | None) -> Iterator[Connection]:
+        if connection is not None:
+            yield connection
+            return
+        with reachable(), self._database.begin() as own:
+            yield own
 
 
 def _no_credits() -> MatteboxError:
@@ -138,10 +156,3 @@ def _no_credits() -> MatteboxError:
 
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
-
-
-def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")  # readers and the writer do not wait for each other
-    cursor.execute("PRAGMA busy_timeout=5000")
-    cursor.close()

@@ -1,4 +1,4 @@
-"""Download of a picture from an address that a stranger gave: bounded in bytes and in time, and only from where it may.
+"""Download from addresses that strangers gave, and webhooks to them: bounded in bytes and time, only where one may.
 
 A server that fetches what it is told to can be turned against its own network. So the name is resolved here, every
 address it stands for is checked, and the connection goes to the very address that was checked: a name that resolves
@@ -12,7 +12,7 @@ import math
 import re
 import socket
 import zlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias, final
@@ -36,6 +36,11 @@ GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
 """All that is handed out for the public internet. Site-local, IPv4-compatible and local NAT64 lie outside of it."""
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """The well-known prefix (RFC 6052): the last 32 bits are the IPv4 address that a packet ends at."""
+_WANTED = {
+    "Accept": "image/*,*/*;q=0.5",
+    # A picture is packed already; a packed body is a way to send a bomb.
+    "Accept-Encoding": "identity",
+}
 NOT_PUBLIC = tuple(
     ipaddress.ip_network(block)
     for block in (
@@ -184,10 +189,42 @@ class Fetcher:
         try:
             with anyio.fail_after(self._options.timeout):
                 return await self._follow(target, max_bytes)
+        except _RefusedError as error:
+            raise _unreachable("The picture's address is not one that may be fetched from.") from error
         except TimeoutError as error:
             raise _unreachable("The picture's address did not deliver in time.") from error
         except failures as error:
             raise _unreachable("The picture's address could not be reached.") from error
+
+    async def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout: float) -> None:
+        """Send a webhook. It goes only where pictures may be fetched from, and follows no redirect.
+
+        Args:
+            url: an http or https address without a user name and a password.
+            body: what is sent.
+            headers: sent with it, `Content-Type` among them; ASCII.
+            timeout: seconds until the receiver must have answered.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER where `url` is no such address; UNREACHABLE_SOURCE where the receiver did
+                not answer with a status of 2xx in time, or may not be sent to.
+        """
+        import httpcore2
+
+        failures = (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, OSError)
+        target = _parse(url, what="webhook's")
+        try:
+            with anyio.fail_after(timeout):
+                async with self._ask("POST", target, headers, body) as response:
+                    status = response.status  # the rest of the answer is nothing to us
+        except _RefusedError as error:
+            raise _unreachable("The webhook's address is not one that may be sent to.") from error
+        except TimeoutError as error:
+            raise _unreachable(f"The webhook was not answered within {timeout:g} seconds.") from error
+        except failures as error:
+            raise _unreachable("The webhook's address could not be reached.") from error
+        if not 200 <= status < 300:
+            raise _unreachable(f"The webhook was answered with status {status}.")
 
     async def aclose(self) -> None:
         """Close what is open."""
@@ -195,7 +232,7 @@ class Fetcher:
 
     async def _follow(self, target: httpx2.URL, max_bytes: int) -> bytes:
         for _ in range(self._options.max_redirects + 1):
-            async with self._get(target) as response:
+            async with self._ask("GET", target, _WANTED) as response:
                 location = _header(response, b"location")
                 if response.status not in {301, 302, 303, 307, 308} or location is None:
                     return await _read(response, max_bytes)
@@ -206,21 +243,24 @@ class Fetcher:
         raise _unreachable(f"The picture's address redirects more than {self._options.max_redirects} times.")
 
     @asynccontextmanager
-    async def _get(self, target: httpx2.URL) -> AsyncIterator[httpcore2.Response]:
+    async def _ask(
+        self, method: str, target: httpx2.URL, headers: Mapping[str, str], body: bytes | None = None
+    ) -> AsyncIterator[httpcore2.Response]:
         import httpcore2
 
         address = httpcore2.URL(
             scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
         )
-        headers = [
-            (b"Host", target.netloc),
-            (b"User-Agent", b"mattebox"),
-            (b"Accept", b"image/*,*/*;q=0.5"),
-            # A picture is packed already; a packed body is a way to send a bomb.
-            (b"Accept-Encoding", b"identity"),
-        ]
-        async with self._pool.stream("GET", address, headers=headers) as response:
+        sent = [(b"Host", target.netloc), (b"User-Agent", b"mattebox")]
+        sent += [(name.encode(), value.encode()) for name, value in headers.items()]
+        if body is not None:
+            sent.append((b"Content-Length", str(len(body)).encode()))
+        async with self._pool.stream(method, address, headers=sent, content=body) as response:
             yield response
+
+
+class _RefusedError(Exception):
+    """A name stands for an address that may not be connected to."""
 
 
 def _make_pool(guard: Guard, resolver: Resolver) -> httpcore2.AsyncConnectionPool:
@@ -245,7 +285,7 @@ def _make_pool(guard: Guard, resolver: Resolver) -> httpcore2.AsyncConnectionPoo
             addresses = [ipaddress.ip_address(address) for address in await resolver(host, port)]
             # One bad address refuses them all: which one a client picks must not be left to chance.
             if not all(guard.permits(address, port) for address in addresses):
-                raise _unreachable("The picture's address is not one that may be fetched from.")
+                raise _RefusedError
             for last, address in enumerate(addresses, start=1 - len(addresses)):
                 try:
                     return await self._inner.connect_tcp(
@@ -269,20 +309,33 @@ def _make_pool(guard: Guard, resolver: Resolver) -> httpcore2.AsyncConnectionPoo
     )
 
 
-def _parse(url: str) -> httpx2.URL:
+def check_url(url: str, *, what: str = "picture's") -> None:
+    """Refuse what cannot be the address of anything on the web, without connecting to it.
+
+    Args:
+        url: what a stranger gave.
+        what: whose address it should be, for the message.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER.
+    """
+    _parse(url, what=what)
+
+
+def _parse(url: str, *, what: str = "picture's") -> httpx2.URL:
     """An absolute http or https address without credentials; MatteboxError(INVALID_PARAMETER) for all else."""
     import httpx2
 
     try:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL as error:
-        raise MatteboxError(Kind.INVALID_PARAMETER, "The picture's address is not a valid URL.") from error
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"The {what} address is not a valid URL.") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise MatteboxError(Kind.INVALID_PARAMETER, "The picture's address must start with http:// or https://.")
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"The {what} address must start with http:// or https://.")
     if parsed.userinfo:
-        raise MatteboxError(Kind.INVALID_PARAMETER, "The picture's address must not contain a user name or a password.")
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"The {what} address must not contain a user name or a password.")
     if parsed.port is not None and not 0 < parsed.port < 65536:
-        raise MatteboxError(Kind.INVALID_PARAMETER, "The picture's address has a port that does not exist.")
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"The {what} address has a port that does not exist.")
     return parsed
 
 

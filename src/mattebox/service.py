@@ -94,8 +94,7 @@ class Service:
         raise MatteboxError(Kind.TIMED_OUT, f"The picture was not done within {self._options.timeout:g} seconds.")
 
     async def _run(self, edit: Edit, limits: Limits) -> Encoded:
-        if edit.matte.model == DEFAULT:
-            edit = replace(edit, matte=replace(edit.matte, model=self.model))
+        edit = with_model(edit, self.model)
         photo = await self._read(edit.source, limits)
         # In the thread `check_cancelled` raises once the scope that waits for the thread is cancelled. The thread is
         # never left alone: its worker is free when it has really ended.
@@ -112,3 +111,8 @@ class Service:
                 raise MatteboxError(Kind.UNAVAILABLE, "This server keeps no pictures.")
             case _:
                 assert_never(source)
+
+
+def with_model(edit: Edit, model: str) -> Edit:
+    """The edit, with the server's own model where it names none."""
+    return replace(edit, matte=replace(edit.matte, model=model)) if edit.matte.model == DEFAULT else edit

@@ -11,13 +11,17 @@ import dataclasses
 import difflib
 import re
 import typing
+import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import URL
 
 from mattebox.accounts import AccountOptions
 from mattebox.codec import Limits
@@ -26,6 +30,8 @@ from mattebox.fetch import FetchOptions
 from mattebox.models import ModelOptions
 from mattebox.models.runtimes import DEVICES
 from mattebox.service import ServiceOptions
+from mattebox.storage import StorageOptions
+from mattebox.tasks import TaskOptions
 
 _PREFIX = "MATTEBOX_"
 _OTHERS = frozenset({"EVAL"})
@@ -54,18 +60,66 @@ class Settings(BaseSettings):
         "Empty: any; for a server without keys that only this machine can connect to, those of this machine.",
     )
     model: str = Field(default="auto", description="The model that is loaded at start and used unless a request asks.")
+    role: Literal["all", "api", "worker"] = Field(
+        default="all",
+        description="What this process does: `api` takes tasks in, `worker` works on them and answers only /health and "
+        "/ready, `all` does both. `mattebox serve --role` comes first.",
+    )
+    database_url: str = Field(
+        default="",
+        description="Where tasks and usage are kept: `sqlite:///file` or `postgresql://user:word@host/name`. Empty: "
+        "the file mattebox.db in the data folder.",
+        repr=False,
+    )
+    storage_url: str = Field(
+        default="",
+        description="Where pictures of tasks are kept: `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or "
+        "`az://container/prefix`. Empty: the folder blobs in the data folder.",
+    )
+    public_url: str = Field(
+        default="",
+        description="What clients see of the server, as in `https://cutout.example.org`. Empty: the address that each "
+        "request was sent to.",
+    )
+    node: str = Field(
+        default="",
+        max_length=255,
+        description="This process's name among those that work on tasks. It stays the same over restarts, and each "
+        "process needs its own: the name of its pod, say. Empty: one that is made up once and kept in the data folder.",
+    )
     accounts: AccountOptions = AccountOptions()
     limits: Limits = Limits()
     service: ServiceOptions = ServiceOptions()
     models: ModelOptions = ModelOptions()
     fetch: FetchOptions = FetchOptions()
+    tasks: TaskOptions = TaskOptions()
+    storage: StorageOptions = StorageOptions()
+
+    @property
+    def database(self) -> str:
+        """The database's address, whether it was set or not."""
+        file = str((self.data_dir / "mattebox.db").absolute())
+        return self.database_url or URL.create("sqlite", database=file).render_as_string()
+
+    @property
+    def blobs(self) -> str:
+        """The storage's address, whether it was set or not."""
+        return self.storage_url or (self.data_dir / "blobs").absolute().as_uri()
 
     @field_validator("keys", "hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _split(value)
 
-    @field_validator("accounts", "limits", "service", "models", "fetch", mode="before")
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError("it must be like https://cutout.example.org")
+        return value.rstrip("/")
+
+    @field_validator("accounts", "limits", "service", "models", "fetch", "tasks", "storage", mode="before")
     @classmethod
     def _as_typed(cls, value: object, info: ValidationInfo) -> object:
         """Variables are text: lists are separated by commas, and a path may begin with `~`."""
@@ -73,7 +127,9 @@ class Settings(BaseSettings):
         if not isinstance(value, dict):
             return value
         types = typing.get_type_hints(type(options))
-        return {name: _typed(types.get(name), part) for name, part in value.items()}
+        # `storage_url` is a setting of its own, and looks like `url` of `storage` as well.
+        inside = {name: part for name, part in value.items() if f"{info.field_name}_{name}" not in cls.model_fields}
+        return {name: _typed(types.get(name), part) for name, part in inside.items()}
 
     @field_validator("models")
     @classmethod
@@ -93,6 +149,29 @@ def _typed(kind: object, value: object) -> object:
     if isinstance(value, str) and Path in (kind, *typing.get_args(kind)):
         return Path(value).expanduser()
     return value
+
+
+def node_of(settings: Settings) -> str:
+    """The process's name among those that work on tasks: as set, or as kept in the data folder since the first start.
+
+    Raises:
+        MatteboxError: UNAVAILABLE where it cannot be kept.
+    """
+    if settings.node:
+        return settings.node
+    file = settings.data_dir / "node"
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), file.open("x") as new:
+            new.write(uuid.uuid4().hex)
+        found = file.read_text().strip()
+    except OSError as error:
+        raise MatteboxError(Kind.UNAVAILABLE, "The data folder cannot be written to.") from error
+    if not found:  # cut short by a crash, or by another process that is just writing it
+        raise MatteboxError(
+            Kind.UNAVAILABLE, "The file node in the data folder is empty; delete it, or set MATTEBOX_NODE."
+        )
+    return found
 
 
 def load() -> Settings:

@@ -29,6 +29,41 @@ def failure(action: Callable[[], object]) -> str:
     return "nothing failed"
 
 
+def wait(client: Any, image: str, **extra: object) -> Any:
+    """What becomes of a task, as the client waits for it."""
+    begun = client._post("/v3/async/image-remove-background", {"image": image, "extra": extra})
+    assert list(begun) == ["task_id"]
+    seen: list[str] = []
+    ended = client.wait_for_task_v3(
+        begun["task_id"], wait_for=60, callback=lambda each: seen.append(each.task.status.name)
+    )
+    assert seen[-1] == ended.task.status.name
+    return ended
+
+
+def tasks(client: Any, photo: str, folder: Path) -> dict[str, object]:
+    image = base64.b64encode(Path(photo).read_bytes()).decode()
+    done = wait(client, image, response_image_type="webp")
+    done.download_images()
+    (encoded,) = done.images_encoded
+    (folder / "task").write_bytes(base64.b64decode(encoded))
+    (shown,) = done.images
+    failed = wait(client, "http://127.0.0.1:1/photo.jpg")
+    test = {"enabled": True, "return_task_status": "TASK_STATUS_FAILED"}
+    tested = wait(client, "http://127.0.0.1:1/photo.jpg", webhook={"url": "http://127.0.0.1:1/", "test_mode": test})
+    times = done.extra.debug_info
+    return {
+        "status": done.task.status.name,
+        "type": shown.image_type,
+        "ttl": shown.image_url_ttl,
+        "progress": done.task.progress_percent,
+        "milliseconds": times.complete_time_ms - times.submit_time_ms,
+        "failed": [failed.task.status.name, failed.task.reason, failed.images],
+        "tested": [tested.task.status.name, tested.images],
+        "unknown": failure(lambda: client.async_task_result("nothing")),
+    }
+
+
 def main(address: str, photo: str, results: str) -> None:
     folder = Path(results)
     client = novita_client.NovitaClient("right-key", address + "/")
@@ -46,6 +81,7 @@ def main(address: str, photo: str, results: str) -> None:
     said["wrong picture"] = failure(lambda: client.remove_background(base64.b64encode(b"a letter").decode()))
     said["wrong type"] = failure(lambda: client.remove_background(photo, response_image_type="tiff"))
     said["unknown call"] = failure(lambda: client.remove_text(photo))
+    said["task"] = tasks(client, photo, folder)
     print(json.dumps(said))
 
 

@@ -66,6 +66,29 @@ def test_novita_client(version: str, run: Run, astronaut: Path, tmp_path: Path) 
         assert f"status {status}" in str(said[case]), case
         assert word in str(said[case]), case
 
+    task = said["task"]
+    assert (task["status"], task["type"], task["progress"]) == ("TASK_STATUS_SUCCEED", "webp", 100)
+    assert 3500 < task["ttl"] <= 3600
+    assert 0 < task["milliseconds"] < 60_000
+    assert_cut_out(tmp_path / "task", "WEBP", astronaut)
+    assert task["failed"] == ["TASK_STATUS_FAILED", "The picture's address is not one that may be fetched from.", []]
+    assert task["tested"] == ["TASK_STATUS_FAILED", []]
+    assert "status 404" in task["unknown"]
+
+
+def test_novita_command(run: Run, astronaut: Path, tmp_path: Path) -> None:
+    said = run("novita-0.1.0", "novita_command.py", str(astronaut), str(tmp_path))
+    assert said["cut out"][0] == 0, said
+    assert_cut_out(tmp_path / "direct", "WEBP", astronaut)
+    assert said["wait"][0] == 0, said
+    assert_cut_out(tmp_path / f"task_{said['task'][:8]}_0.png", "PNG", astronaut)
+    assert "TASK_STATUS_SUCCEED" in said["status"][1]
+    assert "/results/" in said["status"][1]
+    assert said["wait for failure"][0] == 1
+    assert "not one that may be fetched from" in said["wait for failure"][1]
+    assert said["unknown"][0] == 1
+    assert "TASK_NOT_FOUND" in said["unknown"][1]
+
 
 @pytest.mark.parametrize("version", ["0.2.0", "0.4.1"])
 def test_poofbg(version: str, run: Run, astronaut: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeAlias
@@ -29,12 +29,20 @@ def photo() -> bytes:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Starts servers: `serve(keys=("k",), ...)` with settings by name; `models` stands in for the networks."""
+    """Starts servers: `serve(keys=("k",), ...)` with settings by name; `models` stands in for the networks.
+
+    They have no queue, which takes long to start and fits into a process only once, unless `tasks` is True or
+    has the queue's settings.
+    """
     with ExitStack() as running:
 
-        def start(*, models: Segmenters | None = None, **settings: object) -> TestClient:
+        def start(
+            *, models: Segmenters | None = None, tasks: bool | Mapping[str, object] = False, **settings: object
+        ) -> TestClient:
+            if isinstance(tasks, Mapping):
+                settings["tasks"] = tasks
             chosen = Settings.model_validate({"data_dir": tmp_path} | settings)
-            app = create_app(chosen, models=models or FakeModels())
+            app = create_app(chosen, models=models or FakeModels(), tasks=bool(tasks))
             return running.enter_context(TestClient(app, raise_server_exceptions=False))
 
         yield start

@@ -16,15 +16,18 @@ from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 
+import anyio
 import numpy as np
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from httpx2 import Response
 from starlette.responses import Response as StarletteResponse
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from mattebox import codec
+from mattebox.database import connect
 from mattebox.edit import Format, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import app as module
@@ -32,6 +35,7 @@ from mattebox.http.app import create_app, find_dialects
 from mattebox.http.dialect import ARRIVING
 from mattebox.image import RGB, Alpha, Image
 from mattebox.settings import Settings
+from mattebox.storage import Blobs
 from mattebox.testing import FakeModels, make_scene
 
 MB = 2**20
@@ -94,7 +98,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def test_each_file_is_a_dialect() -> None:
     files = {file.stem for file in (Path(module.__file__).parent / "dialects").glob("*.py")} - {"__init__"}
-    assert {each.name for each in find_dialects()} == files == set(VENDORS)
+    names = {each.name for each in find_dialects()}
+    assert {name.replace("-", "_") for name in names} == files
+    assert names >= set(VENDORS)
 
 
 def test_two_dialects_on_one_path_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,13 +141,16 @@ def test_the_documentation_needs_no_other_server(client: TestClient) -> None:
 def test_every_route_is_described(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     places = {vendor.path for vendor in VENDORS.values()}
-    assert set(described["paths"]) == places | {"/api/v1/me", "/api/v1/models", "/v1/me", "/health", "/ready"}
+    own = {"/api/v1/me", "/api/v1/models", "/api/v1/tasks", "/v1/me", "/health", "/ready", "/results/{name}"}
+    assert set(described["paths"]) >= places | own
     for path, methods in described["paths"].items():
         for route in methods.values():
             assert route["tags"], path
             assert route["summary"], path
             assert "422" not in route["responses"], path
-            assert route["responses"]["200"]["content"], path
+            fine = [answer for status, answer in route["responses"].items() if status.startswith("2")]
+            assert fine, path
+            assert all(answer["content"] for answer in fine), path
     for place in places:
         post = described["paths"][place]["post"]
         assert post["requestBody"]["content"]
@@ -346,7 +355,7 @@ def port(tmp_path: Path) -> Iterator[int]:
     """Where a real server with keys listens."""
     service = {"workers": 1, "queue": 1}
     settings = Settings.model_validate({"data_dir": tmp_path, "keys": ("k",), "service": service})
-    config = uvicorn.Config(create_app(settings, models=FakeModels()), port=0, log_config=None, ws="none")
+    config = uvicorn.Config(create_app(settings, models=FakeModels(), tasks=False), port=0, log_config=None, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -498,6 +507,78 @@ def test_too_many_requests_are_refused_in_the_dialect(name: str, photo: bytes) -
     assert [VENDORS[name].send(one, photo).status_code for _ in range(3)] == [200, 200, 200]
 
 
+# --- what it stands on -------------------------------------------------------------------------------------------
+
+
+def test_it_is_not_ready_without_its_database_and_its_storage(tmp_path: Path) -> None:
+    database = connect(f"sqlite:///{tmp_path}/data/mattebox.db")
+    folder = tmp_path / "blobs"
+    blobs = Blobs(folder.as_uri())
+
+    def sentence() -> str | None:
+        try:
+            anyio.run(module.Stores(database, blobs).check)
+        except MatteboxError as error:
+            return f"{error.kind}: {error.message}"
+        return None
+
+    assert sentence() is None
+    folder.rename(tmp_path / "away")
+    folder.write_text("a file")
+    assert sentence() == "unavailable: The storage cannot be reached."
+    folder.unlink()
+    (tmp_path / "away").rename(folder)
+    database.dispose()
+    (tmp_path / "data").rename(tmp_path / "gone")
+    assert sentence() == "unavailable: The database cannot be reached at the moment."
+    (tmp_path / "gone").rename(tmp_path / "data")
+    assert sentence() is None
+    database.dispose()
+
+
+def test_who_asks_often_whether_it_is_ready_does_not_ask_its_storage_each_time(tmp_path: Path) -> None:
+    database = connect(f"sqlite:///{tmp_path}/mattebox.db")
+    stores = module.Stores(database, None)
+
+    async def story() -> None:
+        await stores.check()
+        database.dispose()
+        (tmp_path / "mattebox.db").unlink()
+        (tmp_path / "mattebox.db").mkdir()
+        await stores.check()
+
+    anyio.run(story)
+
+
+def test_a_server_that_is_not_ready_says_so(client: TestClient, tmp_path: Path) -> None:
+    assert client.get("/ready").json() == {"status": "ok"}
+    blobs = Blobs((tmp_path / "blobs").as_uri())
+    (tmp_path / "blobs").rmdir()
+    (tmp_path / "blobs").write_text("a file")
+    app = client.app
+    assert isinstance(app, FastAPI)
+    database = connect(f"sqlite:///{tmp_path}/mattebox.db")
+    app.state.stores = module.Stores(database, blobs)
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()) == (503, {"status": "The storage cannot be reached."})
+    assert client.get("/health").status_code == 200
+    database.dispose()
+
+
+def test_a_worker_answers_probes_only(serve: Serve, photo: bytes) -> None:
+    client = serve(role="worker")
+    assert {path: client.get(path).status_code for path in ("/health", "/ready")} == {"/health": 200, "/ready": 200}
+    for path in ("/", "/docs", "/openapi.json", "/api/v1/models", "/results/x"):
+        assert client.get(path, follow_redirects=False).status_code == 404
+    for vendor in VENDORS.values():
+        assert vendor.send(client, photo).status_code == 404
+
+
+def test_what_it_stands_on_goes_into_its_own_folder(serve: Serve, tmp_path: Path) -> None:
+    assert serve().get("/ready").status_code == 200
+    assert (tmp_path / "mattebox.db").exists()
+
+
 # --- what it is started with -------------------------------------------------------------------------------------
 
 
@@ -517,7 +598,7 @@ def test_the_servers_networks_are_not_fetched_when_they_are_used(tmp_path: Path)
 
 def test_a_model_that_is_not_installed_is_refused(tmp_path: Path, photo: bytes) -> None:
     options = {"directory": tmp_path, "download": False}
-    app = create_app(Settings.model_validate({"data_dir": tmp_path, "models": options}))
+    app = create_app(Settings.model_validate({"data_dir": tmp_path, "models": options}), tasks=False)
     with TestClient(app) as client:
         rows = client.get("/api/v1/models").json()["models"]
         assert {row["installed"] for row in rows} == {False}
@@ -525,7 +606,8 @@ def test_a_model_that_is_not_installed_is_refused(tmp_path: Path, photo: bytes) 
         rows = client.get("/api/v1/models").json()["models"]
         assert [row["name"] for row in rows if row["installed"]] == ["u2netp"]
 
-    app = create_app(Settings.model_validate({"data_dir": tmp_path, "models": options}), models=FakeModels())
+    settings = Settings.model_validate({"data_dir": tmp_path, "models": options})
+    app = create_app(settings, models=FakeModels(), tasks=False)
     with TestClient(app) as client:
         app.state.rooms = replace(app.state.rooms, installed=lambda name: name == "u2netp")
         begin = time.perf_counter()

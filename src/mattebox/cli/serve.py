@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +29,14 @@ _BACKLOG = 128
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+class Role(StrEnum):
+    """What a process does, as in the setting of this name."""
+
+    ALL = "all"
+    API = "api"
+    WORKER = "worker"
+
+
 def serve(
     context: typer.Context,
     host: Annotated[
@@ -37,6 +46,10 @@ def serve(
     allow_anonymous: Annotated[
         bool, typer.Option("--allow-anonymous", help="Listen to other machines although no keys are set.")
     ] = False,
+    role: Annotated[
+        Role | None,
+        typer.Option(help="What this process does: take tasks in, work on them, or both.", show_default="all"),
+    ] = None,
 ) -> None:
     """Serve the HTTP API. What it reads from the environment is in docs/settings.md."""
     from mattebox import settings
@@ -45,13 +58,17 @@ def serve(
         hint = f"; {nearest} is the nearest one" if nearest else ""
         say(f"{name} is no setting{hint}.", style="yellow")
     found = settings.load()
+    if role is not None:
+        found = found.model_copy(update={"role": role.value})
     if found.accounts.credits and not found.keys:
         # Whoever has used up the credits of one key would make up another.
         raise MatteboxError(
             Kind.INVALID_PARAMETER, "MATTEBOX_ACCOUNTS_CREDITS counts per key, so it needs MATTEBOX_KEYS."
         )
     try:
-        listener = listen(host, port, anybody=bool(found.keys) or allow_anonymous)
+        # A worker answers nothing but whether it is well.
+        open_to_all = bool(found.keys) or allow_anonymous or found.role == "worker"
+        listener = listen(host, port, anybody=open_to_all)
     except MatteboxError as error:
         if error.kind is not Kind.INVALID_PARAMETER:
             raise
@@ -62,8 +79,11 @@ def serve(
         found = found.model_copy(update={"hosts": (*_LOOPBACK, host, str(listener.getsockname()[0]))})
     logging.getLogger("mattebox").setLevel(logging.INFO)  # a server has somebody who reads its log
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    said = f"mattebox serves at {address}, docs at {address}/docs.{who}"
+    if found.role == "worker":
+        said = f"mattebox works on tasks; {address}/ready says whether it can."
     server = context.ensure_object(Parts).server(found)
-    if not run(server, listener, ready=lambda: say(f"mattebox serves at {address}, docs at {address}/docs.{who}")):
+    if not run(server, listener, ready=lambda: say(said)):
         raise MatteboxError(Kind.UNAVAILABLE, "The server could not start; the log above says why.")
 
 

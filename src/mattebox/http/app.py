@@ -6,25 +6,32 @@ import asyncio
 import importlib
 import importlib.metadata
 import logging
+import math
 import pkgutil
 import re
 import secrets
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Final, final
 
 import anyio
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
+from sqlalchemy import Connection, text
+from sqlalchemy import Engine as Database
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from mattebox import __version__
-from mattebox.accounts import Accounts
+from mattebox.accounts import Account, Accounts
+from mattebox.database import connect, create, reachable
 from mattebox.engine import Engine, Segmenters
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fetch import Fetcher
@@ -41,9 +48,13 @@ from mattebox.http.dialect import (
     rooms,
     speaking,
 )
+from mattebox.http.results import results
 from mattebox.models import Models
 from mattebox.service import Service
-from mattebox.settings import Settings
+from mattebox.settings import Settings, node_of
+from mattebox.storage import SWEPT_AT_ONCE, Blobs
+from mattebox.tasks import Status, Task, Tasks
+from mattebox.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +65,9 @@ _MOST_REQUESTS = 512
 """Inside at a time, whatever they ask for; the work and the uploads among them are bounded more narrowly elsewhere."""
 _STOP_SECONDS = 2.0
 """How long a server that is being stopped waits for the thread that loads: a download ends within a second."""
+_SWEEP_SECONDS = 60.0
+_ANSWER_HOLDS = 2.0
+_STORES_SECONDS = 8.0
 _PROBES = frozenset({"/health", "/ready"})
 
 _ABOUT = """
@@ -62,12 +76,13 @@ clients only need another base address.
 """
 
 
-def create_app(settings: Settings, *, models: Segmenters | None = None) -> FastAPI:
+def create_app(settings: Settings, *, models: Segmenters | None = None, tasks: bool = True) -> FastAPI:
     """The server.
 
     Args:
         settings: what it is told by its environment.
         models: the networks, for a server inside another program; by default its own.
+        tasks: keep a queue. Without one the server starts faster, several fit into one process, and tasks are refused.
 
     Raises:
         ValueError: two dialects claim the same paths.
@@ -76,36 +91,151 @@ def create_app(settings: Settings, *, models: Segmenters | None = None) -> FastA
     found = find_dialects()
 
     def progress(what: str, done: int, total: int | None) -> None:
-        app.state.rooms.readiness.progress(what, done, total)
+        app.state.readiness.progress(what, done, total)
 
     networks = models or _networks(settings, progress)
     installed = networks.installed if isinstance(networks, Models) else _always
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        accounts = Accounts(settings.keys, settings.data_dir, settings.accounts)
-        fetcher = Fetcher(settings.fetch)
-        service = Service(
-            Engine(networks), fetcher, limits=settings.limits, model=settings.model, options=settings.service
-        )
-        readiness = Readiness(service)
-        turnstile = Turnstile(service.capacity + ARRIVING)
-        app.state.rooms = Rooms(
-            service=service, accounts=accounts, readiness=readiness, turnstile=turnstile, installed=installed
-        )
-        loading = asyncio.create_task(readiness.load())
-        try:
-            yield
-        finally:
-            readiness.stop()
-            await asyncio.wait({loading}, timeout=_STOP_SECONDS)
-            loading.cancel()
-            with suppress(asyncio.CancelledError):
-                await loading
-            await fetcher.aclose()
-            accounts.close()
+        async with AsyncExitStack() as closing:
+            fetcher = Fetcher(settings.fetch)
+            closing.push_async_callback(fetcher.aclose)
+            engine = Engine(networks)
+            service = Service(engine, fetcher, limits=settings.limits, model=settings.model, options=settings.service)
+            app.state.readiness = readiness = Readiness(service)
+            loading = asyncio.create_task(readiness.load())
+            closing.push_async_callback(_end_loading, readiness, loading)
+            if tasks:
+                blobs = Blobs(settings.blobs)
+                worker = Worker(
+                    engine,
+                    blobs,
+                    fetcher,
+                    loop=asyncio.get_running_loop(),
+                    ready=readiness.check,
+                    limits=settings.limits,
+                    model=settings.model,
+                    keep=settings.storage.keep,
+                    fetch_timeout=settings.fetch.timeout,
+                    webhook_timeout=settings.tasks.webhook_timeout,
+                    announce={each.name: each.announce for each in found if each.announce is not None},
+                )
 
-    app = FastAPIOffline(
+                def settle(connection: Connection, task: Task) -> None:
+                    if task.status is not Status.SUCCEEDED:
+                        accounts.refund(Account(task.owner), connection=connection)
+
+                queue = Tasks(
+                    settings.database, node=node_of(settings), work=worker, options=settings.tasks, settle=settle
+                )
+                database = queue.engine
+                accounts = Accounts(settings.keys, database, settings.accounts)
+                await anyio.to_thread.run_sync(partial(queue.start, role=settings.role))
+                closing.push_async_callback(anyio.to_thread.run_sync, queue.close)
+                closing.callback(readiness.stop)  # before the queue ends: a download has no part in its grace
+                sweeping = asyncio.create_task(_sweep(blobs))
+                closing.push_async_callback(_end, sweeping)
+            else:
+                queue, blobs = None, None
+                database = connect(settings.database)
+                closing.callback(database.dispose)
+                await anyio.to_thread.run_sync(create, database)
+                accounts = Accounts(settings.keys, database, settings.accounts)
+            app.state.stores = Stores(database, blobs)
+            app.state.rooms = Rooms(
+                service=service,
+                accounts=accounts,
+                readiness=readiness,
+                turnstile=Turnstile(service.capacity + ARRIVING),
+                installed=installed,
+                tasks=queue,
+                blobs=blobs,
+                public_url=settings.public_url,
+            )
+            yield
+
+    app = _make_silent(lifespan) if settings.role == "worker" else _make_documented(lifespan)
+    _mount_probes(app)
+    if settings.role != "worker":
+        _mount_home(app)
+        app.include_router(results(sign=settings.storage.sign))
+        for dialect in found:
+            app.include_router(dialect.router)
+    app.add_exception_handler(MatteboxError, _answer(_as_it_is))
+    app.add_exception_handler(HTTPException, _answer(_from_http))
+    app.add_exception_handler(RequestValidationError, _answer(_from_validation))
+    app.add_middleware(Door, dialects=found, hosts=settings.hosts, keyless=not settings.keys)
+    return app
+
+
+async def _end_loading(readiness: Readiness, loading: asyncio.Task[None]) -> None:
+    readiness.stop()
+    await asyncio.wait({loading}, timeout=_STOP_SECONDS)
+    await _end(loading)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _sweep(blobs: Blobs) -> None:
+    """Delete what has expired, once a minute. Every server does so: what one is too late for is gone already."""
+    while True:
+        try:
+            swept = await anyio.to_thread.run_sync(blobs.sweep, time.time())
+        except MatteboxError as error:
+            _log.warning("expired pictures stay for now: %s", error.message)
+            swept = 0
+        if swept < SWEPT_AT_ONCE:
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+
+@final
+class Stores:
+    """Knows whether the database and the storage are there. Asking them costs something, so an answer holds a while."""
+
+    def __init__(self, database: Database, blobs: Blobs | None) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._asking = asyncio.Lock()
+        self._asked = -math.inf
+        self._failure: MatteboxError | None = None
+
+    async def check(self) -> None:
+        """Whether both answer.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where one does not.
+        """
+        async with self._asking:
+            if time.monotonic() - self._asked > _ANSWER_HOLDS:
+                self._failure = await self._ask()
+                self._asked = time.monotonic()
+        if self._failure is not None:
+            raise MatteboxError(self._failure.kind, self._failure.message)
+
+    async def _ask(self) -> MatteboxError | None:
+        try:
+            with anyio.fail_after(_STORES_SECONDS):
+                await anyio.to_thread.run_sync(self._touch, abandon_on_cancel=True)
+        except MatteboxError as error:
+            return error
+        except TimeoutError:
+            return MatteboxError(Kind.UNAVAILABLE, "The database or the storage does not answer.")
+        return None
+
+    def _touch(self) -> None:
+        with reachable(), self._database.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        if self._blobs is not None:
+            self._blobs.check()
+
+
+def _make_documented(lifespan: Lifespan[FastAPI]) -> FastAPI:
+    return FastAPIOffline(
         docs_url="/docs",
         redoc_url=None,  # its page fetches a picture from its maker's server
         title="mattebox",
@@ -115,14 +245,10 @@ def create_app(settings: Settings, *, models: Segmenters | None = None) -> FastA
         redirect_slashes=False,
         swagger_ui_parameters={"validatorUrl": None, "tryItOutEnabled": True},
     )
-    _mount_own(app)
-    for dialect in found:
-        app.include_router(dialect.router)
-    app.add_exception_handler(MatteboxError, _answer(_as_it_is))
-    app.add_exception_handler(HTTPException, _answer(_from_http))
-    app.add_exception_handler(RequestValidationError, _answer(_from_validation))
-    app.add_middleware(Door, dialects=found, hosts=settings.hosts, keyless=not settings.keys)
-    return app
+
+
+def _make_silent(lifespan: Lifespan[FastAPI]) -> FastAPI:
+    return FastAPI(openapi_url=None, lifespan=lifespan, redirect_slashes=False)
 
 
 def _always(_name: str) -> bool:
@@ -156,14 +282,16 @@ def find_dialects() -> tuple[Dialect, ...]:
     return tuple(found)
 
 
-def _mount_own(app: FastAPI) -> None:
-    status = openapi.obj({"status": openapi.plain("string", "`ok`, or why not")})
-    fine = openapi.success("It is", openapi.content([openapi.JSON], status, example={"status": "ok"}))
-    not_yet = openapi.failures(status, {503: {"status": "The model is still being loaded."}})
-
+def _mount_home(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def _home(request: Request) -> Response:
         return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
+
+
+def _mount_probes(app: FastAPI) -> None:
+    status = openapi.obj({"status": openapi.plain("string", "`ok`, or why not")})
+    fine = openapi.success("It is", openapi.content([openapi.JSON], status, example={"status": "ok"}))
+    not_yet = openapi.failures(status, {503: {"status": "The model is still being loaded."}})
 
     @app.get("/health", tags=["server"], summary="Whether the process is alive", responses=fine)
     async def _health() -> Response:
@@ -178,6 +306,7 @@ def _mount_own(app: FastAPI) -> None:
     async def _ready(request: Request) -> Response:
         try:
             await rooms(request).readiness.check()
+            await request.app.state.stores.check()
         except MatteboxError as error:
             return json_response({"status": error.message}, status=503)
         return json_response({"status": "ok"})
@@ -276,7 +405,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _tersely(send))
             return
         # People end base addresses with a slash, and clients put another one behind it.
         scope["path"] = path = re.sub("/{2,}", "/", scope["path"])
@@ -332,6 +461,18 @@ class Door:
                 "A page of another site may not use a server that asks for no key. Its operator can set MATTEBOX_KEYS.",
             )
         return None
+
+
+def _tersely(send: Send) -> Send:
+    """Where the server cannot start for a reason that has a sentence, the log gets that and no stack."""
+
+    async def say(message: Message) -> None:
+        error = sys.exception()
+        if message["type"] == "lifespan.startup.failed" and isinstance(error, MatteboxError):
+            message = {**message, "message": error.message}
+        await send(message)
+
+    return say
 
 
 def _hostname(host: str) -> str:

@@ -14,10 +14,10 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, final
 
 import anyio
 import anyio.to_thread
@@ -28,11 +28,53 @@ from starlette.responses import Response
 
 from mattebox.accounts import Account, Accounts, Usage
 from mattebox.codec import Limits
-from mattebox.edit import Edit
+from mattebox.edit import Edit, Link, Stored, Upload
 from mattebox.errors import Kind, MatteboxError
+from mattebox.fetch import check_url
 from mattebox.http.replays import Replays
 from mattebox.image import Encoded
 from mattebox.service import Service
+from mattebox.storage import Blobs, new_source_name
+from mattebox.tasks import Hook, Task, Tasks
+from mattebox.worker import BASE, Announce, check_hook, result_address
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = [
+    "ARRIVING",
+    "NO_LIMITS",
+    "PATIENCE",
+    "STATUS",
+    "Dialect",
+    "Present",
+    "Readiness",
+    "Rooms",
+    "Turnstile",
+    "Visit",
+    "admitted",
+    "admitted_later",
+    "api_key",
+    "authenticate",
+    "base_address",
+    "cancel",
+    "failed",
+    "idempotency_key",
+    "json_response",
+    "limits",
+    "queue",
+    "result_address",
+    "rooms",
+    "run_edit",
+    "run_once",
+    "speaking",
+    "subject_header",
+    "submit",
+    "task",
+    "tasks_of",
+    "usage",
+    "visit",
+]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -99,6 +141,8 @@ class Dialect:
         parameters: the vendor's name for a parameter that the engine blames by ours (`format`), where it differs.
         limits: the vendor's own; the narrower of these and the server's hold.
         key: reads the API key.
+        announce: writes a webhook's body, from a task that has ended and the address of its result, if it has one.
+            Without it the dialect sends no webhooks.
     """
 
     name: str
@@ -109,6 +153,7 @@ class Dialect:
     parameters: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = NO_LIMITS
     key: Callable[[Request], str | None] = api_key
+    announce: Announce | None = None
 
 
 def speaking(dialects: Sequence[Dialect], path: str) -> Dialect:
@@ -238,6 +283,11 @@ class Rooms:
     installed: Callable[[str], bool]
     """Whether a network of the catalogue can be used without fetching it."""
     replays: Replays = field(default_factory=Replays)
+    tasks: Tasks | None = None
+    """The queue; None where this server has none."""
+    blobs: Blobs | None = None
+    public_url: str = ""
+    """What clients see of the server, without a slash at the end; empty for the address of each request."""
 
 
 def rooms(request: Request) -> Rooms:
@@ -284,6 +334,25 @@ async def admitted(request: Request) -> AsyncIterator[Account]:
     if idempotency_key(request) is None:  # with one it may be a picture that is paid for already
         await anyio.to_thread.run_sync(room.accounts.check, account)
     await room.readiness.check(patience=PATIENCE)
+    with room.turnstile:
+        yield account
+
+
+@asynccontextmanager
+async def admitted_later(request: Request, *, pictures: int = 1) -> AsyncIterator[Account]:
+    """Who asks for tasks. Read the body and `submit` inside. Tasks wait for the networks, so nobody does so here.
+
+    Args:
+        request: what came.
+        pictures: how many tasks it is about at least.
+
+    Raises:
+        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
+    """
+    account = authenticate(request)
+    room = rooms(request)
+    queue(request)
+    await anyio.to_thread.run_sync(partial(room.accounts.check, account, pictures))
     with room.turnstile:
         yield account
 
@@ -352,6 +421,132 @@ async def _watch(request: Request, connected: anyio.CancelScope) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     connected.cancel()
+
+
+# --- tasks -------------------------------------------------------------------------------------------------------
+
+
+def queue(request: Request) -> tuple[Tasks, Blobs]:
+    """Where edits wait that are done later, and where their pictures lie meanwhile.
+
+    Raises:
+        MatteboxError: UNAVAILABLE where this server has no queue.
+    """
+    room = rooms(request)
+    if room.tasks is None or room.blobs is None:
+        raise MatteboxError(Kind.UNAVAILABLE, "This server takes no tasks.")
+    return room.tasks, room.blobs
+
+
+def base_address(request: Request) -> str:
+    """What clients see of this server, as in `https://cutout.example`: its setting, else what this request was sent to.
+
+    Without a slash at the end.
+    """
+    return rooms(request).public_url or str(request.base_url).rstrip("/")
+
+
+async def submit(
+    request: Request,
+    account: Account,
+    edits: Sequence[Edit],
+    *,
+    hook: Hook | None = None,
+    batch: str | None = None,
+    extra: Mapping[str, object] | None = None,
+) -> list[Task]:
+    """Queue one task for each edit, in this order, and take one credit for each: all of them or none.
+
+    Args:
+        request: what came.
+        account: who pays. A task that fails or is cancelled gives its credit back.
+        edits: what is to be done. Pictures that came with the request are stored.
+        hook: who is told when a task has ended.
+        batch: what the tasks have in common, at most 64 characters.
+        extra: plain data that the dialect wants to find again in `Task.extra`, beside `base`: what clients see of this
+            server.
+
+    Raises:
+        ValueError: there is a hook, and the dialect has no words for it.
+        MatteboxError: INVALID_PARAMETER where an address or the hook's secret is none, OUT_OF_CREDITS, UNAVAILABLE.
+    """
+    tasks, blobs = queue(request)
+    accounts, dialect = rooms(request).accounts, visit(request).dialect
+    if hook is not None:
+        if dialect.announce is None:
+            raise ValueError(f"the dialect {dialect.name} announces nothing")
+        check_hook(hook)
+    for edit in edits:
+        if isinstance(edit.source, Link):
+            check_url(edit.source.url)
+
+    def pay(connection: Connection) -> None:
+        accounts.reserve(account, len(edits), connection=connection)
+
+    def work() -> list[Task]:
+        # Before anything is stored for an account that has nothing left.
+        accounts.check(account, len(edits))
+        kept: list[str] = []
+        stored = [_stored(blobs, edit, kept) for edit in edits]
+        try:
+            return tasks.submit(
+                account.id,
+                stored,
+                dialect=dialect.name,
+                hook=hook,
+                batch=batch,
+                extra={**(extra or {}), BASE: base_address(request)},
+                in_transaction=pay,
+            )
+        except MatteboxError as error:
+            # Where the database is away the tasks may be there all the same, and need their pictures.
+            if error.kind is not Kind.UNAVAILABLE:
+                for key in kept:
+                    blobs.delete(key)
+            raise
+
+    return await anyio.to_thread.run_sync(work)
+
+
+def _stored(blobs: Blobs, edit: Edit, kept: list[str]) -> Edit:
+    if not isinstance(edit.source, Upload):
+        return edit
+    key = new_source_name(now=time.time())
+    blobs.put(key, edit.source.data, media_type="application/octet-stream")
+    kept.append(key)
+    return replace(edit, source=Stored(key))
+
+
+async def task(request: Request, account: Account, task_id: str) -> Task:
+    """The account's task, as it stands now.
+
+    Raises:
+        MatteboxError: NOT_FOUND, also for a task of somebody else; UNAVAILABLE.
+    """
+    tasks, _ = queue(request)
+    return await anyio.to_thread.run_sync(tasks.get, task_id, account.id)
+
+
+async def tasks_of(
+    request: Request, account: Account, *, limit: int = 50, after: str | None = None, batch: str | None = None
+) -> list[Task]:
+    """The account's tasks, the newest first; `Tasks.listing` says more.
+
+    Raises:
+        MatteboxError: NOT_FOUND where there is no task `after`; UNAVAILABLE.
+    """
+    tasks, _ = queue(request)
+    return await anyio.to_thread.run_sync(partial(tasks.listing, account.id, limit=limit, after=after, batch=batch))
+
+
+async def cancel(request: Request, account: Account, task_id: str) -> Task:
+    """Give the account's task up; its credit is given back.
+
+    Raises:
+        MatteboxError: NOT_FOUND; CONFLICT where it has succeeded or failed already; UNAVAILABLE.
+    """
+    tasks, _ = queue(request)
+    return await anyio.to_thread.run_sync(tasks.cancel, task_id, account.id)
 
 
 def failed(request: Request, error: MatteboxError, *, status: int | None = None) -> Response:

@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn, TypeVar, final
+from urllib.parse import urlsplit
 
 import anyio
 import pybase64
@@ -23,6 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from mattebox import codec
 from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
+from mattebox.fetch import check_url
 
 _T = TypeVar("_T")
 
@@ -178,6 +180,39 @@ class Fields:
         if not isinstance(value, dict):
             self._refuse(name, "must be an object")
         return Fields(value, max_bytes=self._max_bytes, within=self._called(name))
+
+    def groups(self, name: str, *, most: int) -> list[Fields]:
+        """The members of each object in the list under `name`, of one object at least; none where it is absent."""
+        value = self._values.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not 1 <= len(value) <= most:
+            self._refuse(name, f"must be a list of 1 to {most} objects")
+        whole = [self._called(f"{name}[{index}]") for index in range(len(value))]
+        for called, each in zip(whole, value, strict=True):
+            if not isinstance(each, dict):
+                raise MatteboxError(Kind.INVALID_PARAMETER, f"{called} must be an object.", parameter=called)
+        return [
+            Fields(each, max_bytes=self._max_bytes, within=called) for called, each in zip(whole, value, strict=True)
+        ]
+
+    def is_address(self, *names: str) -> bool:
+        """Whether the first of these that is present is meant as an address, of whatever kind, and not as a file."""
+        value = self._first(names)[1]
+        return isinstance(value, str) and re.match(r"\s*[a-z][a-z0-9+.-]*://", value[:100], re.IGNORECASE) is not None
+
+    def address(self, *names: str, what: str = "picture's") -> str | None:
+        """An http or https address that is well formed; `what` is whose it is, for the message."""
+        value = self.text(*names)
+        if value is None:
+            return None
+        try:
+            check_url(value, what=what)
+        except MatteboxError as error:
+            raise error.about(self.which(*names)) from error
+        if re.search(r"\s", urlsplit(value).netloc):  # a space further on is what people write who mean %20
+            self._refuse(self._first(names)[0], "must not have a space in its host name")
+        return value
 
     def _first(self, names: tuple[str, ...]) -> tuple[str, object]:
         return next(((name, self._values[name]) for name in names if name in self._values), (names[0], None))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import http as standard
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pybase64
@@ -14,65 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox import codec
-from mattebox.edit import Edit, Foreground, Format, Layout, Link, Matte, Output, Source, Transparent, Upload
-from mattebox.errors import Kind, MatteboxError
+from mattebox.edit import Edit, Format, Upload
+from mattebox.errors import Kind
 from mattebox.http import dialect as http
-from mattebox.http import fields, openapi
+from mattebox.http import edits, fields, openapi
+from mattebox.http.problem import NO_KEY, failures, present
 from mattebox.image import Encoded
-from mattebox.models import CATALOGUE, DEFAULT
+from mattebox.models import CATALOGUE
 from mattebox.models.catalogue import Ensemble
 
-PROBLEM = "application/problem+json"
-
-_FORMATS: Mapping[str, Format] = {each.value: each for each in Format} | {"jpg": Format.JPEG}
-# A stranger may choose among the networks that there are. A file of the server's disk is nobody's to name.
-_MODELS = {name: name for name in CATALOGUE}
-_FOREGROUNDS = {way.value: way for way in Foreground}
-_LONGEST_SIDE = 65_535
-
 _MEDIA_TYPES = [codec.media_type(each) for each in Format]
-
-_OPTIONS: openapi.Schema = {
-    "model": openapi.word(
-        tuple(_MODELS), "The network; `auto` is the one that the server was started with.", default=DEFAULT
-    ),
-    "format": openapi.word(
-        tuple(_FORMATS), "What the result is. Without it the `Accept` header decides, or it is PNG."
-    ),
-    "quality": openapi.plain(
-        "integer", "Of JPEG, WebP, AVIF and the ZIP's colours. 100 makes a WebP lossless.", least=1, most=100
-    ),
-    "background": openapi.plain(
-        "string", "A colour behind the subject: `#ffffff`, `rgb(255, 255, 255)` or a CSS name."
-    ),
-    "crop": openapi.plain("boolean", "Cut the picture to the subject."),
-    "size": openapi.plain(
-        "integer", "The longer side in pixels; the result is never enlarged.", least=1, most=_LONGEST_SIDE
-    ),
-    "alpha_only": openapi.plain("boolean", "The matte itself, as a grey picture."),
-    "refine": openapi.plain("boolean", "Sharpen the matte at the photo's own resolution. On unless it is turned off."),
-    "foreground": openapi.word(
-        tuple(_FOREGROUNDS), "How the background's colour is taken out of the edge.", default=Foreground.FAST.value
-    ),
-}
-
-
-def present(error: MatteboxError, status: int, request_id: str) -> Response:
-    """A failure as RFC 9457 has it."""
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return http.json_response(_problem(error, status, request_id), status=status, media_type=PROBLEM, headers=headers)
-
-
-def _problem(error: MatteboxError, status: int, request_id: str) -> openapi.Schema:
-    return {
-        "type": "about:blank",
-        "title": "Client Closed Request" if status == 499 else standard.HTTPStatus(status).phrase,
-        "status": status,
-        "detail": error.message,
-        "kind": error.kind.value,
-        "parameter": error.parameter,
-        "request_id": request_id,
-    }
 
 
 # --- from the request --------------------------------------------------------------------------------------------
@@ -88,72 +38,12 @@ class Answer:
 
 async def parse(request: Request) -> tuple[Edit, Answer]:
     """Our own words to the same."""
-    max_bytes = http.limits(request).max_bytes
-    options = fields.query(request, max_bytes=max_bytes)
-    source: Source | None = None
-    match fields.content_type(request):
-        case kind if kind in fields.FORM_TYPES:
-            options = (await fields.form(request, max_bytes=max_bytes, picture="image")).over(options)
-            picture = options.file("image")
-        case kind if kind == fields.JSON_TYPE or kind.endswith("+json"):
-            options = (await fields.json(request, max_bytes=max_bytes, picture="image")).over(options)
-            picture = options.base64("image")
-        case kind if kind.startswith("image/") or kind in ("application/octet-stream", ""):
-            picture = await fields.raw(request, max_bytes=max_bytes, picture="image") or None
-        case kind:
-            raise HTTPException(
-                415, f"A body of type {kind[:80]} is not understood; send a form, JSON, or a picture as image/*."
-            )
-    url = options.text("image_url")
-    if picture is not None and url is not None:
-        raise MatteboxError(Kind.INVALID_PARAMETER, "Send image or image_url, not both.", parameter="image_url")
-    if picture is not None:
-        source = Upload(picture)
-    elif url is not None:
-        source = Link(url)
-    _refuse_unknown(options.names)
-    if source is None:
-        raise MatteboxError(
-            Kind.MISSING_IMAGE, "Send a picture as image, or its address as image_url.", parameter="image"
-        )
-    answer = _negotiate(request.headers.get("accept", "*/*"), options.choice("format", _FORMATS, None))
-    edit = Edit(
-        source=source,
-        backdrop=options.color("background") or Transparent(),
-        layout=Layout(crop=options.flag("crop"), max_side=options.integer("size", least=1, most=_LONGEST_SIDE)),
-        matte=Matte(
-            model=_model_of(request, options),
-            refine=options.flag("refine", default=True),
-            foreground=options.choice("foreground", _FOREGROUNDS, Foreground.FAST),
-        ),
-        output=Output(
-            format=answer.format,
-            alpha_only=options.flag("alpha_only"),
-            quality=options.integer("quality", least=1, most=100),
-        ),
-    )
-    return edit, answer
-
-
-def _model_of(request: Request, options: fields.Fields) -> str:
-    name = options.choice("model", _MODELS, DEFAULT)
-    if name != DEFAULT and not http.rooms(request).installed(name):
-        raise MatteboxError(
-            Kind.INVALID_PARAMETER,
-            f"The model {name} is not installed on this server; /api/v1/models says which ones are.",
-            parameter="model",
-        )
-    return name
-
-
-def _refuse_unknown(names: Collection[str]) -> None:
-    for name in names:
-        if name not in _OPTIONS and name not in ("image", "image_url"):
-            raise MatteboxError(
-                Kind.INVALID_PARAMETER,
-                f"There is no parameter {name[:80]!r}; there are image, image_url, {', '.join(_OPTIONS)}.",
-                parameter=name[:80],
-            )
+    incoming = await edits.read(request)
+    edits.refuse_unknown(incoming.fields)
+    source = edits.source_of(incoming)
+    chosen = incoming.fields.choice("format", edits.FORMATS, None)
+    answer = _negotiate(request.headers.get("accept", "*/*"), chosen)
+    return edits.edit_of(request, incoming.fields, source=source, written=answer.format), answer
 
 
 def _negotiate(accept: str, chosen: Format | None) -> Answer:
@@ -233,27 +123,6 @@ def _as_json(encoded: Encoded) -> dict[str, object]:
     }
 
 
-_ERROR = openapi.obj(
-    {
-        "type": openapi.plain("string", "always about:blank"),
-        "title": openapi.plain("string", "the status in words"),
-        "status": openapi.plain("integer", "the HTTP status"),
-        "detail": openapi.plain("string", "one sentence"),
-        "kind": openapi.word([kind.value for kind in Kind], "what went wrong, for programs"),
-        "parameter": openapi.plain("string", "the parameter to blame", nullable=True),
-        "request_id": openapi.plain("string", "as in the header `X-Request-ID`"),
-    }
-)
-
-
-def _failures(*examples: tuple[int, Kind, str]) -> openapi.Responses:
-    request_id = "req_5f0c1f6f7d1e4b0a9c3d2e1f"
-    written = {status: _problem(MatteboxError(kind, text), status, request_id) for status, kind, text in examples}
-    return openapi.failures(_ERROR, written, media_type=PROBLEM)
-
-
-_NO_KEY = (401, Kind.MISSING_KEY, "An API key is needed.")
-_URL = openapi.plain("string", "Instead of `image`: an http or https address to fetch the picture from.")
 _PIXELS = openapi.plain("integer", "pixels")
 _FRACTION = openapi.plain("number", "0 to 1", nullable=True)
 _JSON_RESULT = openapi.obj(
@@ -287,23 +156,12 @@ _HEADERS = {
     "X-Request-ID": "`req_…`",
     "Idempotent-Replayed": "`true` where the answer is one from before",
 }
-_QUERY = [
-    {
-        "name": name,
-        "in": "query",
-        "schema": schema,
-        "description": "As in the body, which comes first where both have it.",
-    }
-    for name, schema in (_OPTIONS | {"image_url": _URL}).items()
-]
+_FIELDS = {"image_url": edits.URL} | edits.OPTIONS
 _BODIES = (
-    openapi.content(
-        ["multipart/form-data"],
-        openapi.obj({"image": openapi.binary("The picture."), "image_url": _URL} | _OPTIONS),
-    )
+    openapi.content(["multipart/form-data"], openapi.obj({"image": openapi.binary("The picture.")} | _FIELDS))
     | openapi.content(
         [openapi.JSON],
-        openapi.obj({"image": openapi.plain("string", "base64 or a data URL"), "image_url": _URL} | _OPTIONS),
+        openapi.obj({"image": edits.BASE64} | _FIELDS),
         example={"image_url": "https://example.com/photo.jpg", "format": "webp", "crop": True},
     )
     | openapi.content(["image/*", "application/octet-stream"], openapi.binary())
@@ -349,16 +207,19 @@ router = APIRouter(
     "/remove",
     summary="Remove the background",
     response_class=Response,
-    openapi_extra={"parameters": [*_QUERY, openapi.IDEMPOTENCY_KEY], "requestBody": {"content": _BODIES}},
+    openapi_extra={
+        "parameters": [*edits.query_parameters(edits.OPTIONS | {"image_url": edits.URL}), openapi.IDEMPOTENCY_KEY],
+        "requestBody": {"content": _BODIES},
+    },
     responses=openapi.success(
         "The result, in the format that `format` or `Accept` asks for",
         openapi.content(_MEDIA_TYPES, openapi.binary())
         | openapi.content([openapi.JSON], _JSON_RESULT, example=_JSON_EXAMPLE),
         headers=_HEADERS,
     )
-    | _failures(
+    | failures(
         (400, Kind.INVALID_PARAMETER, "quality must be a whole number from 1 to 100."),
-        _NO_KEY,
+        NO_KEY,
         (402, Kind.OUT_OF_CREDITS, "This key has no credits left."),
         (406, Kind.INVALID_REQUEST, "Accept leaves nothing; there are image/png, …"),
         (413, Kind.TOO_MANY_BYTES, "The picture may have at most 31,457,280 bytes."),
@@ -396,7 +257,7 @@ async def remove(request: Request) -> Response:
             [openapi.JSON], openapi.obj({"models": openapi.array(_MODEL)}), example={"models": [_MODEL_EXAMPLE]}
         ),
     )
-    | _failures(_NO_KEY),
+    | failures(NO_KEY),
 )
 async def models(request: Request) -> Response:
     """The names that `model` takes, with the licence of each network's weights, and which are installed."""
@@ -427,7 +288,7 @@ def _model(name: str, *, default: bool, installed: bool) -> dict[str, object]:
     summary="What the key has used",
     response_class=Response,
     responses=openapi.success("The account", openapi.content([openapi.JSON], _ACCOUNT, example=_ACCOUNT_EXAMPLE))
-    | _failures(_NO_KEY),
+    | failures(NO_KEY),
 )
 async def me(request: Request) -> Response:
     """How many pictures have been made with this key."""

@@ -1,18 +1,31 @@
-"""Novita AI: `POST /v3/remove-background`, JSON with the picture in base64 both ways."""
+"""Novita AI: `POST /v3/remove-background`, JSON with the picture in base64 both ways, and the same as a task.
+
+A task's answer is written in the value forms that the vendor's own clients survive: digits as text, integers, lists
+that may be empty but are never null.
+"""
 
 from __future__ import annotations
 
+import time
+
+import anyio.to_thread
+import numpy as np
 import pybase64
+import pydantic_core
 from fastapi import APIRouter, Security
 from fastapi.security import HTTPBearer
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mattebox import codec
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Format, Output, Upload
+from mattebox.edit import Edit, Format, Link, Output, Source, Upload
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import dialect as http
 from mattebox.http import fields, openapi
+from mattebox.image import Image
+from mattebox.storage import Blobs, expiry_of, media_type_of, new_result_name
+from mattebox.tasks import Hook, Status, Task
 
 _REASON = {
     Kind.INVALID_REQUEST: "INVALID_REQUEST_BODY",
@@ -35,6 +48,11 @@ _REASON = {
     Kind.INTERNAL: "TASK_FAILED",
 }
 _FORMATS = {"png": Format.PNG, "webp": Format.WEBP, "jpeg": Format.JPEG, "jpg": Format.JPEG}
+_STORAGE = "extra.custom_storage"
+_MORE_PRECISELY = {
+    (Kind.NOT_FOUND, "task_id"): "TASK_NOT_FOUND",
+    (Kind.INVALID_PARAMETER, _STORAGE): "INVALID_CUSTOM_OUTPUT_PATH",
+}
 # The vendor's table of errors, where it says otherwise than ours.
 _STATUS = {
     Kind.TOO_MANY_BYTES: 400,
@@ -50,7 +68,8 @@ _STATUS = {
 def present(error: MatteboxError, status: int, request_id: str) -> Response:
     """A failure as the vendor writes it; `metadata` names the parameter and the request."""
     metadata = {"request_id": request_id} | ({"parameter": error.parameter} if error.parameter else {})
-    body = {"code": status, "reason": _REASON[error.kind], "message": error.message, "metadata": metadata}
+    reason = _MORE_PRECISELY.get((error.kind, error.parameter or ""), _REASON[error.kind])
+    body = {"code": status, "reason": reason, "message": error.message, "metadata": metadata}
     return http.json_response(body, status=status)
 
 
@@ -62,6 +81,145 @@ async def parse(request: Request) -> Edit:
         raise MatteboxError(Kind.MISSING_IMAGE, "image_file is required.", parameter="image_file")
     chosen = body.group("extra").choice("response_image_type", _FORMATS, Format.PNG)
     return Edit(source=Upload(picture), output=Output(format=chosen))
+
+
+# --- tasks: from the request -------------------------------------------------------------------------------------
+
+_IMAGE = ("image", "image_file")
+"""The vendor's page has the first; what is in use at the vendor's other asynchronous APIs is the second."""
+
+_SUCCEED, _FAILED = "TASK_STATUS_SUCCEED", "TASK_STATUS_FAILED"
+# There is a word for a status that is not known; the vendor's own client dies of it, so it is never said.
+_STATUSES = {
+    Status.QUEUED: "TASK_STATUS_QUEUED",
+    Status.RUNNING: "TASK_STATUS_PROCESSING",
+    Status.SUCCEEDED: _SUCCEED,
+    Status.FAILED: _FAILED,
+    Status.CANCELLED: _FAILED,
+}
+_TESTED = {word.lower(): word for word in _STATUSES.values()}
+
+_TEST, _SAMPLE, _WEBHOOK = "test", "sample", "webhook"
+"""Names in `Task.extra`: the status that a test asked for, the picture that it shows, the request's webhook object."""
+_SAMPLE_SECONDS = 3600.0
+_NOWHERE = Link("http://0.0.0.0:1/")
+"""Fails before anything is connected to. A test is a task with this picture: it is kept, found and announced like any
+other, costs no work, and its credit is given back."""
+
+
+async def parse_task(request: Request) -> tuple[Edit, Hook | None, dict[str, object]]:
+    """The vendor's words to ours, for a task: what to do, whom to tell, and what to remember."""
+    body = await fields.json(request, max_bytes=http.limits(request).max_bytes, picture=_IMAGE[0])
+    extra = body.group("extra")
+    if "custom_storage" in extra.names:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "Results go to this server's own storage only.", parameter=_STORAGE)
+    chosen = extra.choice("response_image_type", _FORMATS, Format.PNG)
+    webhook = extra.group("webhook")
+    url = webhook.address("url", what="webhook's")
+    test = webhook.group("test_mode")
+    asked = test.choice("return_task_status", _TESTED, _SUCCEED) if test.flag("enabled") else None
+    shown: dict[str, object] = {"url": url or ""} | (
+        {"test_mode": {"enabled": True, "return_task_status": asked}} if asked else {}
+    )
+    remembered: dict[str, object] = ({_WEBHOOK: shown} if url else {}) | ({_TEST: asked} if asked else {})
+    edit = Edit(source=_source(body), output=Output(format=chosen))
+    return edit, Hook(url) if url else None, remembered
+
+
+def _source(body: fields.Fields) -> Source:
+    if body.is_address(*_IMAGE):
+        url = body.address(*_IMAGE)
+        if url is not None:
+            return Link(url)
+    picture = body.base64(*_IMAGE)
+    if picture is None:
+        raise MatteboxError(Kind.MISSING_IMAGE, f"{_IMAGE[0]} is required.", parameter=_IMAGE[0])
+    return Upload(picture)
+
+
+def _store_sample(blobs: Blobs, output: Output) -> str:
+    """What a test succeeds with: one clear pixel, so that a receiver finds something at the address."""
+    clear = None if output.format is Format.JPEG else np.zeros((1, 1), np.float32)
+    pixel = codec.encode(Image(rgb=np.full((1, 1, 3), 255, np.uint8), alpha=clear), output)
+    name = new_result_name(codec.extension(output.format), keep=_SAMPLE_SECONDS, now=time.time())
+    blobs.put(name, pixel, media_type=codec.media_type(output.format))
+    return name
+
+
+# --- tasks: to the answer ----------------------------------------------------------------------------------------
+
+
+def _shown(task: Task, address: str | None, *, now: float, webhook: bool = False) -> dict[str, object]:
+    """A task in the vendor's words; `address` is where its result is, `webhook` adds the request's webhook object."""
+    test = task.extra.get(_TEST)
+    status = _STATUSES[task.status] if test is None else str(test)
+    images: list[object] = []
+    progress, reason = task.progress, task.reason or ""
+    if task.status is Status.CANCELLED:
+        reason = "The task was cancelled."
+    if test is not None:
+        progress = 100 if status in (_SUCCEED, _FAILED) else 0
+        reason = "This is a test." if status == _FAILED else ""
+    if status == _SUCCEED:
+        sample = task.extra.get(_SAMPLE)
+        name = task.result.name if task.result else str(sample or "")
+        images = [_image(name, address or "", now)] if name else []
+    return {
+        "extra": {
+            "seed": "0",
+            "enable_nsfw_detection": False,
+            "debug_info": {
+                "request_info": "",
+                "submit_time_ms": _milliseconds(task.created),
+                "execute_time_ms": _milliseconds(task.started),
+                "complete_time_ms": _milliseconds(task.finished),
+            },
+            **({_WEBHOOK: task.extra.get(_WEBHOOK, {})} if webhook else {}),
+        },
+        "task": {
+            "task_id": task.id,
+            "task_type": "IMAGE_REMOVE_BACKGROUND",
+            "status": status,
+            "reason": reason,
+            "eta": 0,
+            "progress_percent": progress,
+        },
+        "images": images,
+        "videos": [],
+        "audios": [],
+    }
+
+
+def _image(name: str, address: str, now: float) -> dict[str, object]:
+    expires = expiry_of(name)
+    return {
+        "image_url": address,
+        "image_url_ttl": str(max(0, int((expires or now) - now))),
+        "image_type": media_type_of(name).rpartition("/")[2],
+        "nsfw_detection_result": None,
+    }
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return str(round(1000 * (seconds or 0)))
+
+
+def _address(task: Task, base: str) -> str | None:
+    """Where the task's result is, or what a test shows instead of one."""
+    if task.result is not None:
+        return http.result_address(base, task.result)
+    sample = task.extra.get(_SAMPLE)
+    return f"{base}/{sample}" if isinstance(sample, str) else None
+
+
+def announce(task: Task, address: str | None) -> bytes:
+    """The webhook's body; `address` is where the result is."""
+    address = address or _address(task, str(task.extra.get("base", "")))
+    payload = _shown(task, address, now=time.time(), webhook=True)
+    return pydantic_core.to_json({"event_type": "ASYNC_TASK_RESULT", "payload": payload})
+
+
+# --- the OpenAPI page --------------------------------------------------------------------------------------------
 
 
 _ERROR = openapi.obj(
@@ -108,6 +266,76 @@ _RESULT = openapi.obj(
     }
 )
 
+_WEBHOOK_SCHEMA = openapi.obj(
+    {
+        "url": openapi.plain("string", "An http or https address that is sent the task's result when it has ended."),
+        "test_mode": openapi.obj(
+            {
+                "enabled": openapi.plain("boolean", "Do no work: the task has the status below at once."),
+                "return_task_status": openapi.word(tuple(_TESTED.values()), "What a test shows.", default=_SUCCEED),
+            }
+        ),
+    }
+)
+_TASK_BODY = openapi.obj(
+    {
+        "image": openapi.plain("string", "The picture's address; base64 and a data URL are accepted too."),
+        "extra": openapi.obj(
+            {
+                "response_image_type": openapi.word(
+                    ("png", "webp", "jpeg"), "JPEG has no alpha: the subject is on white.", default="png"
+                ),
+                "webhook": _WEBHOOK_SCHEMA,
+                "enterprise_plan": openapi.obj({"enabled": openapi.plain("boolean", "Ignored.")}),
+            }
+        ),
+    },
+    required=("image",),
+)
+_TASK_ID = openapi.obj({"task_id": openapi.plain("string", "what to ask for the result with")})
+_DIGITS = openapi.plain("string", "digits")
+_TASK_RESULT = openapi.obj(
+    {
+        "extra": openapi.obj(
+            {
+                "seed": _DIGITS,
+                "enable_nsfw_detection": openapi.plain("boolean", "always false"),
+                "debug_info": openapi.obj(
+                    {
+                        "request_info": openapi.plain("string", "always empty"),
+                        "submit_time_ms": _DIGITS,
+                        "execute_time_ms": _DIGITS,
+                        "complete_time_ms": _DIGITS,
+                    }
+                ),
+            }
+        ),
+        "task": openapi.obj(
+            {
+                "task_id": openapi.plain("string", "of the task"),
+                "task_type": openapi.plain("string", "always IMAGE_REMOVE_BACKGROUND"),
+                "status": openapi.word(tuple(_TESTED.values()), "the last two are final"),
+                "reason": openapi.plain("string", "why it failed, in one sentence"),
+                "eta": openapi.plain("integer", "always 0"),
+                "progress_percent": openapi.plain("integer", "0 to 100"),
+            }
+        ),
+        "images": openapi.array(
+            openapi.obj(
+                {
+                    "image_url": openapi.plain("string", "needs no key"),
+                    "image_url_ttl": openapi.plain("string", "seconds that are left, in digits"),
+                    "image_type": openapi.plain("string", "png, webp or jpeg"),
+                    "nsfw_detection_result": {"type": "null"},
+                }
+            )
+        ),
+        "videos": openapi.array({}),
+        "audios": openapi.array({}),
+    }
+)
+_NO_TASK = openapi.failures(_ERROR, {404: _example(404, "TASK_NOT_FOUND", "There is no task with this id.")})
+
 router = APIRouter(
     tags=["Novita AI"],
     dependencies=[Security(HTTPBearer(scheme_name="Novita AI", auto_error=False, description="any configured key"))],
@@ -135,11 +363,59 @@ async def remove_background(request: Request) -> Response:
     return http.json_response(answer, headers={"X-Mattebox-Subject": http.subject_header(encoded)})
 
 
+@router.post("/v3/async/remove-background", include_in_schema=False)
+@router.post(
+    "/v3/async/image-remove-background",
+    summary="Remove the background, as a task",
+    response_class=Response,
+    openapi_extra={"requestBody": {"required": True, "content": openapi.content([openapi.JSON], _TASK_BODY)}},
+    responses=openapi.success(
+        "The task's id",
+        openapi.content([openapi.JSON], _TASK_ID, example={"task_id": "0b8f0c8e-6c0c-4d5e-9f6d-2f1f0f0a7c55"}),
+    )
+    | _FAILURES,
+)
+async def remove_background_later(request: Request) -> Response:
+    """Queue a picture. Where nothing can be fetched from its address, the task fails and says why."""
+    async with http.admitted_later(request) as account:
+        edit, hook, remembered = await parse_task(request)
+        if _TEST in remembered:
+            _, blobs = http.queue(request)
+            if remembered[_TEST] == _SUCCEED:
+                remembered[_SAMPLE] = await anyio.to_thread.run_sync(_store_sample, blobs, edit.output)
+            edit = Edit(source=_NOWHERE, output=edit.output)
+        (task,) = await http.submit(request, account, [edit], hook=hook, extra=remembered)
+    return http.json_response({"task_id": task.id})
+
+
+@router.get("/v3/task_result/{task_id}", include_in_schema=False)
+@router.get(
+    "/v3/async/task-result",
+    summary="How a task is getting on",
+    response_class=Response,
+    openapi_extra={"parameters": [{"name": "task_id", "in": "query", "required": True, "schema": {"type": "string"}}]},
+    responses=openapi.success("The task", openapi.content([openapi.JSON], _TASK_RESULT)) | _FAILURES | _NO_TASK,
+)
+async def task_result(request: Request) -> Response:
+    """The task, and its picture's address once it has succeeded."""
+    account = http.authenticate(request)
+    task_id = request.path_params.get("task_id") or fields.query(request, max_bytes=0).text("task_id")
+    if task_id is None:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "task_id is required.", parameter="task_id")
+    try:
+        task = await http.task(request, account, task_id)
+    except MatteboxError as error:
+        raise error.about("task_id") from error.__cause__
+    base = http.base_address(request)
+    return http.json_response(_shown(task, _address(task, base), now=time.time()))
+
+
 DIALECT = http.Dialect(
     name="novita",
     prefixes=("/v3/",),
     router=router,
     present=present,
+    announce=announce,
     status=_STATUS,
     parameters={"format": "extra.response_image_type"},
     # Pixels are the operator's to limit: the vendor's 16 million are not a promise to refuse more.
