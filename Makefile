@@ -1,7 +1,7 @@
 # Two commands set everything up: `make serve` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve demo test check quality bench golden docs lock clean
+.PHONY: help serve demo test check quality durability bench golden docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -35,6 +35,10 @@ check: .venv/dev ## lint, types, architecture
 quality: .venv/dev ## the quality table; MATTEBOX_EVAL names the folder of pictures with true mattes
 	$(BIN)/mattebox models pull auto
 	$(BIN)/pytest tests/quality -m quality -s
+
+durability: .venv/dev ## servers killed in the middle of two hundred tasks, on SQLite and on PostgreSQL with S3
+	$(BIN)/mattebox models pull u2netp
+	$(BIN)/pytest tests/durability -m durability -s
 
 bench: .venv/dev .bench/rembg/.done ## what it costs, see bench/README.md
 	$(BIN)/mattebox models pull auto
