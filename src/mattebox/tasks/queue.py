@@ -1,51 +1,24 @@
-"""Tasks: edits that run later, and are lost by nothing that can happen to a process.
-
-A task is one row. The row and the message that makes somebody work on it are written in one transaction, and so are a
-finished row and the message that sends its webhook. What has been done is written down after each step, so whoever
-takes a task over goes on from there. The row decides: only one worker can end a task, and only an unfinished one.
-
-The queue itself is DBOS, a library that keeps everything in the same database. Nobody else imports it.
-"""
+"""The queue, as one process sees it."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypeVar, final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Double,
-    Engine,
-    Index,
-    Integer,
-    Row,
-    String,
-    Table,
-    Text,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, or_, select, update
 
-from mattebox.database import TABLES, connect, create, now, reachable
-from mattebox.edit import Edit, Link, Stored, from_json, to_json
+from mattebox.database import connect, create, now, reachable
+from mattebox.edit import Edit, Link, Stored, to_json
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Box
+from mattebox.tasks.nodes import Lease
+from mattebox.tasks.rows import TASKS, result_to_json, task_of
+from mattebox.tasks.values import UNFINISHED, Hook, Status, Task, TaskOptions, Work
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
@@ -71,160 +44,6 @@ AT_ONCE = 500
 
 FETCHED, DONE = 30, 100
 DEFECT = "Something went wrong inside mattebox; this picture could not be made."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskOptions:
-    """How tasks are worked on."""
-
-    concurrency: int = field(default=2, metadata={"doc": "Tasks that one node works on at a time."})
-    polling: float = field(default=0.1, metadata={"doc": "Seconds between two looks into the queue."})
-    lease: float = field(
-        default=12.0, metadata={"doc": "Seconds of silence after which a node counts as dead and its tasks move on."}
-    )
-    beat: float = field(default=3.0, metadata={"doc": "Seconds between two signs of life of a node."})
-    grace: float = field(default=10.0, metadata={"doc": "Seconds that running tasks get when the server stops."})
-    retention: float = field(default=86_400.0, metadata={"doc": "Seconds that finished tasks are remembered."})
-    attempts: int = field(
-        default=3, metadata={"doc": "A task that was begun so often, and whose worker died each time, fails."}
-    )
-    webhook_timeout: float = field(default=5.0, metadata={"doc": "Seconds that a webhook's receiver may take."})
-    webhook_retries: int = field(default=5, metadata={"doc": "How often a webhook that failed is sent again."})
-    webhook_pause: float = field(
-        default=1.0, metadata={"doc": "Seconds before a webhook is sent again; doubled each further time."}
-    )
-
-    def __post_init__(self) -> None:
-        if self.concurrency < 1 or self.attempts < 1:
-            raise ValueError("concurrency and attempts must be at least 1")
-        if min(self.polling, self.beat, self.retention, self.webhook_timeout, self.webhook_pause) <= 0:
-            raise ValueError("polling, beat, retention, webhook_timeout and webhook_pause must be above 0")
-        if self.webhook_retries < 0 or self.grace < 0:
-            raise ValueError("webhook_retries and grace must not be negative")
-        if self.lease < 2 * self.beat:
-            raise ValueError("lease must be at least twice the beat")
-
-
-class Status(StrEnum):
-    """Where a task stands. The last three are final."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-UNFINISHED = (Status.QUEUED.value, Status.RUNNING.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Hook:
-    """Who is told when a task has ended, and the secret that signs it."""
-
-    url: str
-    secret: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What came of a task. `name` is the picture's name in the storage; the rest is as in `Encoded`."""
-
-    name: str
-    media_type: str
-    width: int
-    height: int
-    subject: Box | None = None
-    confidence: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One edit that runs later. Times are seconds since 1970.
-
-    `owner` is an account's id. `reason` is a public sentence that says why the task failed. `progress` is 0..100.
-    `extra` belongs to the dialect that took the task in. `announced` is when the webhook was received, `hook_failure`
-    why the last try to send it failed.
-    """
-
-    id: str
-    owner: str
-    dialect: str
-    edit: Edit
-    status: Status
-    created: float
-    reason: str | None = None
-    progress: int = 0
-    started: float | None = None
-    finished: float | None = None
-    result: Result | None = None
-    hook: Hook | None = None
-    batch: str | None = None
-    extra: Mapping[str, object] = field(default_factory=dict)
-    announced: float | None = None
-    hook_failure: str | None = None
-
-
-class Work(Protocol):
-    """What is done for a task. Everything is called in a worker's thread and may block it.
-
-    A MatteboxError ends the task, and its sentence is the task's reason. One that has `retry_after` is tried again
-    first. A method that is cut short by the death of the process is called again.
-    """
-
-    def fetch(self, source: Link) -> str:
-        """Put the picture at the address into the storage; returns its key there."""
-        ...
-
-    def cut_out(self, edit: Edit) -> Result:
-        """Do the edit, whose source is stored, and store the result."""
-        ...
-
-    def announce(self, task: Task) -> bytes:
-        """The webhook's body, in the words of the task's dialect."""
-        ...
-
-    def deliver(self, hook: Hook, body: bytes, task_id: str) -> None:
-        """Send the webhook; MatteboxError where the receiver does not answer with 2xx in time."""
-        ...
-
-
-_TASKS = Table(
-    "tasks",
-    TABLES,
-    Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
-    Column("id", String(36), nullable=False, unique=True),
-    Column("owner", String(64), nullable=False),
-    Column("dialect", String(64), nullable=False),
-    Column("edit", Text, nullable=False),
-    Column("status", String(16), nullable=False, default=Status.QUEUED.value),
-    Column("reason", Text),
-    Column("progress", Integer, nullable=False, default=0),
-    Column("attempts", Integer, nullable=False, default=0),
-    Column("created", Double, nullable=False, default=now()),
-    Column("started", Double),
-    Column("finished", Double),
-    Column("result", Text),
-    Column("hook_url", Text),
-    Column("hook_secret", Text),
-    Column("hook_sender", String(255)),
-    Column("hook_failure", Text),
-    Column("announced", Double),
-    Column("batch", String(64)),
-    Column("extra", Text, nullable=False),
-    Index("tasks_owner", "owner", "number"),
-    Index("tasks_batch", "batch"),
-    Index("tasks_finished", "finished"),
-)
-
-_NODES = Table(
-    "nodes",
-    TABLES,
-    Column("id", String(255), primary_key=True),
-    Column("process", String(36), nullable=False),
-    Column("signature", Text, nullable=False),
-    Column("seen", Double, nullable=False),
-)
 
 _RUNNING_HERE = threading.Lock()
 """Held by the Tasks whose workers run in this process: the library behind them can be there only once."""
@@ -254,9 +73,9 @@ class Tasks:
     ) -> None:
         self._engine = connect(database_url)
         self._node = node
-        self._process = str(uuid.uuid4())
         self._work = work
         self._options = options or TaskOptions()
+        self._lease = Lease(self._engine, node, lease=self._options.lease, beat=self._options.beat)
         self._settle = settle
         self._client: DBOSClient | None = None
         self._stop = threading.Event()
@@ -285,7 +104,7 @@ class Tasks:
         create(self._engine)
         try:
             if role != "api":
-                self._occupy()
+                self._lease.occupy()
             self._connect()
             if role != "api":
                 self._launch()
@@ -300,7 +119,7 @@ class Tasks:
             self._pulse.join()
         if self._works:
             self._quit(grace=self._options.grace)
-        self._sign_off()
+        self._lease.sign_off()
         self._closed = True
         if self._client is not None:
             self._client.destroy()
@@ -352,10 +171,10 @@ class Tasks:
                 in_transaction(connection)
             if not rows:
                 return []
-            added = connection.execute(insert(_TASKS).returning(_TASKS, sort_by_parameter_order=True), rows).all()
+            added = connection.execute(insert(TASKS).returning(TASKS, sort_by_parameter_order=True), rows).all()
             for row in rows:
                 self._enqueue(connection, WORK_QUEUE, CUT_OUT, str(row["id"]), row["id"])
-        return [_task(row) for row in added]
+        return [task_of(row) for row in added]
 
     def get(self, task_id: str, owner: str | None = None) -> Task:
         """The task, as it stands now.
@@ -367,14 +186,14 @@ class Tasks:
         Raises:
             MatteboxError: NOT_FOUND, UNAVAILABLE.
         """
-        query = select(_TASKS).where(_TASKS.c.id == task_id)
+        query = select(TASKS).where(TASKS.c.id == task_id)
         if owner is not None:
-            query = query.where(_TASKS.c.owner == owner)
+            query = query.where(TASKS.c.owner == owner)
         with reachable(), self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise MatteboxError(Kind.NOT_FOUND, "There is no task with this id.")
-        return _task(row)
+        return task_of(row)
 
     def listing(self, owner: str, *, limit: int = 50, after: str | None = None, batch: str | None = None) -> list[Task]:
         """Tasks of an account, the newest first.
@@ -388,15 +207,15 @@ class Tasks:
         Raises:
             MatteboxError: NOT_FOUND where there is no task `after`; UNAVAILABLE.
         """
-        query = select(_TASKS).where(_TASKS.c.owner == owner).order_by(_TASKS.c.number.desc()).limit(limit)
+        query = select(TASKS).where(TASKS.c.owner == owner).order_by(TASKS.c.number.desc()).limit(limit)
         if batch is not None:
-            query = query.where(_TASKS.c.batch == batch)
+            query = query.where(TASKS.c.batch == batch)
         if after is not None:
             last = self.get(after, owner)
-            number = select(_TASKS.c.number).where(_TASKS.c.id == last.id).scalar_subquery()
-            query = query.where(_TASKS.c.number < number)
+            number = select(TASKS.c.number).where(TASKS.c.id == last.id).scalar_subquery()
+            query = query.where(TASKS.c.number < number)
         with reachable(), self._engine.connect() as connection:
-            return [_task(row) for row in connection.execute(query)]
+            return [task_of(row) for row in connection.execute(query)]
 
     def cancel(self, task_id: str, owner: str | None = None) -> Task:
         """Give the task up. One that is being worked on ends at its next step, and its result is thrown away.
@@ -429,7 +248,7 @@ class Tasks:
             MatteboxError: UNAVAILABLE.
         """
         forgotten = 0
-        old = select(_TASKS.c.id).where(_TASKS.c.finished < now() - self._options.retention).limit(AT_ONCE)
+        old = select(TASKS.c.id).where(TASKS.c.finished < now() - self._options.retention).limit(AT_ONCE)
         while True:
             with reachable(), self._engine.connect() as connection:
                 ids = list(connection.execute(old).scalars())
@@ -439,9 +258,9 @@ class Tasks:
                 hooks = [_hook_id(task, again) for task in ids for again in range(self._options.webhook_retries + 1)]
                 self._dbos.delete_workflows(ids + hooks)
                 with self._engine.begin() as connection:
-                    forgotten += connection.execute(delete(_TASKS).where(_TASKS.c.id.in_(ids))).rowcount
+                    forgotten += connection.execute(delete(TASKS).where(TASKS.c.id.in_(ids))).rowcount
         with reachable(), self._engine.begin() as connection:
-            connection.execute(delete(_NODES).where(_NODES.c.seen < now() - self._options.retention))
+            self._lease.forget(connection, self._options.retention)
         return forgotten
 
     # -- starting and stopping --------------------------------------------------------------------------------------
@@ -524,9 +343,9 @@ class Tasks:
             with reachable(), self._engine.begin() as connection:
                 # They were stopped and did not kill anybody.
                 connection.execute(
-                    update(_TASKS)
-                    .where(_TASKS.c.id.in_(left), _TASKS.c.attempts > 0)
-                    .values(attempts=_TASKS.c.attempts - 1)
+                    update(TASKS)
+                    .where(TASKS.c.id.in_(left), TASKS.c.attempts > 0)
+                    .values(attempts=TASKS.c.attempts - 1)
                 )
         except MatteboxError as error:
             logger.warning("%d running tasks were left behind, and it counts against them: %s", len(left), error)
@@ -537,60 +356,13 @@ class Tasks:
 
     # -- one node among others --------------------------------------------------------------------------------------
 
-    def _occupy(self) -> None:
-        """Take this node's name, unless another process lives under it."""
-        mine = {"id": self._node, "process": self._process, "signature": _signature(), "seen": now()}
-        patience = 1.5 * self._options.beat + 0.5
-        seen: tuple[str, float] | None = None
-        waiting = threading.Event()
-        while True:
-            with reachable(), self._engine.begin() as connection:
-                alive = _NODES.c.seen > now() - self._options.lease
-                found = connection.execute(
-                    select(_NODES.c.process, _NODES.c.signature, _NODES.c.seen, alive.label("alive")).where(
-                        _NODES.c.id == self._node
-                    )
-                ).one_or_none()
-                if found is None:
-                    try:
-                        connection.execute(insert(_NODES).values(mine))
-                    except IntegrityError as error:
-                        raise self._taken() from error
-                    return
-                if seen is not None and seen != (found.process, found.seen):
-                    raise self._taken()
-                # A row that does not change is what a process leaves behind that was killed.
-                if not found.alive or _is_gone(found.signature) or patience <= 0:
-                    free = (_NODES.c.id == self._node, _NODES.c.process == found.process, _NODES.c.seen == found.seen)
-                    if connection.execute(update(_NODES).where(*free).values(mine)).rowcount:
-                        return
-                    raise self._taken()
-                seen = (found.process, found.seen)
-            pause = min(0.25, self._options.beat / 4)
-            waiting.wait(pause)
-            patience -= pause
-
-    def _sign_off(self) -> None:
-        try:
-            with reachable(), self._engine.begin() as connection:
-                connection.execute(delete(_NODES).where(_NODES.c.process == self._process))
-        except MatteboxError as error:
-            logger.warning("left without signing off: %s", error)
-
-    def _taken(self) -> MatteboxError:
-        return MatteboxError(
-            Kind.CONFLICT,
-            f"Another process is running as node {self._node!r}: each needs a name of its own.",
-            parameter="node",
-        )
-
     def _beat(self) -> None:
         """Show signs of life, and look after what dead nodes left."""
         steady = 0.0
         cleaned = CLEANING_SECONDS
         while not self._stop.wait(self._options.beat):
             try:
-                if not self._show_life():
+                if not self._lease.renew():
                     logger.critical("another process has taken the name of node %r: this one stops working", self._node)
                     self._quit(grace=0)
                     return
@@ -611,24 +383,10 @@ class Tasks:
                 steady = 0.0
                 logger.exception("no sign of life from this node")
 
-    def _show_life(self) -> bool:
-        with reachable(), self._engine.begin() as connection:
-            mine = (_NODES.c.id == self._node, _NODES.c.process == self._process)
-            if connection.execute(update(_NODES).where(*mine).values(seen=now())).rowcount:
-                return True
-            if connection.execute(select(_NODES.c.id).where(_NODES.c.id == self._node)).first():
-                return False
-            connection.execute(
-                insert(_NODES).values(id=self._node, process=self._process, signature=_signature(), seen=now())
-            )
-            return True
-
     def _take_over(self) -> bool:
         """Queue again what nobody works on; returns whether this node is the one of all that does so."""
         with reachable(), self._engine.connect() as connection:
-            living = set(
-                connection.execute(select(_NODES.c.id).where(_NODES.c.seen > now() - self._options.lease)).scalars()
-            )
+            living = set(connection.execute(self._lease.living()).scalars())
         first = self._node == min(living, default=self._node)
         with reachable():
             pending = self._dbos.list_workflows(status="PENDING", load_input=False, load_output=False)
@@ -671,11 +429,11 @@ class Tasks:
 
     def _fetch(self, task_id: str) -> bool:
         """Bring the source into the storage; returns whether there is anything left to do."""
-        begun = {"status": Status.RUNNING.value, "started": func.coalesce(_TASKS.c.started, now())}
+        begun = {"status": Status.RUNNING.value, "started": func.coalesce(TASKS.c.started, now())}
         row = self._insist(lambda connection: self._change(connection, task_id, begun))
         if row is None:
             return False
-        task = _task(row)
+        task = task_of(row)
         source = task.edit.source
         if not isinstance(source, Link):
             return True
@@ -696,7 +454,7 @@ class Tasks:
         result = self._try(task_id, lambda: self._work.cut_out(task.edit))
         if result is None:
             return
-        values = {"status": Status.SUCCEEDED.value, "progress": DONE, "result": _result_to_json(result)}
+        values = {"status": Status.SUCCEEDED.value, "progress": DONE, "result": result_to_json(result)}
         self._insist(lambda connection: self._end(connection, task_id, values))
 
     def _announce(self, task_id: str, again: int) -> None:
@@ -707,8 +465,8 @@ class Tasks:
         values = {"hook_failure": failure, "hook_sender": None} if failure else {"announced": now()}
 
         def write(connection: Connection) -> None:
-            mine = (_TASKS.c.id == task_id, _TASKS.c.hook_sender == self._node, _TASKS.c.announced.is_(None))
-            if connection.execute(update(_TASKS).where(*mine).values(values)).rowcount == 0 or failure is None:
+            mine = (TASKS.c.id == task_id, TASKS.c.hook_sender == self._node, TASKS.c.announced.is_(None))
+            if connection.execute(update(TASKS).where(*mine).values(values)).rowcount == 0 or failure is None:
                 return
             if again < self._options.webhook_retries:
                 pause = self._options.webhook_pause * 2**again
@@ -733,19 +491,18 @@ class Tasks:
 
     def _claim(self, connection: Connection, task_id: str) -> Task | None:
         """Become the one that sends this webhook: a node that was taken for dead may wake up in the middle of it."""
-        living = select(_NODES.c.id).where(_NODES.c.seen > now() - self._options.lease)
         free = or_(
-            _TASKS.c.hook_sender.is_(None),
-            _TASKS.c.hook_sender == self._node,
-            _TASKS.c.hook_sender.not_in(living),
+            TASKS.c.hook_sender.is_(None),
+            TASKS.c.hook_sender == self._node,
+            TASKS.c.hook_sender.not_in(self._lease.living()),
         )
-        claim = update(_TASKS).where(_TASKS.c.id == task_id, _TASKS.c.announced.is_(None), free)
-        row = connection.execute(claim.values(hook_sender=self._node).returning(_TASKS)).one_or_none()
-        return None if row is None else _task(row)
+        claim = update(TASKS).where(TASKS.c.id == task_id, TASKS.c.announced.is_(None), free)
+        row = connection.execute(claim.values(hook_sender=self._node).returning(TASKS)).one_or_none()
+        return None if row is None else task_of(row)
 
     def _attempt(self, task_id: str) -> Task | None:
         """Count one more attempt at what may kill the worker; None where the task has ended or does so here."""
-        values = {"attempts": _TASKS.c.attempts + 1}
+        values = {"attempts": TASKS.c.attempts + 1}
         row = self._insist(lambda connection: self._change(connection, task_id, values))
         if row is None:
             return None
@@ -755,7 +512,7 @@ class Tasks:
             )
             self._fail(task_id, f"The worker died {times} on this picture.")
             return None
-        return _task(row)
+        return task_of(row)
 
     def _try(self, task_id: str, step: Callable[[], T]) -> T | None:
         """Do something that may fail; where it does, the task has failed too, and there is None."""
@@ -799,7 +556,7 @@ class Tasks:
         row = self._change(connection, task_id, {**values, "finished": now()})
         if row is None:
             return None
-        task = _task(row)
+        task = task_of(row)
         if self._settle is not None:
             self._settle(connection, task)
         if task.hook is not None and task.status is not Status.CANCELLED:
@@ -807,10 +564,8 @@ class Tasks:
         return task
 
     def _change(self, connection: Connection, task_id: str, values: Mapping[str, object]) -> Row[tuple[object]] | None:
-        unfinished = (_TASKS.c.id == task_id, _TASKS.c.status.in_(UNFINISHED))
-        return connection.execute(
-            update(_TASKS).where(*unfinished).values(dict(values)).returning(_TASKS)
-        ).one_or_none()
+        unfinished = (TASKS.c.id == task_id, TASKS.c.status.in_(UNFINISHED))
+        return connection.execute(update(TASKS).where(*unfinished).values(dict(values)).returning(TASKS)).one_or_none()
 
     def _enqueue(
         self,
@@ -864,62 +619,3 @@ class _HaltedError(Exception):
 
 def _hook_id(task_id: str, again: int) -> str:
     return f"{task_id}/webhook/{again}"
-
-
-def _task(row: Row[tuple[object]]) -> Task:
-    return Task(
-        id=row.id,
-        owner=row.owner,
-        dialect=row.dialect,
-        edit=from_json(json.loads(row.edit)),
-        status=Status(row.status),
-        created=row.created,
-        reason=row.reason,
-        progress=row.progress,
-        started=row.started,
-        finished=row.finished,
-        result=None if row.result is None else _result_from_json(row.result),
-        hook=None if row.hook_url is None else Hook(row.hook_url, row.hook_secret),
-        batch=row.batch,
-        extra=json.loads(row.extra),
-        announced=row.announced,
-        hook_failure=row.hook_failure,
-    )
-
-
-def _result_to_json(result: Result) -> str:
-    return json.dumps(asdict(result))
-
-
-def _result_from_json(text: str) -> Result:
-    values = json.loads(text)
-    subject = values.pop("subject")
-    return Result(**values, subject=None if subject is None else Box(**subject))
-
-
-def _signature() -> str:
-    """This process among all that ran since the machine was started; empty where the system does not tell."""
-    process = os.getpid()
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()} {process} {_born(process)}"
-    except OSError:
-        return ""
-
-
-def _is_gone(signature: str) -> bool:
-    """Whether the process with this signature was one of this machine, and is no more."""
-    boot, *rest = signature.split() or [""]
-    if not boot or [boot, rest[0]] != _signature().split()[:2]:
-        return False
-    return _born(int(rest[1])) != rest[2]
-
-
-def _born(process: int) -> str | None:
-    """When the process began, as the system counts; None where it has ended."""
-    try:
-        # The name, in brackets, may have spaces and brackets in it.
-        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if state in {"Z", "X"} else fields[18]

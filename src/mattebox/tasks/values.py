@@ -1,0 +1,127 @@
+"""What a task is, and what its queue is told: values and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from mattebox.edit import Edit, Link
+from mattebox.image import Box
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """How tasks are worked on."""
+
+    concurrency: int = field(default=2, metadata={"doc": "Tasks that one node works on at a time."})
+    polling: float = field(default=0.1, metadata={"doc": "Seconds between two looks into the queue."})
+    lease: float = field(
+        default=12.0, metadata={"doc": "Seconds of silence after which a node counts as dead and its tasks move on."}
+    )
+    beat: float = field(default=3.0, metadata={"doc": "Seconds between two signs of life of a node."})
+    grace: float = field(default=10.0, metadata={"doc": "Seconds that running tasks get when the server stops."})
+    retention: float = field(default=86_400.0, metadata={"doc": "Seconds that finished tasks are remembered."})
+    attempts: int = field(
+        default=3, metadata={"doc": "A task that was begun so often, and whose worker died each time, fails."}
+    )
+    webhook_timeout: float = field(default=5.0, metadata={"doc": "Seconds that a webhook's receiver may take."})
+    webhook_retries: int = field(default=5, metadata={"doc": "How often a webhook that failed is sent again."})
+    webhook_pause: float = field(
+        default=1.0, metadata={"doc": "Seconds before a webhook is sent again; doubled each further time."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1 or self.attempts < 1:
+            raise ValueError("concurrency and attempts must be at least 1")
+        if min(self.polling, self.beat, self.retention, self.webhook_timeout, self.webhook_pause) <= 0:
+            raise ValueError("polling, beat, retention, webhook_timeout and webhook_pause must be above 0")
+        if self.webhook_retries < 0 or self.grace < 0:
+            raise ValueError("webhook_retries and grace must not be negative")
+        if self.lease < 2 * self.beat:
+            raise ValueError("lease must be at least twice the beat")
+
+
+class Status(StrEnum):
+    """Where a task stands. The last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+UNFINISHED = (Status.QUEUED.value, Status.RUNNING.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Who is told when a task has ended, and the secret that signs it."""
+
+    url: str
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of a task. `name` is the picture's name in the storage; the rest is as in `Encoded`."""
+
+    name: str
+    media_type: str
+    width: int
+    height: int
+    subject: Box | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One edit that runs later. Times are seconds since 1970.
+
+    `owner` is an account's id. `reason` is a public sentence that says why the task failed. `progress` is 0..100.
+    `extra` belongs to the dialect that took the task in. `announced` is when the webhook was received, `hook_failure`
+    why the last try to send it failed.
+    """
+
+    id: str
+    owner: str
+    dialect: str
+    edit: Edit
+    status: Status
+    created: float
+    reason: str | None = None
+    progress: int = 0
+    started: float | None = None
+    finished: float | None = None
+    result: Result | None = None
+    hook: Hook | None = None
+    batch: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict)
+    announced: float | None = None
+    hook_failure: str | None = None
+
+
+class Work(Protocol):
+    """What is done for a task. Everything is called in a worker's thread and may block it.
+
+    A MatteboxError ends the task, and its sentence is the task's reason. One that has `retry_after` is tried again
+    first. A method that is cut short by the death of the process is called again.
+    """
+
+    def fetch(self, source: Link) -> str:
+        """Put the picture at the address into the storage; returns its key there."""
+        ...
+
+    def cut_out(self, edit: Edit) -> Result:
+        """Do the edit, whose source is stored, and store the result."""
+        ...
+
+    def announce(self, task: Task) -> bytes:
+        """The webhook's body, in the words of the task's dialect."""
+        ...
+
+    def deliver(self, hook: Hook, body: bytes, task_id: str) -> None:
+        """Send the webhook; MatteboxError where the receiver does not answer with 2xx in time."""
+        ...
