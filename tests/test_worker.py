@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 import time
@@ -93,6 +94,7 @@ def make(
     fetching: FetchOptions = FetchOptions(allow_networks=("127.0.0.0/8",)),
     announce: dict[str, Announce] | None = None,
     model: str = "auto",
+    secret: str = "",
 ) -> Worker:
     return Worker(
         Engine(FakeModels()),
@@ -103,6 +105,7 @@ def make(
         limits=limits,
         model=model,
         keep=60,
+        webhook_secret=secret,
         announce=announce or {},
     )
 
@@ -233,6 +236,19 @@ def test_a_webhook_is_signed_where_it_has_a_secret(
     assert "webhook-signature" not in bare
     with pytest.raises(Exception, match="No matching signature"):
         Webhook(SIGNED_WITH).verify(sent + b" ", first)
+
+
+def test_the_servers_secret_signs_what_has_none_of_its_own(
+    loop: asyncio.AbstractEventLoop, blobs: Blobs, site: str, received: list[tuple[dict[str, str], bytes]]
+) -> None:
+    own = base64.b64encode(b"o" * 24).decode()
+    worker = make(loop, blobs, secret=own)
+    worker.deliver(Hook(f"{site}/200"), b"{}", "t1")
+    worker.deliver(Hook(f"{site}/200", SIGNED_WITH), b"{}", "t1")
+    (servers, body), (clients, _) = received
+    assert Webhook(own).verify(body, servers) == {}
+    assert Webhook(SIGNED_WITH).verify(body, clients) == {}
+    assert failure(lambda: make(loop, blobs, secret="a")).kind is Kind.INVALID_PARAMETER
 
 
 def test_a_webhook_that_is_not_received_says_why(loop: asyncio.AbstractEventLoop, blobs: Blobs, site: str) -> None:

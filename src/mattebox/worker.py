@@ -68,6 +68,7 @@ class Worker:
         keep: seconds that a result can be fetched.
         fetch_timeout: seconds that one download may take.
         webhook_timeout: seconds that a webhook's receiver may take.
+        webhook_secret: signs webhooks that have no secret of their own; empty leaves them unsigned.
         announce: for each dialect that sends webhooks, who writes them.
     """
 
@@ -84,6 +85,7 @@ class Worker:
         keep: float = 3600.0,
         fetch_timeout: float = 20.0,
         webhook_timeout: float = 5.0,
+        webhook_secret: str = "",
         announce: Mapping[str, Announce],
     ) -> None:
         self._engine = engine
@@ -96,6 +98,7 @@ class Worker:
         self._keep = keep
         self._fetch_timeout = fetch_timeout
         self._webhook_timeout = webhook_timeout
+        self._signer = _signer(webhook_secret) if webhook_secret else None
         self._announce = announce
 
     def fetch(self, source: Link) -> str:
@@ -155,7 +158,7 @@ class Worker:
         return words(task, address)
 
     def deliver(self, hook: Hook, body: bytes, task_id: str) -> None:
-        """Send a webhook, as Standard Webhooks has it; signed where it has a secret.
+        """Send a webhook, as Standard Webhooks has it; signed where it or the server has a secret.
 
         Raises:
             MatteboxError: as `Fetcher.post`, and INVALID_PARAMETER for a secret that is none.
@@ -167,8 +170,9 @@ class Worker:
             "webhook-id": name,
             "webhook-timestamp": str(int(moment.timestamp())),
         }
-        if hook.secret is not None:
-            headers["webhook-signature"] = _signer(hook.secret).sign(name, moment, body.decode())
+        signer = self._signer if hook.secret is None else _signer(hook.secret)
+        if signer is not None:
+            headers["webhook-signature"] = signer.sign(name, moment, body.decode())
         post = self._fetcher.post(hook.url, body, headers=headers, timeout=self._webhook_timeout)
         late = f"The webhook was not answered within {self._webhook_timeout:g} seconds."
         self._on_loop(post, self._webhook_timeout, late)

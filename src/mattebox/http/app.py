@@ -119,6 +119,7 @@ def create_app(settings: Settings, *, models: Segmenters | None = None, tasks: b
                     keep=settings.storage.keep,
                     fetch_timeout=settings.fetch.timeout,
                     webhook_timeout=settings.tasks.webhook_timeout,
+                    webhook_secret=settings.tasks.webhook_secret,
                     announce={each.name: each.announce for each in found if each.announce is not None},
                 )
 

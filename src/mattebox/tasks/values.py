@@ -27,6 +27,11 @@ class TaskOptions:
         default=3, metadata={"doc": "A task that was begun so often, and whose worker died each time, fails."}
     )
     webhook_timeout: float = field(default=5.0, metadata={"doc": "Seconds that a webhook's receiver may take."})
+    webhook_secret: str = field(
+        default="",
+        repr=False,
+        metadata={"doc": "Signs webhooks that have no secret of their own: 24 to 64 bytes in base64. Empty: unsigned."},
+    )
     webhook_retries: int = field(default=5, metadata={"doc": "How often a webhook that failed is sent again."})
     webhook_pause: float = field(
         default=1.0, metadata={"doc": "Seconds before a webhook is sent again; doubled each further time."}
