@@ -47,7 +47,10 @@ class ModelOptions:
     directory: Path | None = field(
         default=None, metadata={"doc": "Directory of the networks' files; by default in the user's cache directory."}
     )
-    download: bool = field(default=True, metadata={"doc": "Fetch a network's missing file when it is first used."})
+    download: bool = field(
+        default=True,
+        metadata={"doc": "Fetch a network's missing file: when it is first used, or at a server's start."},
+    )
     user_files: bool = field(
         default=False,
         metadata={"doc": "Let a model be named as `family:/path/to/file.onnx`, which is loaded without a checksum."},
