@@ -32,7 +32,7 @@ from mattebox.edit import Format, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import app as module
 from mattebox.http.app import create_app, find_dialects
-from mattebox.http.dialect import ARRIVING
+from mattebox.http.rooms import ARRIVING
 from mattebox.image import RGB, Alpha, Image
 from mattebox.settings import Settings
 from mattebox.storage import Blobs

@@ -32,9 +32,12 @@ from mattebox.codec import Limits
 from mattebox.edit import Edit, Format, Link, Output, Upload
 from mattebox.http import app as module
 from mattebox.http import dialect as http
+from mattebox.http import work
 from mattebox.http.dialects import native
+from mattebox.http.rooms import base_address
 from mattebox.storage import Blobs, new_result_name
 from mattebox.tasks import Hook, Status, Task
+from mattebox.worker import result_address
 
 DATA = bytes(range(256)) * 10_000
 """More than one part."""
@@ -216,33 +219,33 @@ def _shown(task: Task, address: str | None) -> dict[str, object]:
 
 @router.post("/tasks")
 async def submit(request: Request) -> Response:
-    async with http.admitted_later(request) as account:
+    async with work.admitted_later(request) as account:
         asked = await request.json()
         sources = [Link(url) for url in asked.get("urls", ())]
         edits = [Edit(source=source, output=Output(format=Format.WEBP)) for source in sources]
         edits += [Edit(source=Upload(bytes.fromhex(data))) for data in asked.get("uploads", ())]
         hook = Hook(asked["hook"], asked.get("secret")) if "hook" in asked else None
-        made = await http.submit(request, account, edits, hook=hook, batch="b", extra={"mine": 1})
+        made = await work.submit(request, account, edits, hook=hook, batch="b", extra={"mine": 1})
     return http.json_response([task.id for task in made], status=202)
 
 
 @router.get("/tasks")
 async def listed(request: Request) -> Response:
-    account = http.authenticate(request)
-    found = await http.tasks_of(request, account, limit=10, after=request.query_params.get("after"), batch="b")
+    account = work.authenticate(request)
+    found = await work.tasks_of(request, account, limit=10, after=request.query_params.get("after"), batch="b")
     return http.json_response([task.id for task in found])
 
 
 @router.get("/tasks/{task_id}")
 async def shown(request: Request) -> Response:
-    task = await http.task(request, http.authenticate(request), request.path_params["task_id"])
-    address = None if task.result is None else http.result_address(http.base_address(request), task.result)
+    task = await work.task(request, work.authenticate(request), request.path_params["task_id"])
+    address = None if task.result is None else result_address(base_address(request), task.result)
     return http.json_response(_shown(task, address))
 
 
 @router.delete("/tasks/{task_id}")
 async def cancelled(request: Request) -> Response:
-    task = await http.cancel(request, http.authenticate(request), request.path_params["task_id"])
+    task = await work.cancel(request, work.authenticate(request), request.path_params["task_id"])
     return http.json_response(_shown(task, None))
 
 

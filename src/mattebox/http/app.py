@@ -36,19 +36,9 @@ from mattebox.engine import Engine, Segmenters
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fetch import Fetcher
 from mattebox.http import dialects, openapi
-from mattebox.http.dialect import (
-    ARRIVING,
-    Dialect,
-    Readiness,
-    Rooms,
-    Turnstile,
-    Visit,
-    failed,
-    json_response,
-    rooms,
-    speaking,
-)
+from mattebox.http.dialect import Dialect, Visit, failed, json_response, speaking
 from mattebox.http.results import results
+from mattebox.http.rooms import ARRIVING, Readiness, Rooms, Turnstile, rooms
 from mattebox.models import Models
 from mattebox.service import Service
 from mattebox.settings import Settings, node_of

@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from mattebox.edit import Edit, Foreground, Format, Layout, Link, Matte, Output, Source, Transparent, Upload
 from mattebox.errors import Kind, MatteboxError
-from mattebox.http import dialect as http
 from mattebox.http import fields, openapi
+from mattebox.http.rooms import limits, rooms
 from mattebox.models import CATALOGUE, DEFAULT
 
 FORMATS: Mapping[str, Format] = {each.value: each for each in Format} | {"jpg": Format.JPEG}
@@ -69,7 +69,7 @@ async def read(request: Request) -> Incoming:
         HTTPException: 415 where the body is something else.
         MatteboxError: INVALID_REQUEST, INVALID_PARAMETER, TOO_MANY_BYTES or CANCELLED.
     """
-    max_bytes = http.limits(request).max_bytes
+    max_bytes = limits(request).max_bytes
     options = fields.query(request, max_bytes=max_bytes)
     match fields.content_type(request):
         case kind if kind in fields.FORM_TYPES:
@@ -153,7 +153,7 @@ def edit_of(request: Request, given: fields.Fields, *, source: Source, written: 
 
 def _model_of(request: Request, given: fields.Fields) -> str:
     name = given.choice("model", _MODELS, DEFAULT)
-    if name != DEFAULT and not http.rooms(request).installed(name):
+    if name != DEFAULT and not rooms(request).installed(name):
         raise MatteboxError(
             Kind.INVALID_PARAMETER,
             f"The model {name} is not installed on this server; /api/v1/models says which ones are.",

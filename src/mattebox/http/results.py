@@ -15,7 +15,8 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import openapi
-from mattebox.http.dialect import json_response, rooms
+from mattebox.http.dialect import json_response
+from mattebox.http.rooms import rooms
 from mattebox.storage import Blobs, expiry_of, media_type_of
 
 _PART = 2**20

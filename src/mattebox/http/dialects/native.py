@@ -16,8 +16,9 @@ from mattebox import codec
 from mattebox.edit import Edit, Format, Upload
 from mattebox.errors import Kind
 from mattebox.http import dialect as http
-from mattebox.http import edits, fields, openapi
+from mattebox.http import edits, fields, openapi, work
 from mattebox.http.problem import NO_KEY, failures, present
+from mattebox.http.rooms import rooms
 from mattebox.image import Encoded
 from mattebox.models import CATALOGUE
 from mattebox.models.catalogue import Ensemble
@@ -235,10 +236,10 @@ async def remove(request: Request) -> Response:
     The photo comes in a form, in JSON as base64, or as the body itself with the options in the query; or it is fetched
     from `image_url`. Where no subject is found the result is empty, and `X-Mattebox-Subject` says `none`.
     """
-    async with http.admitted(request) as account:
+    async with work.admitted(request) as account:
         edit, answer = await parse(request)
         picture = "image" if isinstance(edit.source, Upload) else "image_url"
-        encoded, replayed = await http.run_once(request, account, edit, picture=picture)
+        encoded, replayed = await work.run_once(request, account, edit, picture=picture)
     headers = _headers(encoded, http.visit(request).milliseconds) | (
         {"Idempotent-Replayed": "true"} if replayed else {}
     )
@@ -261,8 +262,8 @@ async def remove(request: Request) -> Response:
 )
 async def models(request: Request) -> Response:
     """The names that `model` takes, with the licence of each network's weights, and which are installed."""
-    http.authenticate(request)
-    room = http.rooms(request)
+    work.authenticate(request)
+    room = rooms(request)
     rows = [_model(name, default=name == room.service.model, installed=room.installed(name)) for name in CATALOGUE]
     return http.json_response({"models": rows})
 
@@ -292,7 +293,7 @@ def _model(name: str, *, default: bool, installed: bool) -> dict[str, object]:
 )
 async def me(request: Request) -> Response:
     """How many pictures have been made with this key."""
-    account, usage = await http.usage(request)
+    account, usage = await work.usage(request)
     return http.json_response({"account": account.id, "used": usage.used, "allowed": usage.allowed})
 
 

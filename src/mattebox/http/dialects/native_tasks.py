@@ -20,10 +20,12 @@ from starlette.responses import Response, StreamingResponse
 from mattebox.edit import Edit, Format
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import dialect as http
-from mattebox.http import edits, fields, openapi
+from mattebox.http import edits, fields, openapi, work
 from mattebox.http.problem import NO_KEY, failures, present
+from mattebox.http.rooms import base_address
 from mattebox.storage import expiry_of
 from mattebox.tasks import Hook, Result, Status, Task
+from mattebox.worker import result_address
 
 MOST_EDITS = 1000
 """In one batch."""
@@ -140,7 +142,7 @@ def _result_as_json(result: Result, address: str | None) -> openapi.Schema:
 
 def _shown(request: Request, task: Task) -> openapi.Schema:
     result = task.result
-    return _as_json(task, None if result is None else http.result_address(http.base_address(request), result))
+    return _as_json(task, None if result is None else result_address(base_address(request), result))
 
 
 def announce(task: Task, address: str | None) -> bytes:
@@ -303,17 +305,17 @@ async def create(request: Request) -> Response:
     It takes what `/api/v1/remove` takes, and besides it a webhook. An address that is well formed is taken in; where
     nothing can be fetched from it, the task fails and says why.
     """
-    async with http.admitted_later(request) as account:
+    async with work.admitted_later(request) as account:
         incoming = await edits.read(request)
         parsed, several = _parse(request, incoming)
         batch = str(uuid.uuid4()) if several else None
-        made = await http.submit(request, account, parsed, hook=_hook_of(incoming.fields), batch=batch)
+        made = await work.submit(request, account, parsed, hook=_hook_of(incoming.fields), batch=batch)
     where = f"tasks/{made[0].id}" if batch is None else f"batches/{batch}"
     shown = [_shown(request, task) for task in made]
     return http.json_response(
         shown[0] if batch is None else {"batch": batch, "tasks": shown},
         status=202,
-        headers={"Location": f"{http.base_address(request)}/api/v1/{where}"},
+        headers={"Location": f"{base_address(request)}/api/v1/{where}"},
     )
 
 
@@ -347,10 +349,10 @@ async def create(request: Request) -> Response:
 )
 async def listing(request: Request) -> Response:
     """The tasks that were queued with this key, the newest first."""
-    account = http.authenticate(request)
+    account = work.authenticate(request)
     given = fields.query(request, max_bytes=0)
     limit = given.integer("limit", least=1, most=_MOST_LISTED) or 50
-    found = await http.tasks_of(request, account, limit=limit + 1, after=given.text("after"), batch=given.text("batch"))
+    found = await work.tasks_of(request, account, limit=limit + 1, after=given.text("after"), batch=given.text("batch"))
     page = found[:limit]
     return http.json_response(
         {
@@ -369,7 +371,7 @@ async def listing(request: Request) -> Response:
 )
 async def status(request: Request) -> Response:
     """The task, as it stands now."""
-    task = await http.task(request, http.authenticate(request), request.path_params["task_id"])
+    task = await work.task(request, work.authenticate(request), request.path_params["task_id"])
     return http.json_response(_shown(request, task))
 
 
@@ -383,7 +385,7 @@ async def status(request: Request) -> Response:
 )
 async def cancel(request: Request) -> Response:
     """Give a task up: what is not begun is never done, what is being done is thrown away. No webhook is sent."""
-    task = await http.cancel(request, http.authenticate(request), request.path_params["task_id"])
+    task = await work.cancel(request, work.authenticate(request), request.path_params["task_id"])
     return http.json_response(_shown(request, task))
 
 
@@ -405,9 +407,9 @@ async def events(request: Request) -> Response:
     Browsers ask again when a stream ends, and say with `Last-Event-ID` what they have seen: that is not said again, and
     204 tells them that there is nothing more.
     """
-    account = http.authenticate(request)
+    account = work.authenticate(request)
     task_id = request.path_params["task_id"]
-    task = await http.task(request, account, task_id)
+    task = await work.task(request, account, task_id)
     seen = request.headers.get("last-event-id", "")
     if task.status in _FINAL and seen == _event_id(task):
         return Response(status_code=204)
@@ -428,7 +430,7 @@ async def events(request: Request) -> Response:
                 return
             await anyio.sleep(_LOOK)
             try:
-                now = await http.task(request, account, task_id)
+                now = await work.task(request, account, task_id)
             except MatteboxError as error:
                 if error.kind is not Kind.UNAVAILABLE:
                     return  # it is forgotten, and whoever asks again is told so
@@ -466,9 +468,9 @@ def _event_id(task: Task) -> str:
 )
 async def summary(request: Request) -> Response:
     """How many tasks of a batch stand where. The tasks themselves: `/api/v1/tasks?batch=`."""
-    account = http.authenticate(request)
+    account = work.authenticate(request)
     batch_id = request.path_params["batch_id"]
-    found = await http.tasks_of(request, account, limit=MOST_EDITS, after=None, batch=batch_id)
+    found = await work.tasks_of(request, account, limit=MOST_EDITS, after=None, batch=batch_id)
     if not found:
         raise MatteboxError(Kind.NOT_FOUND, "There is no batch with this id.")
     counts = Counter(task.status for task in found)

@@ -22,10 +22,12 @@ from mattebox.codec import Limits
 from mattebox.edit import Edit, Format, Link, Output, Source, Upload
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import dialect as http
-from mattebox.http import fields, openapi
+from mattebox.http import fields, openapi, work
+from mattebox.http.rooms import base_address, limits
 from mattebox.image import Image
 from mattebox.storage import Blobs, expiry_of, media_type_of, new_result_name
 from mattebox.tasks import Hook, Status, Task
+from mattebox.worker import result_address
 
 _REASON = {
     Kind.INVALID_REQUEST: "INVALID_REQUEST_BODY",
@@ -75,7 +77,7 @@ def present(error: MatteboxError, status: int, request_id: str) -> Response:
 
 async def parse(request: Request) -> Edit:
     """The vendor's words to ours. `enterprise_plan` only steers the vendor's queues, so it says nothing here."""
-    body = await fields.json(request, max_bytes=http.limits(request).max_bytes, picture="image_file")
+    body = await fields.json(request, max_bytes=limits(request).max_bytes, picture="image_file")
     picture = body.base64("image_file")
     if picture is None:
         raise MatteboxError(Kind.MISSING_IMAGE, "image_file is required.", parameter="image_file")
@@ -109,7 +111,7 @@ other, costs no work, and its credit is given back."""
 
 async def parse_task(request: Request) -> tuple[Edit, Hook | None, dict[str, object]]:
     """The vendor's words to ours, for a task: what to do, whom to tell, and what to remember."""
-    body = await fields.json(request, max_bytes=http.limits(request).max_bytes, picture=_IMAGE[0])
+    body = await fields.json(request, max_bytes=limits(request).max_bytes, picture=_IMAGE[0])
     extra = body.group("extra")
     if "custom_storage" in extra.names:
         raise MatteboxError(Kind.INVALID_PARAMETER, "Results go to this server's own storage only.", parameter=_STORAGE)
@@ -207,7 +209,7 @@ def _milliseconds(seconds: float | None) -> str:
 def _address(task: Task, base: str) -> str | None:
     """Where the task's result is, or what a test shows instead of one."""
     if task.result is not None:
-        return http.result_address(base, task.result)
+        return result_address(base, task.result)
     sample = task.extra.get(_SAMPLE)
     return f"{base}/{sample}" if isinstance(sample, str) else None
 
@@ -356,9 +358,9 @@ router = APIRouter(
 )
 async def remove_background(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
-    async with http.admitted(request) as account:
+    async with work.admitted(request) as account:
         edit = await parse(request)
-        encoded = await http.run_edit(request, account, edit, picture="image_file")
+        encoded = await work.run_edit(request, account, edit, picture="image_file")
     answer = {"image_file": pybase64.b64encode_as_string(encoded.data), "image_type": edit.output.format.value}
     return http.json_response(answer, headers={"X-Mattebox-Subject": http.subject_header(encoded)})
 
@@ -377,14 +379,14 @@ async def remove_background(request: Request) -> Response:
 )
 async def remove_background_later(request: Request) -> Response:
     """Queue a picture. Where nothing can be fetched from its address, the task fails and says why."""
-    async with http.admitted_later(request) as account:
+    async with work.admitted_later(request) as account:
         edit, hook, remembered = await parse_task(request)
         if _TEST in remembered:
-            _, blobs = http.queue(request)
+            _, blobs = work.queue(request)
             if remembered[_TEST] == _SUCCEED:
                 remembered[_SAMPLE] = await anyio.to_thread.run_sync(_store_sample, blobs, edit.output)
             edit = Edit(source=_NOWHERE, output=edit.output)
-        (task,) = await http.submit(request, account, [edit], hook=hook, extra=remembered)
+        (task,) = await work.submit(request, account, [edit], hook=hook, extra=remembered)
     return http.json_response({"task_id": task.id})
 
 
@@ -398,15 +400,15 @@ async def remove_background_later(request: Request) -> Response:
 )
 async def task_result(request: Request) -> Response:
     """The task, and its picture's address once it has succeeded."""
-    account = http.authenticate(request)
+    account = work.authenticate(request)
     task_id = request.path_params.get("task_id") or fields.query(request, max_bytes=0).text("task_id")
     if task_id is None:
         raise MatteboxError(Kind.INVALID_PARAMETER, "task_id is required.", parameter="task_id")
     try:
-        task = await http.task(request, account, task_id)
+        task = await work.task(request, account, task_id)
     except MatteboxError as error:
         raise error.about("task_id") from error.__cause__
-    base = http.base_address(request)
+    base = base_address(request)
     return http.json_response(_shown(task, _address(task, base), now=time.time()))
 
 

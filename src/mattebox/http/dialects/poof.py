@@ -11,7 +11,8 @@ from mattebox.codec import Limits
 from mattebox.edit import WHITE, Edit, Format, Layout, Link, Output, Source, Transparent, Upload
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import dialect as http
-from mattebox.http import fields, openapi
+from mattebox.http import fields, openapi, work
+from mattebox.http.rooms import limits
 from mattebox.image import Encoded
 
 _INVALID = ("validation_error", "One or more parameters are invalid")
@@ -76,7 +77,7 @@ def present(error: MatteboxError, status: int, request_id: str) -> Response:
 
 async def parse(request: Request) -> tuple[Edit, str]:
     """The vendor's words to ours, and the field that the picture came in."""
-    form = await fields.form(request, max_bytes=http.limits(request).max_bytes, picture="image_file")
+    form = await fields.form(request, max_bytes=limits(request).max_bytes, picture="image_file")
     source, picture = _source(form)
     for name in _NOT_OFFERED:
         if name in form.names:
@@ -208,9 +209,9 @@ router = APIRouter(tags=["Poof"], dependencies=[Security(_key)])
 )
 async def remove(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
-    async with http.admitted(request) as account:
+    async with work.admitted(request) as account:
         edit, picture = await parse(request)
-        encoded, replayed = await http.run_once(request, account, edit, picture=picture)
+        encoded, replayed = await work.run_once(request, account, edit, picture=picture)
     headers = _headers(encoded, http.visit(request).milliseconds) | (
         {"Idempotent-Replayed": "true"} if replayed else {}
     )
@@ -226,7 +227,7 @@ async def remove(request: Request) -> Response:
 )
 async def me(request: Request) -> Response:
     """What the key has used."""
-    account, usage = await http.usage(request)
+    account, usage = await work.usage(request)
     return http.json_response(
         {
             "organizationId": account.id,
