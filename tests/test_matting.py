@@ -125,3 +125,52 @@ def test_foreground_of_odd_pictures(method: Foreground, value: float, shape: tup
     photo = np.full((*shape, 3), 77, np.uint8)
     estimate = matting.estimate_foreground(photo, np.full(shape, value, np.float32), method)
     np.testing.assert_array_equal(estimate, photo if value else photo * 0)
+
+
+def test_a_window_in_the_subject_becomes_solid() -> None:
+    car = disc(200, 80)
+    car[80:110, 70:130] = 0.2
+    car[90, 90] = 0.0  # a speck is no hole
+    solid = matting.make_solid(car)
+    np.testing.assert_array_equal(solid, disc(200, 80))
+
+
+def test_a_hole_stays_a_hole_with_its_soft_edge() -> None:
+    body = disc(200, 80)
+    body[80:110, 70:130] = 0.0
+    body[80:110, 70:72] = 0.5
+    np.testing.assert_array_equal(matting.make_solid(body), body)
+
+
+def test_glass_keeps_its_outline_and_becomes_solid_inside() -> None:
+    solid = matting.make_solid(disc(400, 150, inside=0.5))
+    assert solid[200, 200] == 1
+    assert np.all(solid[disc(400, 144) == 1] == 1)
+    assert solid[200, 51] == pytest.approx(0.5)
+    assert not solid[disc(400, 150) == 0].any()
+
+
+def test_a_soft_outline_stays_soft() -> None:
+    y, x = np.mgrid[:400, :400] - 200
+    soft = np.clip((150 - np.hypot(x, y)) / 5, 0, 1).astype(np.float32)
+    np.testing.assert_array_equal(matting.make_solid(soft), soft)
+
+
+def test_a_faint_haze_beside_the_subject_stays_faint() -> None:
+    alpha = disc(400, 60)
+    alpha[:100, 300:] = 0.2
+    np.testing.assert_array_equal(matting.make_solid(alpha), alpha)
+
+
+def test_a_haze_all_over_the_picture_is_not_inside_the_subject() -> None:
+    alpha = np.maximum(disc(400, 60), np.float32(0.1))
+    np.testing.assert_array_equal(matting.make_solid(alpha), alpha)
+
+
+@settings(deadline=None)
+@given(alpha=ALPHAS)
+def test_making_solid_takes_nothing_away(alpha: Alpha) -> None:
+    solid = matting.make_solid(alpha)
+    assert solid.dtype == np.float32
+    assert np.all(solid >= alpha)
+    assert solid.max(initial=0) <= 1

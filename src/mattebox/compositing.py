@@ -14,18 +14,71 @@ from mattebox.image import RGB, Alpha, Image
 _BAND = 256  # rows at a time: float copies stay small however large the picture is
 
 
-def over(image: Image, color: Color) -> Image:
-    """`image` on a flat colour, opaque. `color` is in the image's own profile (see `codec.color_in_profile`)."""
+def over(image: Image, backdrop: Color | Image) -> Image:
+    """`image` on a flat colour or on another picture, opaque unless the colour is not.
+
+    The backdrop's colours are in the image's own profile (see `codec.color_in_profile`). A picture has the image's
+    size; its own alpha, if it has one, plays no part.
+
+    Raises:
+        ValueError: the picture behind has another size.
+    """
+    if isinstance(backdrop, Image) and backdrop.rgb.shape != image.rgb.shape:
+        raise ValueError(f"a backdrop of {backdrop.rgb.shape} does not fit a picture of {image.rgb.shape}")
     if image.alpha is None:
         return image
-    return Image(rgb=_blend(image.rgb, image.alpha, color), icc=image.icc)
+    if isinstance(backdrop, Color) and backdrop.opacity < 1:
+        return stack(image, _veil(backdrop, image), left=0, top=0)
+    return Image(rgb=_blend(image.rgb, image.alpha, backdrop), icc=image.icc)
 
 
-def _blend(rgb: RGB, alpha: Alpha, color: Color) -> RGB:
-    behind = np.array([color.red, color.green, color.blue], np.float32)
+def stack(over: Image, under: Image, *, left: int, top: int) -> Image:
+    """One picture over another, `left` and `top` pixels from its left upper corner, as large as `under`.
+
+    Both may have alpha; the result has one where `under` has. What lies outside is cut off. The colours of `over` are
+    used as they are, and the profile is that of `under`. The arrays of the result are new.
+    """
+    rgb = under.rgb.copy()
+    alpha = None if under.alpha is None else under.alpha.copy()
+    first, last = max(left, 0), min(left + over.width, under.width)
+    for start in range(max(top, 0), min(top + over.height, under.height) if first < last else 0, _BAND):
+        end = min(start + _BAND, top + over.height, under.height)
+        here = (slice(start, end), slice(first, last))
+        there = (slice(start - top, end - top), slice(first - left, last - left))
+        if over.alpha is None:
+            rgb[here] = over.rgb[there]
+            if alpha is not None:
+                alpha[here] = 1
+            continue
+        share = over.alpha[there]  # of the upper colour in the mixed one
+        if alpha is not None:
+            both = share + alpha[here] * (1 - share)
+            share = np.divide(share, both, out=np.zeros_like(share), where=both > 0)
+            alpha[here] = both
+        difference = over.rgb[there].astype(np.float32)
+        difference -= rgb[here]
+        difference *= share[:, :, None]
+        difference += rgb[here]
+        difference += np.float32(0.5)
+        rgb[here] = difference
+    return Image(rgb=rgb, alpha=alpha, icc=under.icc)
+
+
+def _veil(color: Color, image: Image) -> Image:
+    rgb = np.empty_like(image.rgb)
+    rgb[:] = (color.red, color.green, color.blue)
+    alpha = np.full(image.rgb.shape[:2], color.opacity, np.float32)
+    return Image(rgb=rgb, alpha=alpha, icc=image.icc)
+
+
+def _blend(rgb: RGB, alpha: Alpha, backdrop: Color | Image) -> RGB:
     result = np.empty_like(rgb)
     for top in range(0, rgb.shape[0], _BAND):
         rows = slice(top, top + _BAND)
+        if isinstance(backdrop, Image):
+            behind = backdrop.rgb[rows].astype(np.float32)
+        else:
+            behind = np.array([backdrop.red, backdrop.green, backdrop.blue], np.float32)
         band = rgb[rows].astype(np.float32)
         band -= behind
         band *= alpha[rows, :, None]

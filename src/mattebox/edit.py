@@ -6,9 +6,14 @@ understands nothing else. It is plain, frozen data.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias, TypeVar, assert_never, final
+from functools import cache
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +47,175 @@ class Transparent:
 
 @dataclass(frozen=True, slots=True)
 class Color:
-    """One flat colour behind the subject: red, green, blue in 0..255, sRGB."""
+    """One flat colour behind the subject: red, green, blue in 0..255, sRGB; `opacity` in [0, 1]."""
 
     red: int
     green: int
     blue: int
+    opacity: float = 1.0
 
     def __post_init__(self) -> None:
         if not all(0 <= channel <= 255 for channel in (self.red, self.green, self.blue)):
             raise ValueError("red, green and blue must be in 0..255")
+        if not 0 <= self.opacity <= 1:
+            raise ValueError("opacity must be in 0..1")
 
 
-Backdrop: TypeAlias = Transparent | Color
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Another picture behind the subject. It fills the canvas; what does not fit is cut at both ends."""
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Blur:
+    """The photo's own background, blurred; `sigma` is in pixels of the photo."""
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if not 0.3 <= self.sigma <= 1000:
+            raise ValueError("sigma must be in 0.3..1000")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A backdrop described in words; none at all mean a plain studio.
+
+    `seed` makes the same picture again. `generator` is a name of `backdrops.GENERATORS`, or `auto` for the first of the
+    configured ones that can serve the words. `nearest` takes the most similar scene, with a warning, where nothing
+    matches; without it that is refused.
+    """
+
+    text: str = ""
+    seed: int = 0
+    generator: str = "auto"
+    nearest: bool = False
+
+
+Backdrop: TypeAlias = Transparent | Color | Picture | Blur | Prompt
 WHITE = Color(255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """A length in pixels, or in per cent of the side that it is measured along."""
+
+    value: float
+    percent: bool = False
+
+    def of(self, side: int) -> float:
+        """In pixels, along a side of so many pixels."""
+        return self.value * side / 100 if self.percent else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of a photo, by its edges, each measured from the left or from the top."""
+
+    left: Length
+    top: Length
+    right: Length
+    bottom: Length
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """Empty space round a cropped subject; per cent are of the subject's own width or height."""
+
+    top: Length = Length(0)
+    right: Length = Length(0)
+    bottom: Length = Length(0)
+    left: Length = Length(0)
+
+
+class Fit(StrEnum):
+    """How a picture is brought to a size with other proportions."""
+
+    FILL = "fill"
+    """Stretched."""
+    CONTAIN = "contain"
+    """All of it, with empty space at two sides."""
+    COVER = "cover"
+    """No empty space; what does not fit is cut."""
+    SCALE_DOWN = "scale-down"
+    """As `contain`, but never enlarged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canvas:
+    """The size of the result. With one side only, the other follows from the proportions."""
+
+    width: int | None = None
+    height: int | None = None
+    fit: Fit = Fit.CONTAIN
+
+    def __post_init__(self) -> None:
+        if self.width is None and self.height is None:
+            raise ValueError("a canvas has a width or a height")
+        if any(side is not None and side < 1 for side in (self.width, self.height)):
+            raise ValueError("width and height must be at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where the subject goes and how large the result is.
+    """Where the subject goes and how large the result is. The parts take effect in this order.
 
-    `crop` cuts the picture to the subject's box; nothing is cut where no subject was found. `max_side` scales the
-    result down so that its longer side has at most so many pixels; it never scales up.
+    Attributes:
+        roi: the region of the photo that the subject is looked for in; all else becomes background.
+        crop: cut the picture to the subject's box; nothing is cut where no subject was found.
+        ratio: widen the cropped box to these proportions (width, height).
+        margin: added round the cropped box, also beyond the photo's edges.
+        scale: the subject's share of the canvas, above 0 and at most 1, along the side that it fills first; None leaves
+            its size alone.
+        position: where the subject lies, as fractions of the room beside and above it: (0, 0) is the upper left corner
+            and (0.5, 0.5) the middle; None leaves it where it is, or in the middle where it is scaled.
+        canvas: bring the result to this size.
+        max_side: scale the result down so that its longer side has at most so many pixels.
+        max_pixels: scale the result down so that it has at most so many pixels in all.
     """
 
+    roi: Region | None = None
     crop: bool = False
+    ratio: tuple[int, int] | None = None
+    margin: Margin = Margin()
+    scale: float | None = None
+    position: tuple[float, float] | None = None
+    canvas: Canvas | None = None
     max_side: int | None = None
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_side is not None and self.max_side < 1:
-            raise ValueError("max_side must be at least 1")
+        if any(most is not None and most < 1 for most in (self.max_side, self.max_pixels, *(self.ratio or ()))):
+            raise ValueError("max_side, max_pixels and the numbers of ratio must be at least 1")
+        if self.scale is not None and not 0 < self.scale <= 1:
+            raise ValueError("scale must be above 0 and at most 1")
+        if self.position is not None and not all(0 <= part <= 1 for part in self.position):
+            raise ValueError("position must be in 0..1")
+
+
+class ShadowKind(StrEnum):
+    """What the shadow looks like."""
+
+    DROP = "drop"
+    """Soft, behind the subject and a little below: as of something that floats before a wall."""
+    CAST = "cast"
+    """The subject's own outline, lying on the ground."""
+    GROUND = "ground"
+    """Dark where the subject touches the ground, and soft round it: as under a car."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """A shadow of the subject; `opacity` is that of its darkest part, in [0, 1]."""
+
+    kind: ShadowKind = ShadowKind.DROP
+    opacity: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.opacity <= 1:
+            raise ValueError("opacity must be in 0..1")
 
 
 class Foreground(StrEnum):
@@ -86,11 +231,16 @@ class Foreground(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matte:
-    """How the matte is made. `model` is a name of the catalogue or `auto`; `refine` works at the photo's resolution."""
+    """How the matte is made.
+
+    `model` is a name of the catalogue or `auto`; `refine` works at the photo's resolution. Without `semitransparency`
+    the inside of the subject is opaque (windows of a car, glass), and only its outline is soft.
+    """
 
     model: str = "auto"
     refine: bool = True
     foreground: Foreground = Foreground.FAST
+    semitransparency: bool = True
 
 
 class Format(StrEnum):
@@ -127,32 +277,25 @@ class Edit:
 
     source: Source
     backdrop: Backdrop = Transparent()
+    shadow: Shadow | None = None
     layout: Layout = Layout()
     matte: Matte = Matte()
     output: Output = Output()
+
+
+_Plain = TypeVar("_Plain", bool, int, str)
 
 
 def to_json(edit: Edit) -> dict[str, object]:
     """The edit as plain data that `json.dumps` takes, so that it can wait in a queue and outlive its process.
 
     Raises:
-        ValueError: the source is an Upload: a queue carries names of pictures and never the pictures.
+        ValueError: a picture of it is an Upload: a queue carries names of pictures and never the pictures.
     """
-    return {
-        "source": _source_to_json(edit.source),
-        "backdrop": _backdrop_to_json(edit.backdrop),
-        "layout": {"crop": edit.layout.crop, "max_side": edit.layout.max_side},
-        "matte": {
-            "model": edit.matte.model,
-            "refine": edit.matte.refine,
-            "foreground": edit.matte.foreground.value,
-        },
-        "output": {
-            "format": edit.output.format.value,
-            "alpha_only": edit.output.alpha_only,
-            "quality": edit.output.quality,
-        },
-    }
+    plain = _converter().unstructure(edit)
+    if not isinstance(plain, dict):
+        raise TypeError("an edit is an object")
+    return plain
 
 
 def from_json(value: object) -> Edit:
@@ -161,126 +304,42 @@ def from_json(value: object) -> Edit:
     Raises:
         ValueError: a name, a kind or a type that is not known here, or a value that is out of range.
     """
-    whole = _Reader("edit", value)
-    layout, matte, output = Layout(), Matte(), Output()
-    parts = whole.part("layout", {}), whole.part("matte", {}), whole.part("output", {})
-    read = Edit(
-        source=_source_from_json(whole.part("source")),
-        backdrop=_backdrop_from_json(whole.part("backdrop", {"kind": "transparent"})),
-        layout=Layout(
-            crop=parts[0].flag("crop", layout.crop), max_side=parts[0].number_or_none("max_side", layout.max_side)
-        ),
-        matte=Matte(
-            model=parts[1].text("model", matte.model),
-            refine=parts[1].flag("refine", matte.refine),
-            foreground=parts[1].choice("foreground", matte.foreground),
-        ),
-        output=Output(
-            format=parts[2].choice("format", output.format),
-            alpha_only=parts[2].flag("alpha_only", output.alpha_only),
-            quality=parts[2].number_or_none("quality", output.quality),
-        ),
-    )
-    for part in (whole, *parts):
-        part.done()
-    return read
+    from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+
+    try:
+        return _converter().structure(value, Edit)
+    except (BaseValidationError, ForbiddenExtraKeysError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"this is no edit: {error!r}") from error
 
 
-def _source_to_json(source: Source) -> dict[str, object]:
-    match source:
-        case Upload():
-            raise ValueError("a queued edit has stored sources only")
-        case Link(url):
-            return {"kind": "link", "url": url}
-        case Stored(key):
-            return {"kind": "stored", "key": key}
-        case _:
-            assert_never(source)
+@cache
+def _converter() -> Converter:
+    # Imported when a queue is used, which a program that only cuts out does not.
+    from cattrs import Converter
+    from cattrs.strategies import configure_tagged_union
 
+    def refuse(*_: object) -> NoReturn:
+        raise ValueError("a queued edit has stored sources only")
 
-def _source_from_json(part: _Reader) -> Source:
-    source: Source
-    match part.text("kind"):
-        case "link":
-            source = Link(part.text("url"))
-        case "stored":
-            source = Stored(part.text("key"))
-        case unknown:
-            raise ValueError(f"there is no source of the kind {unknown!r} in a queued edit")
-    part.done()
-    return source
-
-
-def _backdrop_to_json(backdrop: Backdrop) -> dict[str, object]:
-    match backdrop:
-        case Transparent():
-            return {"kind": "transparent"}
-        case Color(red, green, blue):
-            return {"kind": "color", "red": red, "green": green, "blue": blue}
-        case _:
-            assert_never(backdrop)
-
-
-def _backdrop_from_json(part: _Reader) -> Backdrop:
-    backdrop: Backdrop
-    match part.text("kind"):
-        case "transparent":
-            backdrop = Transparent()
-        case "color":
-            backdrop = Color(part.number("red"), part.number("green"), part.number("blue"))
-        case unknown:
-            raise ValueError(f"there is no backdrop of the kind {unknown!r}")
-    part.done()
-    return backdrop
-
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-@final
-class _Reader:
-    """Takes the values out of one JSON object, checks their types and notices what nobody took."""
-
-    def __init__(self, name: str, value: object) -> None:
-        if not isinstance(value, dict):
-            raise ValueError(f"{name} must be an object")  # noqa: TRY004 - the data is wrong, not the program
-        self._name = name
-        self._left = dict(value)
-
-    def part(self, name: str, default: dict[str, str] | None = None) -> _Reader:
-        return _Reader(f"{self._name}.{name}", self._left.pop(name, default))
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self._left.pop(name, default)
-        if not isinstance(value, str):
-            raise self._wrong(name, "a text")
+    def exactly(value: object, kind: type[_Plain]) -> _Plain:
+        if isinstance(value, str) and issubclass(kind, StrEnum):
+            return kind(value)
+        # The library would make 1 of true and "1".
+        if type(value) is not kind:
+            raise ValueError(f"{value!r} must be {kind.__name__}")
         return value
 
-    def flag(self, name: str, default: bool) -> bool:
-        value = self._left.pop(name, default)
-        if not isinstance(value, bool):
-            raise self._wrong(name, "true or false")
-        return value
+    def number(value: object, _: type[float]) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{value!r} must be a number")
+        return float(value)
 
-    def number(self, name: str) -> int:
-        value = self.number_or_none(name, None)
-        if value is None:
-            raise self._wrong(name, "a whole number")
-        return value
-
-    def number_or_none(self, name: str, default: int | None) -> int | None:
-        value = self._left.pop(name, default)
-        # To Python, true is the number 1.
-        if isinstance(value, bool) or not (value is None or isinstance(value, int)):
-            raise self._wrong(name, "a whole number")
-        return value
-
-    def choice(self, name: str, default: _Choice) -> _Choice:
-        return type(default)(self.text(name, default.value))
-
-    def done(self) -> None:
-        if self._left:
-            raise ValueError(f"{self._name} has no {', '.join(map(repr, self._left))}")
-
-    def _wrong(self, name: str, needed: str) -> ValueError:
-        return ValueError(f"{self._name}.{name} must be {needed}")
+    converter = Converter(forbid_extra_keys=True, detailed_validation=False)
+    for plain in (bool, int, str):
+        converter.register_structure_hook(plain, exactly)
+    converter.register_structure_hook(float, number)
+    converter.register_unstructure_hook(Upload, refuse)
+    converter.register_structure_hook(Upload, refuse)
+    for union in (Source, Backdrop):
+        configure_tagged_union(union, converter, tag_name="kind", tag_generator=lambda each: each.__name__.lower())
+    return converter

@@ -22,6 +22,8 @@ class Kind(StrEnum):
     """No picture was given."""
     UNREADABLE_IMAGE = "unreadable_image"
     """The bytes are not a picture, or are damaged, truncated or in a format that cannot be read."""
+    NO_SUBJECT = "no_subject"
+    """There is a picture, but nothing in it can be told from its background, and whoever asks wants to hear that."""
     TOO_MANY_BYTES = "too_many_bytes"
     """The upload is larger than the limit."""
     TOO_MANY_PIXELS = "too_many_pixels"
@@ -48,6 +50,8 @@ class Kind(StrEnum):
     """Nobody waits for the result any more."""
     UNAVAILABLE = "unavailable"
     """A part that is needed is not here: weights, a device, an optional package."""
+    NOT_OFFERED = "not_offered"
+    """Understood, but this server is not set up for it; asking again does not help."""
     INTERNAL = "internal"
     """A defect of mattebox."""
 
@@ -76,10 +80,10 @@ class MatteboxError(Exception):
         return _again, (self.kind, self.message, self.parameter, self.retry_after)
 
     def about(self, parameter: str) -> MatteboxError:
-        """The same failure, blamed on `parameter` (kept if one is named already)."""
-        renamed = MatteboxError(
-            self.kind, self.message, parameter=self.parameter or parameter, retry_after=self.retry_after
-        )
+        """The same failure, blamed on `parameter`; itself where one is named already."""
+        if self.parameter is not None:
+            return self
+        renamed = MatteboxError(self.kind, self.message, parameter=parameter, retry_after=self.retry_after)
         renamed.__cause__ = self.__cause__
         return renamed
 

@@ -72,11 +72,27 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Where a backdrop that was asked for in words came from.
+
+    `backend` is the generator's name and `scene` what it chose, if it chooses. `score` says how well that matches, in
+    [0, 1], None where the generator does not say. `warning` is a sentence where it is not what was asked for.
+    """
+
+    backend: str
+    scene: str | None = None
+    score: float | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
     """A finished file: bytes, what they are, and what they show.
 
     `subject` is where the subject lies in the picture, None where no subject was found. `confidence` and `ambiguity`
-    are the matte's (see `matting.confidence` and `matting.ambiguity`), None where no matte was made.
+    are the matte's (see `matting.confidence` and `matting.ambiguity`), None where no matte was made. `served` says
+    where the backdrop came from, where it was asked for in words. `largest` is the width and height that the picture
+    would have without an upper limit on its size, None where that is not known.
     """
 
     data: bytes
@@ -86,3 +102,5 @@ class Encoded:
     subject: Box | None = None
     confidence: float | None = None
     ambiguity: float | None = None
+    served: Served | None = None
+    largest: tuple[int, int] | None = None

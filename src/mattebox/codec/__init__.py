@@ -5,8 +5,8 @@ This package alone uses Pillow, simplejpeg, isal and pi_heif, and imports them w
 
 from mattebox.codec.limits import OWN_FILES, Limits
 from mattebox.codec.pixels import from_array, from_pil, to_pil
-from mattebox.codec.profiles import color_in_profile, parse_color
-from mattebox.codec.reading import decode
+from mattebox.codec.profiles import color_in_profile, in_profile, parse_color
+from mattebox.codec.reading import decode, kept_format
 from mattebox.codec.writing import encode, extension, format_named, media_type
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "format_named",
     "from_array",
     "from_pil",
+    "in_profile",
+    "kept_format",
     "media_type",
     "parse_color",
     "to_pil",

@@ -10,7 +10,7 @@ import numpy as np
 
 from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import RGB
+from mattebox.image import RGB, Image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 _LARGEST_PROFILE = 2**20  # readers refuse larger ones in PNG
 
 
-def parse_color(text: str) -> Color:
+def parse_color(text: str, *, opaque: bool = True) -> Color:
     """A colour from words: hex digits with or without `#`, `rgb(255, 255, 255)`, or a CSS name, in any case.
 
-    Four and eight hex digits are accepted where the alpha they name is opaque.
+    Args:
+        text: the words. The last of four hex digits, or the last two of eight, are the opacity.
+        opaque: refuse a colour that is not.
 
     Raises:
         MatteboxError: INVALID_PARAMETER, without a parameter: only the caller knows its name.
@@ -34,12 +36,12 @@ def parse_color(text: str) -> Color:
         word = "#" + word
     try:
         red, green, blue, *rest = ImageColor.getrgb(word)
-        color = Color(red, green, blue)
+        color = Color(red, green, blue, opacity=rest[0] / 255 if rest else 1.0)
     except ValueError as error:
         raise MatteboxError(
             Kind.INVALID_PARAMETER, f"{text[:40]!r} is not a colour; write #ffffff, rgb(255, 255, 255) or a CSS name."
         ) from error
-    if rest and rest[0] != 255:
+    if opaque and color.opacity < 1:
         raise MatteboxError(Kind.INVALID_PARAMETER, f"The colour {text[:40]!r} must be opaque.")
     return color
 
@@ -61,7 +63,27 @@ def color_in_profile(color: Color, icc: bytes | None) -> Color:
         raise MatteboxError(Kind.INVALID_PARAMETER, "The picture's colour profile cannot be used.", parameter="photo")
     pixel = np.array([[[color.red, color.green, color.blue]]], np.uint8)
     red, green, blue = np.asarray(transform.apply(Pillow.fromarray(pixel)))[0, 0].tolist()
-    return Color(red, green, blue)
+    return Color(red, green, blue, color.opacity)
+
+
+def in_profile(image: Image, icc: bytes | None) -> Image:
+    """The picture with its colours in another profile, so that it can be put behind or before one in that profile.
+
+    Args:
+        image: a picture as `decode` gives it.
+        icc: the other profile, as `decode` keeps them; None is sRGB.
+    """
+    if icc == image.icc:
+        return image
+    from PIL import Image as Pillow
+
+    picture = Pillow.fromarray(image.rgb)
+    for transform in (
+        None if image.icc is None else _to_srgb(image.icc, "RGB"),
+        None if icc is None else _from_srgb(icc),
+    ):
+        picture = picture if transform is None else transform.apply(picture)
+    return Image(rgb=np.asarray(picture), alpha=image.alpha, icc=icc)
 
 
 def in_rgb(picture: PIL.Image.Image, icc: bytes | None) -> tuple[RGB, bytes | None]:

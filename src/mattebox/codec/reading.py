@@ -19,6 +19,7 @@ import numpy as np
 from mattebox.codec.limits import DAMAGE, Limits, admit, refuse
 from mattebox.codec.pixels import Bytes, as_image, exif_orientation, orientation_of, tiff_tags, turned
 from mattebox.codec.profiles import rgb_profile
+from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
 
@@ -69,6 +70,7 @@ _FOREIGN = (
     (b"<!doctype html", "HTML"),
     (b"<html", "HTML"),
 )
+_KEPT = {_Found.JPEG: Format.JPEG, _Found.PNG: Format.PNG, _Found.WEBP: Format.WEBP}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 
 
@@ -103,6 +105,17 @@ def decode(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Image:
         raise MatteboxError(Kind.TOO_MANY_PIXELS, f"The {found} holds too many pixels to be read.") from error
     except DAMAGE as error:
         raise MatteboxError(Kind.UNREADABLE_IMAGE, f"The {found} is damaged or incomplete.") from error
+
+
+def kept_format(data: bytes) -> Format | None:
+    """The format of a picture's file, where it is one that every browser shows and mattebox writes; else None.
+
+    It is told by the first bytes; whether the rest is whole is not looked at.
+
+    Raises:
+        MatteboxError: UNREADABLE_IMAGE where it is no picture at all.
+    """
+    return _KEPT.get(_sniff(data))
 
 
 def _sniff(data: bytes) -> _Found:

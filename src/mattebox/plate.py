@@ -1,0 +1,46 @@
+"""What a generator of backdrops gives back: a picture, and what a subject needs to know to stand in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mattebox.image import RGB, Served
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Light:
+    """The light of a scene, as the camera sees it.
+
+    Attributes:
+        direction: a unit vector towards the main light; x to the right, y up, z towards the viewer.
+        color: what falls on a card that faces the camera, in linear sRGB, with a luminance of 1.
+        strength: from 0, where light comes from everywhere, to 1, where it is one hard lamp.
+    """
+
+    direction: tuple[float, float, float] = (-0.4, 0.8, 0.45)
+    color: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    strength: float = 0.35
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plate:
+    """A finished backdrop.
+
+    Attributes:
+        rgb: the picture, of exactly the size that was asked for.
+        horizon: the row of the horizon as a fraction of the height, also outside [0, 1]; None where there is no ground
+            to stand on.
+        light: how it is lit.
+        grain: its noise, as a standard deviation in 8-bit levels.
+        depth_of_field: blur it with the distance from the subject; False where it is drawn as it should be seen.
+        finished: the subject is in it already, with its shadow; only its own pixels have to be put back.
+        served: who made it, and how well it answers what was asked for.
+    """
+
+    rgb: RGB
+    horizon: float | None = None
+    light: Light = Light()
+    grain: float = 0.0
+    depth_of_field: bool = False
+    finished: bool = False
+    served: Served

@@ -1,0 +1,563 @@
+"""Changes of a whole picture: another size, a part of it, a turn, a blur, other colours, marks on it.
+
+A change is a frozen value that is checked when it is made; `apply` carries it out. Nothing here looks for a subject.
+Colours are weighted with alpha wherever pixels are mixed, so that nothing shines through from where alpha is 0. The
+mathematics is done on the stored values, as image editors do, and not on linear light.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias, assert_never
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mattebox import codec, compositing, layout
+from mattebox.edit import Color, Fit
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import RGB, Alpha, Box, Image
+from mattebox.layout import Placement
+
+MOST_PIXELS = 50_000_000
+"""A result may have so many pixels unless the caller says otherwise: 150 MB of colours and 200 MB of alpha."""
+LONGEST_SIDE = 10_000
+"""The longest side that `Resize` can be asked for."""
+
+_BAND = 256  # rows at a time: float copies stay small however large the picture is
+_TILE = 1024  # the side of the squares that a rotation is done in
+
+_Weighted: TypeAlias = npt.NDArray[np.float32]
+"""Premultiplied colours in 0..255 and, where the picture has one, alpha as the fourth channel."""
+
+
+class Anchor(StrEnum):
+    """Where a picture is put between its bars, or which part of it is kept."""
+
+    TOP_LEFT = "top-left"
+    TOP = "top"
+    TOP_RIGHT = "top-right"
+    LEFT = "left"
+    CENTER = "center"
+    RIGHT = "right"
+    BOTTOM_LEFT = "bottom-left"
+    BOTTOM = "bottom"
+    BOTTOM_RIGHT = "bottom-right"
+
+    def offset(self, across: int, down: int) -> tuple[int, int]:
+        """How much of the free pixels goes to the left and to the top; the smaller half where they are odd."""
+        words = self.value.split("-")
+        left = 0 if "left" in words else across if "right" in words else across // 2
+        top = 0 if "top" in words else down if "bottom" in words else down // 2
+        return left, top
+
+
+class Flip(StrEnum):
+    """The direction of a mirror image."""
+
+    HORIZONTAL = "horizontal"
+    """Left and right change places."""
+    VERTICAL = "vertical"
+    """Top and bottom change places."""
+    BOTH = "both"
+    """Both, which is half a turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resize:
+    """Another size: `width` and `height` in pixels, 1..10000.
+
+    With one of them the aspect ratio is kept, to the nearest pixel, and of `fit` only SCALE_DOWN matters. With both,
+    the result has that size exactly. `position` is the part that is kept for COVER, and the place of the picture
+    between bars for CONTAIN and SCALE_DOWN. `letterbox` is the colour of the bars, None is transparent; the picture
+    between them keeps its own alpha.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    fit: Fit = Fit.FILL
+    position: Anchor = Anchor.CENTER
+    letterbox: Color | None = None
+
+    def __post_init__(self) -> None:
+        if self.width is None and self.height is None:
+            raise _wrong("width", "A width, a height or both are needed.")
+        for name, side in (("width", self.width), ("height", self.height)):
+            if side is not None and not 1 <= side <= LONGEST_SIDE:
+                raise _wrong(name, f"The {name} must be in 1..{LONGEST_SIDE:,} pixels.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """A part of the picture. `right` and `bottom` are the first column and row that are not kept.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER, here or in `apply` where the part is not inside of the picture.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def __post_init__(self) -> None:
+        if self.left < 0:
+            raise _wrong("left", "The left edge of the part must not be negative.")
+        if self.top < 0:
+            raise _wrong("top", "The top edge of the part must not be negative.")
+        if self.right <= self.left:
+            raise _wrong("right", "The right edge of the part must be right of its left edge.")
+        if self.bottom <= self.top:
+            raise _wrong("bottom", "The bottom edge of the part must be below its top edge.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotate:
+    """A turn by `degrees`, clockwise as seen, -36000..36000, on a canvas that holds all of the turned picture.
+
+    Whole quarters move pixels and change none. So does an angle so near to one that no pixel would move by a twentieth
+    of its side, as angles in radians with few digits are. `background` is the colour of the corners, None is
+    transparent.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER.
+    """
+
+    degrees: float
+    background: Color | None = None
+
+    def __post_init__(self) -> None:
+        if not -36000 <= self.degrees <= 36000:  # NaN too
+            raise _wrong("degrees", "The angle must be a number of at most a hundred turns in either direction.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """A mirror image."""
+
+    mode: Flip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blur:
+    """A Gaussian blur; `sigma` is its standard deviation in pixels, 0.3..1000. The picture is mirrored at its edges.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER.
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if not 0.3 <= self.sigma <= 1000:
+            raise _wrong("sigma", "The sigma of a blur must be a number in 0.3..1,000 pixels.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Modulate:
+    """Other colours, as cylinder coordinates of CIE L*a*b*: lightness L, chroma C and hue h.
+
+    L becomes L x `brightness` + `lightness`, C becomes C x `saturation`, and `hue` degrees are added to h. The factors
+    are in 0..10, `lightness` is in -100..100, `hue` is any number. Colours that no screen shows are cut off channel by
+    channel. The numbers of a picture with a profile are read as if they were sRGB, which keeps grey grey.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER.
+    """
+
+    brightness: float = 1.0
+    saturation: float = 1.0
+    hue: float = 0.0
+    lightness: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, factor in (("brightness", self.brightness), ("saturation", self.saturation)):
+            if not 0 <= factor <= 10:
+                raise _wrong(name, f"The {name} must be a factor in 0..10.")
+        if not math.isfinite(self.hue):
+            raise _wrong("hue", "The hue must be a finite number of degrees.")
+        if not -100 <= self.lightness <= 100:
+            raise _wrong("lightness", "The lightness must be a number in -100..100.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watermark:
+    """Other pictures on this one, later ones above earlier ones: `places` are their left upper corners, (left, top).
+
+    A place may be negative; what lies outside is cut off. The marks' colours are used as they are: they should be in
+    the picture's own profile.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER, here or in `apply` where a mark lies wholly outside.
+    """
+
+    places: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        if not self.places:
+            raise _wrong("places", "At least one mark is needed.")
+
+
+Transform: TypeAlias = Resize | Crop | Rotate | Mirror | Blur | Modulate | Watermark
+
+
+def apply(image: Image, transform: Transform, *, marks: Sequence[Image] = (), max_pixels: int = MOST_PIXELS) -> Image:
+    """The changed picture, in the same profile. Its arrays are new; those of `image` are not written to.
+
+    Args:
+        image: any picture.
+        transform: what to do.
+        marks: the pictures of a `Watermark`, as many as it has places; empty for the others.
+        max_pixels: a size or a turn that would make a larger picture is refused before memory is taken.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER, named as the transform's fields are: the result would be too large, a crop is
+            not inside of the picture, or a mark lies wholly outside.
+        ValueError: there are not as many marks as places.
+    """
+    if len(marks) != (len(transform.places) if isinstance(transform, Watermark) else 0):
+        raise ValueError("marks must be as many as the places of a Watermark")
+    match transform:
+        case Resize():
+            return _resize(image, transform, max_pixels)
+        case Crop():
+            return _crop(image, transform)
+        case Rotate():
+            return _rotate(image, transform, max_pixels)
+        case Mirror():
+            return _mirror(image, transform)
+        case Blur():
+            return _blur(image, transform.sigma)
+        case Modulate():
+            return _modulate(image, transform)
+        case Watermark():
+            return _watermark(image, transform, marks)
+        case _:
+            assert_never(transform)
+
+
+def _wrong(parameter: str, sentence: str) -> MatteboxError:
+    return MatteboxError(Kind.INVALID_PARAMETER, sentence, parameter=parameter)
+
+
+def _check_size(width: int, height: int, max_pixels: int, parameter: str) -> None:
+    if width * height > max_pixels:
+        raise _wrong(
+            parameter, f"The result would have {width:,} x {height:,} pixels; at most {max_pixels:,} are allowed."
+        )
+
+
+def _bands(height: int) -> Iterator[slice]:
+    return (slice(top, min(top + _BAND, height)) for top in range(0, height, _BAND))
+
+
+def _premultiplied(rgb: RGB, alpha: Alpha) -> _Weighted:
+    weighted = np.empty((*alpha.shape, 4), np.float32)
+    np.multiply(rgb, alpha[:, :, None], out=weighted[:, :, :3])
+    weighted[:, :, 3] = alpha
+    return weighted
+
+
+def _levels(colors: npt.NDArray[np.float32]) -> RGB:
+    """0..255 and whatever interpolation threw beyond it, rounded."""
+    return np.clip(colors + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
+def _straight(weighted: _Weighted) -> tuple[RGB, Alpha]:
+    """The way back from `_premultiplied`. Alpha is cut to 0..1 last: colours overshoot together with it."""
+    alpha = weighted[:, :, 3]
+    colors = weighted[:, :, :3] / np.maximum(alpha, np.float32(1e-4))[:, :, None]
+    return _levels(colors), np.clip(alpha, 0, 1)
+
+
+# Size ---------------------------------------------------------------------------------------------------------------
+
+
+def _resize(image: Image, wanted: Resize, max_pixels: int) -> Image:
+    whole = Box(0, 0, image.width, image.height)
+    if wanted.width is None or wanted.height is None:
+        width, height = _in_proportion(image, wanted.width, wanted.height, wanted.fit)
+        _check_size(width, height, max_pixels, "height" if wanted.width is None else "width")
+        return _scaled(image, whole, width, height)
+    width, height = wanted.width, wanted.height
+    _check_size(width, height, max_pixels, "width")
+    match wanted.fit:
+        case Fit.FILL:
+            return _scaled(image, whole, width, height)
+        case Fit.CONTAIN | Fit.SCALE_DOWN:
+            inner = _in_proportion(image, *_tighter(image, width, height), wanted.fit)
+            return _letterboxed(_scaled(image, whole, *inner), wanted, width, height)
+        case Fit.COVER:
+            # Cut first, in whole pixels, and scale then: scaled first, a narrow picture could become endless.
+            keep_width, keep_height = image.width, image.height
+            if width * image.height > height * image.width:
+                keep_height = min(image.height, max(1, round(image.width * height / width)))
+            else:
+                keep_width = min(image.width, max(1, round(image.height * width / height)))
+            left, top = wanted.position.offset(image.width - keep_width, image.height - keep_height)
+            return _scaled(image, Box(left, top, keep_width, keep_height), width, height)
+        case _:
+            assert_never(wanted.fit)
+
+
+def _tighter(image: Image, width: int, height: int) -> tuple[int | None, int | None]:
+    """Which of the two sides a picture meets first when it grows."""
+    return (width, None) if width * image.height <= height * image.width else (None, height)
+
+
+def _in_proportion(image: Image, width: int | None, height: int | None, fit: Fit) -> tuple[int, int]:
+    """The size with the one side that is given, or else the picture's own."""
+    if width is not None and not (fit is Fit.SCALE_DOWN and width > image.width):
+        return width, max(1, round(image.height * width / image.width))
+    if height is not None and not (fit is Fit.SCALE_DOWN and height > image.height):
+        return max(1, round(image.width * height / image.height)), height
+    return image.width, image.height
+
+
+def _scaled(image: Image, keep: Box, width: int, height: int) -> Image:
+    """A part of the picture at a size, in arrays of its own even where nothing changes."""
+    result = layout.place(image, Placement(keep, Box(0, 0, width, height), width, height))
+    if not np.may_share_memory(result.rgb, image.rgb):
+        return result
+    return Image(rgb=result.rgb.copy(), alpha=None if result.alpha is None else result.alpha.copy(), icc=result.icc)
+
+
+def _letterboxed(image: Image, wanted: Resize, width: int, height: int) -> Image:
+    if (image.width, image.height) == (width, height):
+        return image
+    left, top = wanted.position.offset(width - image.width, height - image.height)
+    inside = Box(left, top, image.width, image.height).slices
+    rgb = np.zeros((height, width, 3), np.uint8)
+    if wanted.letterbox is not None:
+        color = codec.color_in_profile(wanted.letterbox, image.icc)
+        rgb[:] = (color.red, color.green, color.blue)
+    rgb[inside] = image.rgb
+    if wanted.letterbox is not None and image.alpha is None:
+        return Image(rgb=rgb, icc=image.icc)
+    alpha = np.full((height, width), 0 if wanted.letterbox is None else 1, np.float32)
+    alpha[inside] = 1 if image.alpha is None else image.alpha
+    return Image(rgb=rgb, alpha=alpha, icc=image.icc)
+
+
+# Parts and turns ----------------------------------------------------------------------------------------------------
+
+
+def _crop(image: Image, part: Crop) -> Image:
+    for name, edge, most in (("left", part.left, image.width - 1), ("right", part.right, image.width)):
+        if edge > most:
+            raise _wrong(
+                name, f"The {name} edge of the part must be inside of the picture, {image.width:,} pixels wide."
+            )
+    for name, edge, most in (("top", part.top, image.height - 1), ("bottom", part.bottom, image.height)):
+        if edge > most:
+            raise _wrong(
+                name, f"The {name} edge of the part must be inside of the picture, {image.height:,} pixels high."
+            )
+    rows, columns = slice(part.top, part.bottom), slice(part.left, part.right)
+    alpha = None if image.alpha is None else image.alpha[rows, columns].copy()
+    return Image(rgb=image.rgb[rows, columns].copy(), alpha=alpha, icc=image.icc)
+
+
+_FLIPS = {Flip.HORIZONTAL: 1, Flip.VERTICAL: 0, Flip.BOTH: -1}
+
+
+def _mirror(image: Image, mirror: Mirror) -> Image:
+    code = _FLIPS[mirror.mode]
+    alpha = None if image.alpha is None else np.asarray(cv2.flip(image.alpha, code), np.float32)
+    return Image(rgb=np.asarray(cv2.flip(image.rgb, code), np.uint8), alpha=alpha, icc=image.icc)
+
+
+def _rotate(image: Image, rotate: Rotate, max_pixels: int) -> Image:
+    quarters = round(rotate.degrees / 90)
+    beyond = math.radians(rotate.degrees - 90 * quarters)
+    if abs(beyond) * math.hypot(image.width, image.height) / 2 < 0.05:
+        return _quarters(image, quarters % 4)
+    angle = math.radians(rotate.degrees % 360)
+    cos, sin = math.cos(angle), math.sin(angle)
+    width = math.ceil(abs(image.width * cos) + abs(image.height * sin))
+    height = math.ceil(abs(image.width * sin) + abs(image.height * cos))
+    _check_size(width, height, max_pixels, "degrees")
+    # From the middle of the result's pixels to the source's, both counted from the middle of the first pixel.
+    x, y = (width - 1) / 2, (height - 1) / 2
+    back = np.array(
+        [
+            [cos, sin, (image.width - 1) / 2 - cos * x - sin * y],
+            [-sin, cos, (image.height - 1) / 2 + sin * x - cos * y],
+        ]
+    )
+    behind = None if rotate.background is None else codec.color_in_profile(rotate.background, image.icc)
+    return _warped(image, back, width, height, behind)
+
+
+def _quarters(image: Image, quarters: int) -> Image:
+    alpha = None if image.alpha is None else np.rot90(image.alpha, -quarters).copy()
+    return Image(rgb=np.rot90(image.rgb, -quarters).copy(), alpha=alpha, icc=image.icc)
+
+
+def _warped(image: Image, back: npt.NDArray[np.float64], width: int, height: int, behind: Color | None) -> Image:
+    """The picture through a map from result to source, bicubic. Outside of it is `behind`, None is transparent.
+
+    Colours go on beyond the picture's edge, and a linear coverage cuts them off there: bicubics across the edge itself
+    would draw a line along it. In tiles, since OpenCV takes no side of 32767 or more here, and for little memory.
+    """
+    color = np.zeros(3, np.float32) if behind is None else np.array([behind.red, behind.green, behind.blue], np.float32)
+    rgb = np.empty((height, width, 3), np.uint8)
+    alpha = None if behind is not None and image.alpha is None else np.empty((height, width), np.float32)
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            right, bottom = min(left + _TILE, width), min(top + _TILE, height)
+            corners = back @ np.array([[left, right, left, right], [top, top, bottom, bottom], [1, 1, 1, 1]])
+            # Three pixels more than the tile's own: bicubics look two pixels to each side.
+            first = np.clip(np.floor(corners.min(axis=1)).astype(int) - 3, 0, None)
+            last = np.minimum(np.ceil(corners.max(axis=1)).astype(int) + 4, (image.width, image.height))
+            tile, part = (slice(top, bottom), slice(left, right)), (slice(first[1], last[1]), slice(first[0], last[0]))
+            if (last <= first).any():
+                rgb[tile] = color
+                if alpha is not None:
+                    alpha[tile] = 0 if behind is None else 1
+                continue
+            shifted, size = back.copy(), (right - left, bottom - top)
+            shifted[:, 2] += back[:, :2] @ (left, top) - first
+            inside = np.ones((last[1] - first[1], last[0] - first[0]), np.float32)
+            share = cv2.warpAffine(inside, shifted, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            share = np.asarray(share, np.float32)[:, :, None]
+            source: npt.NDArray[np.uint8] | _Weighted = np.ascontiguousarray(image.rgb[part])
+            if image.alpha is not None:
+                source = _premultiplied(image.rgb[part], image.alpha[part])
+            flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+            moved = cv2.warpAffine(source, shifted, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+            straight: Alpha = share[:, :, 0]
+            if image.alpha is not None:
+                mixed = np.asarray(moved, np.float32) * share
+                if behind is not None:
+                    mixed += (1 - share) * np.append(color, np.float32(1))
+                rgb[tile], straight = _straight(mixed)
+            elif behind is None:
+                rgb[tile] = moved
+            else:
+                mixed = np.asarray(moved, np.float32) * share + (1 - share) * color
+                rgb[tile] = _levels(mixed)
+            if alpha is not None:
+                alpha[tile] = straight
+    return Image(rgb=rgb, alpha=alpha, icc=image.icc)
+
+
+# Blur ---------------------------------------------------------------------------------------------------------------
+
+
+def _blur(image: Image, sigma: float) -> Image:
+    """A wide blur is done on a small copy: reduced by area, blurred by less, and enlarged linearly.
+
+    Variances add up under convolution. A box of f pixels has the variance (f^2 - 1) / 12, and linear interpolation
+    over a distance of f has f^2 / 6 on average; the Gaussian on the small copy supplies what is missing. Mirroring at
+    the edges commutes with averaging over boxes that fill the picture exactly, so edges are as exact as the middle.
+    """
+    step = sigma / 4 if sigma >= 8 else 1
+    width, height = math.ceil(image.width / step), math.ceil(image.height / step)
+    whole = Box(0, 0, image.width, image.height)
+    small = layout.place(image, Placement(whole, Box(0, 0, width, height), width, height))
+    across, down = _missing(sigma, image.width / width), _missing(sigma, image.height / height)
+    halo = math.ceil(4 * down)
+    kernel = (2 * math.ceil(4 * across) + 1, 2 * halo + 1)
+    rgb = np.empty_like(image.rgb)
+    alpha = None if image.alpha is None else np.empty_like(image.alpha)
+    for rows in _bands(image.height):
+        middles = (np.arange(rows.start, rows.stop) + 0.5) * (height / image.height) - 0.5
+        middles = np.clip(middles, 0, height - 1)
+        above = np.floor(middles).astype(int)
+        first, last = max(0, above[0] - halo), min(height, above[-1] + 2 + halo)
+        source: npt.NDArray[np.float32] = small.rgb[first:last].astype(np.float32)
+        if small.alpha is not None:
+            source = _premultiplied(small.rgb[first:last], small.alpha[first:last])
+        band = np.asarray(
+            cv2.GaussianBlur(source, kernel, across, sigmaY=down, borderType=cv2.BORDER_REFLECT), np.float32
+        )
+        if height != image.height:
+            share = (middles - above).astype(np.float32)[:, None, None]
+            below = np.minimum(above + 1, height - 1) - first
+            band = band[above - first] * (1 - share) + band[below] * share
+        else:
+            band = band[above - first]
+        if width != image.width:
+            band = np.asarray(cv2.resize(band, (image.width, band.shape[0])), np.float32)
+        if alpha is None:
+            rgb[rows] = _levels(band)
+        else:
+            rgb[rows], alpha[rows] = _straight(band)
+    return Image(rgb=rgb, alpha=alpha, icc=image.icc)
+
+
+def _missing(sigma: float, step: float) -> float:
+    """The sigma of the blur on a copy that is `step` times smaller, in its pixels."""
+    lost = (step**2 - 1) / 12 + step**2 / 6 if step > 1 else 0.0
+    return math.sqrt(sigma**2 - lost) / step
+
+
+# Colours ------------------------------------------------------------------------------------------------------------
+
+# sRGB (IEC 61966-2-1) to XYZ over its own white, D65: rows add up to 1, and grey has a = b = 0 exactly.
+_TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+_TO_XYZ /= _TO_XYZ.sum(axis=1, keepdims=True)
+# CIE 1976: L = 116 fy - 16, a = 500 (fx - fy), b = 200 (fy - fz)
+_TO_LAB = np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], np.float64)
+_BEND = 6 / 29  # below it, f is a straight line
+
+
+def _modulate(image: Image, change: Modulate) -> Image:
+    """L*a*b* is linear in the cube roots f of XYZ, and so are all changes but `lightness`: one matrix does them all."""
+    hue = math.radians(math.fmod(change.hue, 360))
+    turn = change.saturation * np.array([[math.cos(hue), -math.sin(hue)], [math.sin(hue), math.cos(hue)]])
+    lab = np.zeros((3, 3))
+    lab[0, 0] = change.brightness
+    lab[1:, 1:] = turn
+    from_lab = np.linalg.inv(_TO_LAB)
+    # L = 116 fy - 16, so that the 16 has to be taken off before and put back after.
+    moved = from_lab @ np.array([16 - 16 * change.brightness + change.lightness, 0, 0])
+    on_roots = np.column_stack([from_lab @ lab @ _TO_LAB, moved])
+    to_xyz, to_linear = np.column_stack([_TO_XYZ, np.zeros(3)]), np.linalg.inv(_TO_XYZ)
+    linear = _linear(np.arange(256) / 255).astype(np.float32)
+    levels = _srgb_levels()
+    rgb = np.empty_like(image.rgb)
+    for rows in _bands(image.height):
+        xyz = np.asarray(cv2.transform(linear[image.rgb[rows]], to_xyz), np.float32)
+        roots = np.where(
+            xyz > _BEND**3, np.asarray(cv2.pow(xyz, 1 / 3)), xyz / np.float32(3 * _BEND**2) + np.float32(4 / 29)
+        )
+        roots = np.asarray(cv2.transform(roots, on_roots), np.float32)
+        xyz = np.where(roots > _BEND, roots * roots * roots, np.float32(3 * _BEND**2) * (roots - np.float32(4 / 29)))
+        light = np.asarray(cv2.transform(xyz, to_linear), np.float32)
+        rgb[rows] = levels[(np.clip(light, 0, 1) * np.float32(65535) + np.float32(0.5)).astype(np.uint16)]
+    return Image(rgb=rgb, alpha=None if image.alpha is None else image.alpha.copy(), icc=image.icc)
+
+
+def _linear(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def _srgb_levels() -> npt.NDArray[np.uint8]:
+    """Linear light in 65536 steps to levels; in the darkest colours, where it matters, 20 steps make a level."""
+    light = np.arange(65536) / 65535
+    values = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    levels: npt.NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
+    return levels
+
+
+# Marks --------------------------------------------------------------------------------------------------------------
+
+
+def _watermark(image: Image, watermark: Watermark, marks: Sequence[Image]) -> Image:
+    for number, ((left, top), mark) in enumerate(zip(watermark.places, marks, strict=True), 1):
+        if not (-mark.width < left < image.width and -mark.height < top < image.height):
+            raise _wrong("places", f"Mark {number}, at {left:,} and {top:,}, lies wholly outside of the picture.")
+    for (left, top), mark in zip(watermark.places, marks, strict=True):
+        image = compositing.stack(mark, image, left=left, top=top)
+    return image
