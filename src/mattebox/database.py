@@ -1,17 +1,36 @@
 """The database: SQLite on one machine, PostgreSQL for many, and the same code on both.
 
-What is kept is declared by the modules that keep it, as tables of `TABLES`; this module knows only how to connect.
+What is kept is declared by the modules that keep it, as tables of `TABLES`. This module knows how to connect, and how
+to bring the tables of an older mattebox up to date. Each step of that is a file of the folder `migrations`; those files
+are the truth about a database, and no other module need be imported for it.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from sqlalchemy import URL, Double, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Double,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
@@ -25,7 +44,12 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
 
 TABLES = MetaData()
-"""Every table of ours. `create` makes those that are missing."""
+"""Every table of ours, as the modules that were imported so far declare them."""
+
+REVISION_TABLE = "mattebox_revision"
+"""Where a database says which revision its tables are of. Others may keep tables, and such a table, beside ours."""
+BASE = "base"
+"""The revision of a database without tables of ours."""
 
 CONNECT_SECONDS = 2
 """Patience with a server that does not answer: whoever asks for a task should be told soon that it cannot be had."""
@@ -35,6 +59,11 @@ IDLE_SECONDS = 10
 """After so long PostgreSQL ends a transaction that does nothing: a stopped process must not keep its locks."""
 CREATION_LOCK = 0x6D61747465
 """The number of the lock under which tables are created (PostgreSQL). Any number that nobody else uses will do."""
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_REVISIONS = Table(REVISION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
+_MIGRATING = threading.Lock()
+"""The library that migrates keeps what it works on in global variables."""
 
 
 def connect(url: str) -> Engine:
@@ -59,18 +88,62 @@ def connect(url: str) -> Engine:
 
 
 def create(engine: Engine) -> None:
-    """Make the tables that are missing. Any number of processes may do this at the same time.
+    """Make the tables, or bring those of an older mattebox up to date, without loss.
+
+    Any number of processes may do this at the same time. Where there is nothing to do it costs one query.
 
     Raises:
-        MatteboxError: UNAVAILABLE.
+        MatteboxError: UNAVAILABLE, also where a newer mattebox has made the tables.
     """
-    with reachable(), engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CREATION_LOCK})
-        else:
-            # The driver would begin the transaction only at the first change, after looking what is there.
-            connection.execute(text("BEGIN IMMEDIATE"))
-        TABLES.create_all(connection)
+    if revision(engine) == revisions()[-1]:
+        return
+    with _changing(engine) as connection:
+        if _revision(connection) != revisions()[-1]:  # else another process was first
+            _migrate(connection, revisions()[-1], back=False)
+
+
+def downgrade(engine: Engine, target: str) -> None:
+    """Make the tables what they were at an older revision. What only newer ones keep is lost.
+
+    Args:
+        engine: the database. Nothing else should work on it meanwhile.
+        target: one of `revisions`, or `base` for no tables at all.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER where there is no such revision, or the database has not come so far;
+            UNAVAILABLE, also where a newer mattebox has made the tables.
+    """
+    order = (BASE, *revisions())
+    if target not in order:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER, f"There is no such revision; there are {', '.join(order)}.", parameter="revision"
+        )
+    with _changing(engine) as connection:
+        present = _revision(connection)
+        if order.index(target) > order.index(present):
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER,
+                f"The database is at revision {present}, from which there is no way back to {target}.",
+                parameter="revision",
+            )
+        if target != present:
+            _migrate(connection, target, back=True)
+
+
+def revision(engine: Engine) -> str:
+    """Which of `revisions` the tables are of; `base` for none, or for those of a mattebox that did not count yet.
+
+    Raises:
+        MatteboxError: UNAVAILABLE, also where a newer mattebox has made the tables.
+    """
+    with reachable(), engine.connect() as connection:
+        return _revision(connection)
+
+
+def revisions() -> tuple[str, ...]:
+    """Every revision that this mattebox knows, from the oldest to the newest."""
+    # The names of the files tell, so that the common case, where nothing is to be done, needs no slow import.
+    return tuple(sorted(path.name[:4] for path in (_MIGRATIONS / "versions").glob("[0-9][0-9][0-9][0-9]_*.py")))
 
 
 @contextmanager
@@ -147,6 +220,51 @@ def _postgresql(url: URL) -> Engine:
 
     event.listen(engine, "connect", prepare)
     return engine
+
+
+def _revision(connection: Connection) -> str:
+    if not inspect(connection).has_table(REVISION_TABLE):
+        return BASE
+    found = connection.scalar(select(_REVISIONS.c.version_num)) or BASE
+    if found not in (BASE, *revisions()):
+        shown = found if re.fullmatch("[0-9a-z_]+", found) else "unknown"
+        raise MatteboxError(
+            Kind.UNAVAILABLE,
+            f"A newer mattebox has changed the database: it is at revision {shown}, and this one knows "
+            f"{revisions()[-1]} at most.",
+        )
+    return found
+
+
+@contextmanager
+def _changing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that changes the tables: all of it or nothing, and one at a time among all processes."""
+    with _MIGRATING, reachable(), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CREATION_LOCK})
+        else:
+            # The driver would begin the transaction only at the first change, after looking what is there.
+            connection.execute(text("BEGIN IMMEDIATE"))
+        yield connection
+
+
+def _migrate(connection: Connection, target: str, *, back: bool) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        (command.downgrade if back else command.upgrade)(config, target)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        # Somebody else's table under the name of ours, say, or a role that may not make tables.
+        raise MatteboxError(
+            Kind.UNAVAILABLE,
+            f"The tables of the database cannot be brought to revision {target}; they were left as they are.",
+        ) from error
 
 
 def _away() -> MatteboxError:

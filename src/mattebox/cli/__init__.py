@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from mattebox import __version__
-from mattebox.cli import models, remove, serve
+from mattebox.cli import certificate, database, models, remove, serve
 from mattebox.cli.parts import Parts
 from mattebox.cli.terminal import say
 from mattebox.errors import MatteboxError
@@ -44,6 +44,8 @@ app = typer.Typer(
 app.command(epilog=remove.EPILOG)(remove.remove)
 app.add_typer(models.app, name="models")
 app.command()(serve.serve)
+app.command()(certificate.certificate)
+app.add_typer(database.app, name="database")
 
 
 def main() -> None:

@@ -7,8 +7,11 @@ import ipaddress
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,6 +42,7 @@ class Role(StrEnum):
 
 def serve(
     context: typer.Context,
+    *,
     host: Annotated[
         str, typer.Option(help="The address to listen at; 0.0.0.0 is every one of this machine.")
     ] = "127.0.0.1",
@@ -50,6 +54,10 @@ def serve(
         Role | None,
         typer.Option(help="What this process does: take tasks in, work on them, or both.", show_default="all"),
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Speak https, with this certificate (PEM). `mattebox certificate` makes one.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
 ) -> None:
     """Serve the HTTP API. What it reads from the environment is in docs/settings.md."""
     from mattebox import settings
@@ -73,18 +81,45 @@ def serve(
         if error.kind is not Kind.INVALID_PARAMETER:
             raise
         raise typer.BadParameter(error.message, param_hint="--host") from error
-    address = address_of(listener)
+    tls = _tls(tls_cert, tls_key)
+    address = address_of(listener, secure=tls is not None)
     who = "" if found.keys else " Any key is accepted."
     if not found.keys and not found.hosts and is_local(listener):
-        found = found.model_copy(update={"hosts": (*_LOOPBACK, host, str(listener.getsockname()[0]))})
+        known = () if tls is None else tls.names
+        found = found.model_copy(update={"hosts": (*_LOOPBACK, host, str(listener.getsockname()[0]), *known)})
     logging.getLogger("mattebox").setLevel(logging.INFO)  # a server has somebody who reads its log
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     said = f"mattebox serves at {address}, docs at {address}/docs.{who}"
     if found.role == "worker":
         said = f"mattebox works on tasks; {address}/ready says whether it can."
     server = context.ensure_object(Parts).server(found)
-    if not run(server, listener, ready=lambda: say(said)):
+    if not run(server, listener, ready=lambda: say(said), tls=tls):
         raise MatteboxError(Kind.UNAVAILABLE, "The server could not start; the log above says why.")
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A server's certificate and its key, and the names that it is for."""
+
+    certificate: Path
+    key: Path
+    names: tuple[str, ...]
+
+
+def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise typer.BadParameter("A certificate and its key belong together.", param_hint="--tls-cert, --tls-key")
+    from mattebox import certificates
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        return Tls(certificate, key, tuple(certificates.names_in(certificate)))
+    except (OSError, MatteboxError) as error:  # ssl's own errors are among the first
+        raise typer.BadParameter(
+            "These are not a certificate and its key, in PEM.", param_hint="--tls-cert, --tls-key"
+        ) from error
 
 
 def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
@@ -141,15 +176,16 @@ def _is_loopback(address: tuple[object, ...]) -> bool:
     return ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, *, secure: bool = False) -> str:
     """Where a browser finds it."""
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "127.0.0.1" if listener.family is socket.AF_INET else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None]) -> bool:
+def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None], tls: Tls | None = None) -> bool:
     """Serve until a signal comes. `ready` is called once requests are answered. False where it never came so far."""
     import uvicorn
 
@@ -174,6 +210,8 @@ def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None]) -> 
             timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=_GRACE,
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
+            ssl_certfile=None if tls is None else tls.certificate,
+            ssl_keyfile=None if tls is None else tls.key,
         )
     )
     try:
