@@ -24,9 +24,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
 from mattebox.accounts import AccountOptions
+from mattebox.backdrops import BackdropOptions
 from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fetch import FetchOptions
+from mattebox.library import LibraryOptions
 from mattebox.models import ModelOptions
 from mattebox.models.runtimes import DEVICES
 from mattebox.service import ServiceOptions
@@ -81,6 +83,11 @@ class Settings(BaseSettings):
         description="What clients see of the server, as in `https://cutout.example.org`. Empty: the address that each "
         "request was sent to.",
     )
+    listing_url: str = Field(
+        default="",
+        description="What the addresses of a listing's next and previous page begin with, where that is not the "
+        "server's own: some clients know their vendor's address only.",
+    )
     node: str = Field(
         default="",
         max_length=255,
@@ -92,8 +99,10 @@ class Settings(BaseSettings):
     service: ServiceOptions = ServiceOptions()
     models: ModelOptions = ModelOptions()
     fetch: FetchOptions = FetchOptions()
+    backdrops: BackdropOptions = BackdropOptions()
     tasks: TaskOptions = TaskOptions()
     storage: StorageOptions = StorageOptions()
+    library: LibraryOptions = LibraryOptions()
 
     @property
     def database(self) -> str:
@@ -111,7 +120,7 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return _split(value)
 
-    @field_validator("public_url")
+    @field_validator("public_url", "listing_url")
     @classmethod
     def _is_address(cls, value: str) -> str:
         parts = urlsplit(value)
@@ -119,7 +128,9 @@ class Settings(BaseSettings):
             raise ValueError("it must be like https://cutout.example.org")
         return value.rstrip("/")
 
-    @field_validator("accounts", "limits", "service", "models", "fetch", "tasks", "storage", mode="before")
+    @field_validator(
+        "accounts", "limits", "service", "models", "fetch", "backdrops", "tasks", "storage", "library", mode="before"
+    )
     @classmethod
     def _as_typed(cls, value: object, info: ValidationInfo) -> object:
         """Variables are text: lists are separated by commas, and a path may begin with `~`."""

@@ -1,0 +1,316 @@
+"""What goes behind a subject when it is described in words: photographed scenes, drawn studios, generators.
+
+A backdrop is made by the first of the configured generators that can serve the words. The scenes and studios that are
+here choose by what the words mean and refuse what they do not show; the others paint whatever they are asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, final
+
+from mattebox.edit import Color, Prompt
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Image, Served
+from mattebox.plate import Plate
+
+if TYPE_CHECKING:
+    from mattebox.backdrops.packs import PackScene
+    from mattebox.backdrops.words import Embed, Index, Match
+    from mattebox.downloads import Progress
+
+_log = logging.getLogger(__name__)
+
+LONGEST_PROMPT = 2000
+"""Characters. What says more is no description of a place."""
+GENERATORS: Mapping[str, str] = MappingProxyType(
+    {
+        "scenes": "photographed places, studios and tables that are drawn, and packs of your own pictures",
+        "openai": "a server that speaks the OpenAI images API, at `url`",
+        "automatic1111": "a server that speaks the API of AUTOMATIC1111's web interface, at `url`",
+        "diffusers": "a diffusion network in this process; needs the gpu extra",
+    }
+)
+"""What can make backdrops, by name."""
+
+Checkpoint = Callable[[], None]
+"""Called between steps; raises when the work should stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackdropOptions:
+    """What makes backdrops out of words."""
+
+    generators: tuple[str, ...] = field(
+        default=("scenes",),
+        metadata={
+            "doc": "What makes backdrops, separated by commas: `scenes`, `openai`, `automatic1111`, `diffusers`. The "
+            "first that can serve the words does."
+        },
+    )
+    directory: Path | None = field(
+        default=None, metadata={"doc": "Folder of the panoramas and the text encoder; by default in the user's cache."}
+    )
+    packs: Path | None = field(
+        default=None, metadata={"doc": "Folder of packs of your own pictures; by default in the user's data folder."}
+    )
+    url: str = field(
+        default="", metadata={"doc": "The generator's server, as in http://127.0.0.1:8188. It is trusted."}
+    )
+    key: str = field(default="", repr=False, metadata={"doc": "What the generator's server wants as a key, if any."})
+    model: str = field(
+        default="", metadata={"doc": "The generator's model; empty is its own default (diffusers: FLUX.2-klein-4B)."}
+    )
+    timeout: float = field(default=120.0, metadata={"doc": "Seconds that a generator's server may take."})
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.generators if name not in GENERATORS]
+        if unknown or not self.generators:
+            raise ValueError(f"there is no generator {', '.join(unknown)}; there are {', '.join(GENERATORS)}")
+        if not self.url and {"openai", "automatic1111"} & set(self.generators):
+            raise ValueError("openai and automatic1111 need url")
+        if not 0 < self.timeout <= 3600:
+            raise ValueError("timeout must be above 0 and at most 3600")
+
+
+class Generator(Protocol):
+    """Paints a backdrop for words; sync, and safe to call from several threads."""
+
+    def plate(
+        self, prompt: str, cutout: Image | None, *, width: int, height: int, seed: int, checkpoint: Checkpoint
+    ) -> Plate:
+        """A backdrop of this size; the same seed gives the same one.
+
+        Raises:
+            MatteboxError: what went wrong, in a public sentence.
+        """
+
+
+@final
+class Backdrops:
+    """The configured generators. Safe to use from several threads.
+
+    Args:
+        options: which they are.
+        progress: told of downloads.
+        fetch_when_used: fetch a scene that is asked for and not here. A server says False, so that no request can start
+            a download.
+    """
+
+    def __init__(
+        self,
+        options: BackdropOptions | None = None,
+        *,
+        progress: Progress | None = None,
+        fetch_when_used: bool = True,
+    ) -> None:
+        self._options = options or BackdropOptions()
+        self._progress = progress
+        self._fetch_when_used = fetch_when_used
+        self._scenes = _Scenes(self._options, progress, fetch_when_used=fetch_when_used)
+        self._painters: dict[str, Generator] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def paints(self) -> bool:
+        """Whether one of the generators paints anything that it is asked for."""
+        return any(name != "scenes" for name in self._options.generators)
+
+    def warm(self) -> None:
+        """Read what the words are compared with, so that the first request does not wait for it."""
+        if "scenes" in self._options.generators:
+            self._scenes.index()
+
+    def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Checkpoint) -> Plate:
+        """A backdrop of the cutout's size.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER about `prompt` where it is too long or nothing here shows it, or about
+                `generator` where there is none of this name; NOT_OFFERED where that one is not configured; UNAVAILABLE
+                where what serves it is not installed; and a generator's own failure.
+        """
+        text = prompt.text.strip()
+        if len(text) > LONGEST_PROMPT:
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER, f"A prompt has at most {LONGEST_PROMPT:,} characters.", parameter="prompt"
+            )
+        asked = self._asked(prompt.generator)
+        if not text:
+            return self._scenes.plain(cutout, seed=prompt.seed)
+        for name in asked:
+            if name == "scenes":
+                found = self._scenes.plate(text, cutout, seed=prompt.seed)
+                if found is not None:
+                    return found
+            else:
+                return self._painter(name).plate(
+                    text, cutout, width=cutout.width, height=cutout.height, seed=prompt.seed, checkpoint=checkpoint
+                )
+        return self._scenes.nearest(text, cutout, seed=prompt.seed, allowed=prompt.nearest)
+
+    def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Checkpoint) -> Plate:
+        """A picture for words alone, without a subject.
+
+        Raises:
+            MatteboxError: NOT_OFFERED where no generator paints; and a generator's own failure.
+        """
+        name = next((name for name in self._options.generators if name != "scenes"), None)
+        if name is None:
+            raise MatteboxError(Kind.NOT_OFFERED, "No generator of pictures is configured here.")
+        return self._painter(name).plate(prompt, None, width=width, height=height, seed=seed, checkpoint=checkpoint)
+
+    def _asked(self, generator: str) -> Sequence[str]:
+        if generator == "auto":
+            return self._options.generators
+        if generator not in GENERATORS:
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER,
+                f"There is no generator of this name; there are {', '.join(GENERATORS)}.",
+                parameter="generator",
+            )
+        if generator not in self._options.generators:
+            raise MatteboxError(
+                Kind.NOT_OFFERED, f"The generator {generator} is not configured here.", parameter="generator"
+            )
+        return (generator,)
+
+    def _painter(self, name: str) -> Generator:
+        with self._lock:
+            if name not in self._painters:
+                self._painters[name] = _open(name, self._options, download=self._fetch_when_used)
+            return self._painters[name]
+
+
+def _open(name: str, options: BackdropOptions, *, download: bool) -> Generator:
+    match name:
+        case "openai":
+            from mattebox.backdrops.remote import OpenAIImages
+
+            return OpenAIImages(
+                options.url, key=options.key or None, model=options.model or None, timeout=options.timeout
+            )
+        case "automatic1111":
+            from mattebox.backdrops.remote import Automatic1111
+
+            return Automatic1111(
+                options.url, key=options.key or None, model=options.model or None, timeout=options.timeout
+            )
+        case "diffusers":
+            from mattebox.backdrops import diffusion
+
+            return diffusion.Diffusers(options.model or diffusion.DEFAULT, download=download)
+        case _:
+            raise ValueError(f"{name} is no painter")
+
+
+@final
+class _Scenes:
+    """Everything that is here already, found by words."""
+
+    def __init__(self, options: BackdropOptions, progress: Progress | None, *, fetch_when_used: bool) -> None:
+        from mattebox.backdrops import files, packs
+
+        self._directory = options.directory or files.default_directory()
+        self._packs = options.packs or packs.default_directory()
+        self._progress = progress
+        self._fetch_when_used = fetch_when_used
+        self._lock = threading.Lock()
+        self._index: Index | None = None
+        self._own: dict[str, PackScene] = {}
+
+    def index(self) -> Index:
+        """What words are compared with; made once.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER where a pack is not right, UNAVAILABLE where the encoder is damaged.
+        """
+        with self._lock:
+            if self._index is None:
+                self._index = self._make_index()
+            return self._index
+
+    def plain(self, cutout: Image, *, seed: int) -> Plate:
+        """A studio for who asks for nothing."""
+        return self._draw("sweep", cutout, seed, Color(236, 236, 234), Served(backend="studio", scene="sweep"))
+
+    def plate(self, text: str, cutout: Image, *, seed: int) -> Plate | None:
+        """What shows what the words say; None where nothing does."""
+        found = self.index().best(text)
+        return None if found is None else self._show(found, text, cutout, seed, warning=None)
+
+    def nearest(self, text: str, cutout: Image, *, seed: int, allowed: bool) -> Plate:
+        """What comes nearest to the words, with a warning, or the refusal that names it."""
+        near = self.index().nearest(text)
+        names = [each.name.replace("_", " ") for each in near]
+        if not allowed or not near:
+            said = f" The nearest here are {', '.join(names)}." if names else ""
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER, f"There is no backdrop here that shows this.{said}", parameter="prompt"
+            )
+        warning = f"Nothing here shows this; {names[0]} is the nearest."
+        return self._show(near[0], text, cutout, seed, warning=warning)
+
+    def _show(self, found: Match, text: str, cutout: Image, seed: int, *, warning: str | None) -> Plate:
+        from mattebox.backdrops import packs, scenes, words
+
+        width, height = cutout.width, cutout.height
+        served = Served(backend="scenes", scene=found.name, score=found.score, warning=warning)
+        if found.name in self._own:
+            plate = packs.view(self._own[found.name], width=width, height=height)
+            return replace(plate, served=replace(served, backend="packs"))
+        if found.name in scenes.PLACES:
+            views = scenes.PLACES[found.name]
+            view = views[seed % len(views)]
+            if not scenes.installed(view, self._directory) and self._fetch_when_used:
+                for failure in scenes.pull([view.name], directory=self._directory, progress=self._progress):
+                    raise failure
+            plate = scenes.view(view, width=width, height=height, directory=self._directory)
+            return replace(plate, served=replace(served, scene=view.name))
+        return self._draw(found.name, cutout, seed, _color(words.color_in(text)), replace(served, backend="studio"))
+
+    def _draw(self, kind: str, cutout: Image, seed: int, color: Color | None, served: Served) -> Plate:
+        from mattebox.backdrops import studio
+
+        plate = studio.draw(kind, width=cutout.width, height=cutout.height, seed=seed, color=color)
+        return replace(plate, served=served)
+
+    def _make_index(self) -> Index:
+        from mattebox.backdrops import files, packs, scenes
+        from mattebox.backdrops.tags import SCENE_TAGS, STUDIO_TAGS
+        from mattebox.backdrops.words import Entry, Index
+
+        self._own = {f"{pack.name}/{each.name}": each for pack in packs.load_packs(self._packs) for each in pack.scenes}
+        entries = [Entry(name, each.tags) for name, each in self._own.items()]
+        for place, views in scenes.PLACES.items():
+            # What no package manager here can fetch is there only for those who have it.
+            if not views[0].file.optional or scenes.installed(views[0], self._directory):
+                entries.append(Entry(place, SCENE_TAGS[place]))
+        entries += [Entry(kind, tags) for kind, tags in STUDIO_TAGS.items()]
+        embed, knows = self._encoder()
+        index = Index(entries, embed, knows=knows, cache=files.encoder_directory(self._directory))
+        index.prepare()
+        return index
+
+    def _encoder(self) -> tuple[Embed | None, Callable[[str], bool] | None]:
+        from mattebox.backdrops import files, minilm
+        from mattebox.downloads import NotInstalledError
+
+        try:
+            encoder = minilm.Encoder.load(files.locate_encoder(self._directory))
+        except NotInstalledError as error:
+            # Words alone find nearly as much, and refuse a little less of what they should.
+            _log.info("prompts are matched by their words alone: %s", error.message)
+            return None, None
+        return encoder, encoder.knows
+
+
+def _color(words: str | None) -> Color | None:
+    """The colour that words name, as in `pastel pink`; None where they name none."""
+    from mattebox.backdrops.colors import color_named
+
+    return None if words is None else color_named(words)
