@@ -593,6 +593,65 @@ def test_options_are_checked() -> None:
         FetchOptions(allow_networks=("everything",))
 
 
+# --- which hosts -------------------------------------------------------------------------------------------------
+
+
+def only(*origins: str) -> FetchOptions:
+    return FetchOptions(allow_networks=("127.0.0.0/8",), timeout=5.0, origins=origins)
+
+
+@pytest.mark.parametrize(
+    ("origins", "host", "fetched"),
+    [
+        (("cdn.test",), "cdn.test", True),
+        (("CDN.test",), "cdn.TEST", True),
+        (("other.test", "*.cdn.test"), "eu.west.cdn.test", True),
+        (("*.cdn.test",), "cdn.test", False),
+        (("cdn.test",), "eu.cdn.test", False),
+        (("cdn.test",), "cdn.test.evil.test", False),
+        (("*.cdn.test",), "evilcdn.test", False),
+        (("cdn.test",), "127.0.0.1", False),
+        (("127.0.0.*",), "127.0.0.1", True),
+        ((), "anything.test", True),
+    ],
+)
+def test_only_certain_hosts(origins: tuple[str, ...], host: str, fetched: bool, server: Server) -> None:
+    url, look_up = server.url("picture", host=host), answering("127.0.0.1")
+    if fetched:
+        assert fetch(url, options=only(*origins), resolver=look_up) == BODY
+        return
+    error = failure(url, options=only(*origins), resolver=look_up)
+    assert (error.kind, error.message) == (Kind.UNREACHABLE_SOURCE, "Pictures may not be fetched from this host.")
+    assert server.requests == []
+
+
+def test_a_redirect_leads_to_certain_hosts_only(server: Server) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def send_away() -> None:
+            for _ in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    location = server.url("picture", host="other.test")
+                    answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+                    connection.sendall(answer.encode())
+
+        thread = threading.Thread(target=send_away)
+        thread.start()
+        url = f"http://cdn.test:{listener.getsockname()[1]}/"
+        look_up = answering("127.0.0.1")
+        assert "this host" in failure(url, options=only("cdn.test"), resolver=look_up).message
+        assert server.requests == []
+        assert fetch(url, options=only("cdn.test", "other.test"), resolver=look_up) == BODY
+        thread.join()
+
+
+def test_webhooks_go_to_any_host(server: Server) -> None:
+    post(server.url("204", "hooks.test"), options=only("cdn.test"), resolver=answering("127.0.0.1"))
+    assert len(server.requests) == 1
+
+
 # --- webhooks ----------------------------------------------------------------------------------------------------
 
 

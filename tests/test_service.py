@@ -20,6 +20,7 @@ from mattebox.image import RGB, Alpha, Encoded, Image
 from mattebox.models import Segmenter
 from mattebox.service import Service, ServiceOptions
 from mattebox.testing import FakeModels, make_scene
+from mattebox.transforms import Flip, Mirror, Watermark
 
 SCENE = make_scene(width=80, height=60, seed=0)
 PHOTO = codec.encode(Image(rgb=SCENE.photo), Output())
@@ -193,3 +194,88 @@ def test_a_link_is_fetched_with_care() -> None:
     with pytest.raises(MatteboxError) as caught:
         anyio.run(lambda: service().run(Edit(source=Link("http://127.0.0.1/photo.png")), limits=Limits()))
     assert caught.value.kind is Kind.UNREACHABLE_SOURCE
+
+
+# --- without a network -------------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_changed() -> None:
+    shell = service()
+    result = anyio.run(lambda: shell.transform(Mirror(mode=Flip.HORIZONTAL), PHOTO, limits=Limits()))
+    np.testing.assert_array_equal(codec.decode(result.data).rgb, SCENE.photo[:, ::-1])
+    marked = anyio.run(
+        lambda: shell.transform(Watermark(places=((0, 0),)), PHOTO, marks=[result.data], limits=Limits())
+    )
+    np.testing.assert_array_equal(codec.decode(marked.data).rgb, SCENE.photo[:, ::-1])
+
+
+def test_of_a_picture_that_was_kept_only_the_pixels_are_bounded() -> None:
+    few_bytes, few_pixels = Limits(max_bytes=10), Limits(max_pixels=100)
+    assert len(PHOTO) > 10
+    for ours, theirs in ((few_bytes, Limits()), (Limits(), few_bytes)):
+        shell = Service(Engine(FakeModels()), Fetcher(FetchOptions()), limits=ours)
+        assert anyio.run(partial(shell.transform, None, PHOTO, limits=theirs)).width == 80
+        assert anyio.run(partial(shell.run_kept, EDIT, limits=theirs)).width == 80
+    for ours, theirs in ((few_pixels, Limits()), (Limits(), few_pixels)):
+        shell = Service(Engine(FakeModels()), Fetcher(FetchOptions()), limits=ours)
+        for work in (
+            partial(shell.transform, None, PHOTO, limits=theirs),
+            partial(shell.run_kept, EDIT, limits=theirs),
+            partial(shell.keep, Upload(PHOTO), limits=theirs),
+        ):
+            with pytest.raises(MatteboxError) as caught:
+                anyio.run(work)
+            assert caught.value.kind is Kind.TOO_MANY_PIXELS
+
+
+def test_a_picture_that_comes_to_be_kept_is_bounded_in_bytes() -> None:
+    shell = service()
+    assert anyio.run(lambda: shell.keep(Upload(PHOTO), limits=Limits())).data == PHOTO
+    with pytest.raises(MatteboxError) as caught:
+        anyio.run(lambda: shell.keep(Upload(PHOTO), limits=Limits(max_bytes=10)))
+    assert caught.value.kind is Kind.TOO_MANY_BYTES
+    with pytest.raises(MatteboxError) as caught:
+        anyio.run(lambda: shell.keep(Link("http://127.0.0.1/photo.png"), limits=Limits()))
+    assert caught.value.kind is Kind.UNREACHABLE_SOURCE
+
+
+def test_changes_wait_in_the_same_line_as_edits_and_have_the_same_deadline() -> None:
+    gate = Gate()
+
+    async def main() -> None:
+        shell = service(gate, ServiceOptions(workers=1, queue=1, timeout=0.5))
+        gone = anyio.CancelScope()
+        async with anyio.create_task_group() as group:
+            group.start_soon(leave, shell, EDIT, gone)
+            await anyio.to_thread.run_sync(gate.entered.acquire)
+            late: list[Kind] = []
+
+            async def wait() -> None:
+                with pytest.raises(MatteboxError) as caught:
+                    await shell.transform(None, PHOTO, limits=Limits())
+                late.append(caught.value.kind)
+
+            group.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            for refused in (
+                partial(shell.transform, None, PHOTO, limits=Limits()),
+                partial(shell.keep, Upload(PHOTO), limits=Limits()),
+                partial(shell.run_kept, EDIT, limits=Limits()),
+            ):
+                with pytest.raises(MatteboxError) as caught:
+                    await refused()
+                assert caught.value.kind is Kind.OVERLOADED
+            gone.cancel()
+            with anyio.fail_after(5):
+                while not late:
+                    await anyio.sleep(0.02)
+            gate.open.set()
+        assert late == [Kind.TIMED_OUT]
+
+    anyio.run(main)
+
+
+def test_a_deadline_ends_a_change_between_two_steps() -> None:
+    with pytest.raises(MatteboxError) as caught:
+        anyio.run(lambda: service(options=ServiceOptions(timeout=1e-6)).transform(None, PHOTO, limits=Limits()))
+    assert caught.value.kind is Kind.TIMED_OUT

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol, TypeAlias, final
 from urllib.parse import urljoin
 
@@ -74,6 +75,13 @@ class FetchOptions:
 
     timeout: float = field(default=20.0, metadata={"doc": "Seconds that one whole download may take."})
     max_redirects: int = field(default=3, metadata={"doc": "How many redirects are followed."})
+    origins: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "doc": "The only hosts that pictures may be fetched from, such as `cdn.example.org` or `*.amazonaws.com`; "
+            "separated by commas. Empty: any public one."
+        },
+    )
     allow_private: bool = field(
         default=False,
         metadata={
@@ -232,6 +240,8 @@ class Fetcher:
 
     async def _follow(self, target: httpx2.URL, max_bytes: int) -> bytes:
         for _ in range(self._options.max_redirects + 1):
+            if not self._may_be_fetched(target.host.lower()):
+                raise _unreachable("Pictures may not be fetched from this host.")
             async with self._ask("GET", target, _WANTED) as response:
                 location = _header(response, b"location")
                 if response.status not in {301, 302, 303, 307, 308} or location is None:
@@ -241,6 +251,10 @@ class Fetcher:
             except (MatteboxError, ValueError) as error:
                 raise _unreachable("The picture's address redirects to something that is not a web address.") from error
         raise _unreachable(f"The picture's address redirects more than {self._options.max_redirects} times.")
+
+    def _may_be_fetched(self, host: str) -> bool:
+        origins = self._options.origins
+        return not origins or any(fnmatchcase(host, origin.lower()) for origin in origins)
 
     @asynccontextmanager
     async def _ask(

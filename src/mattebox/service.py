@@ -6,6 +6,8 @@ Everything asynchronous lives here and above. The engine below is plain, synchro
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import assert_never
@@ -15,12 +17,13 @@ import anyio.from_thread
 import anyio.to_thread
 
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Link, Source, Stored, Upload
-from mattebox.engine import Engine
+from mattebox.edit import Edit, Link, Output, Picture, Source, Stored, Upload
+from mattebox.engine import Engine, keep, transform
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fetch import Fetcher
 from mattebox.image import Encoded
 from mattebox.models import DEFAULT
+from mattebox.transforms import Transform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +65,14 @@ class Service:
         """The most photos that are worked on or wait at a time."""
         return self._options.workers + self._options.queue
 
+    @property
+    def free(self) -> int:
+        """How many more photos would be admitted now."""
+        return max(0, self.capacity - self._admitted)
+
     async def warm(self) -> None:
         """Load the default model and run it once, so that the first request does not pay for it."""
-        await anyio.to_thread.run_sync(self._engine.models.warm, self.model)
+        await anyio.to_thread.run_sync(self._engine.warm, self.model)
         self.ready = True
 
     async def run(self, edit: Edit, *, limits: Limits) -> Encoded:
@@ -81,6 +89,56 @@ class Service:
             MatteboxError: OVERLOADED at once when too much is waiting; TIMED_OUT; and whatever the engine and the
                 download raise.
         """
+        return await self._in_turn(partial(self._run, edit, self.limits & limits))
+
+    async def transform(
+        self,
+        change: Transform | None,
+        photo: bytes,
+        *,
+        marks: Sequence[bytes] = (),
+        output: Output | None = None,
+        limits: Limits,
+    ) -> Encoded:
+        """Change a picture without a network; as `engine.transform`, and admitted, timed and cancelled as in `run`.
+
+        These are pictures that were kept, as in `run_kept`.
+
+        Raises:
+            MatteboxError: OVERLOADED, TIMED_OUT, and whatever the engine raises.
+        """
+        work = partial(transform, change, photo, marks=marks, output=output, limits=self._for_kept(limits))
+        return await self._in_turn(
+            partial(self._in_thread, partial(work, checkpoint=anyio.from_thread.check_cancelled))
+        )
+
+    async def run_kept(self, edit: Edit, *, limits: Limits) -> Encoded:
+        """As `run`, for an upload that is a picture that was kept: of the limits only that on pixels holds.
+
+        A PNG of what came may well have more bytes than may come.
+
+        Raises:
+            MatteboxError: as in `run`.
+        """
+        return await self._in_turn(partial(self._run, edit, self._for_kept(limits)))
+
+    def _for_kept(self, limits: Limits) -> Limits:
+        return replace(self.limits & limits, max_bytes=sys.maxsize)
+
+    async def keep(self, source: Source, *, limits: Limits) -> Encoded:
+        """A picture as it can be kept, as in `engine.keep`; fetched where it is a link.
+
+        Raises:
+            MatteboxError: OVERLOADED, TIMED_OUT, and whatever the engine and the download raise.
+        """
+
+        async def work() -> Encoded:
+            photo = await self._read(source, self.limits & limits)
+            return await self._in_thread(partial(keep, photo, limits=self.limits & limits))
+
+        return await self._in_turn(work)
+
+    async def _in_turn(self, work: Callable[[], Awaitable[Encoded]]) -> Encoded:
         if self._admitted >= self.capacity:
             raise MatteboxError(
                 Kind.OVERLOADED, "Too many pictures are waiting; please try again in a moment.", retry_after=2
@@ -88,18 +146,35 @@ class Service:
         self._admitted += 1
         try:
             with anyio.move_on_after(self._options.timeout):
-                return await self._run(edit, self.limits & limits)
+                return await work()
         finally:
             self._admitted -= 1
         raise MatteboxError(Kind.TIMED_OUT, f"The picture was not done within {self._options.timeout:g} seconds.")
 
+    async def _in_thread(self, work: Callable[[], Encoded]) -> Encoded:
+        # In the thread `check_cancelled` raises once the scope that waits for the thread is cancelled. The thread is
+        # never left alone: its worker is free when it has really ended.
+        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
     async def _run(self, edit: Edit, limits: Limits) -> Encoded:
         edit = with_model(edit, self.model)
         photo = await self._read(edit.source, limits)
-        # In the thread `check_cancelled` raises once the scope that waits for the thread is cancelled. The thread is
-        # never left alone: its worker is free when it has really ended.
-        work = partial(self._engine.run, edit, photo, limits=limits, checkpoint=anyio.from_thread.check_cancelled)
-        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        backdrop = None
+        if isinstance(edit.backdrop, Picture):
+            try:
+                backdrop = await self._read(edit.backdrop.source, limits)
+            except MatteboxError as error:
+                raise error.about("backdrop") from error.__cause__
+        return await self._in_thread(
+            partial(
+                self._engine.run,
+                edit,
+                photo,
+                backdrop=backdrop,
+                limits=limits,
+                checkpoint=anyio.from_thread.check_cancelled,
+            )
+        )
 
     async def _read(self, source: Source, limits: Limits) -> bytes:
         match source:

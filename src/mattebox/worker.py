@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, final
 
 from mattebox import codec
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Link, Stored
+from mattebox.edit import Edit, Link, Picture, Stored, Upload
 from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fetch import Fetcher, check_url
@@ -124,16 +124,14 @@ class Worker:
         if not isinstance(edit.source, Stored):
             raise ValueError("a task's source is stored before it is worked on")  # noqa: TRY004 - a value of the union
         self._wait_until_ready()
-        key = edit.source.key
-        try:
-            photo = with_patience(lambda: self._blobs.get(key))
-        except MatteboxError as error:
-            if error.kind is not Kind.NOT_FOUND:
-                raise
-            raise MatteboxError(
-                Kind.NOT_FOUND, "The picture waited too long for its turn and is not kept any more."
-            ) from error
-        encoded = self._engine.run(with_model(edit, self._model), photo, limits=self._limits)
+        photo = self._get(edit.source.key)
+        backdrop = None
+        if isinstance(edit.backdrop, Picture):
+            source = edit.backdrop.source
+            if isinstance(source, Upload):
+                raise ValueError("a task's pictures are stored before it is worked on")  # noqa: TRY004 - as above
+            backdrop = self._get(self.fetch(source) if isinstance(source, Link) else source.key)
+        encoded = self._engine.run(with_model(edit, self._model), photo, backdrop=backdrop, limits=self._limits)
         name = new_result_name(codec.extension(edit.output.format), keep=self._keep, now=time.time())
         with_patience(lambda: self._blobs.put(name, encoded.data, media_type=encoded.media_type))
         return Result(
@@ -144,6 +142,16 @@ class Worker:
             subject=encoded.subject,
             confidence=encoded.confidence,
         )
+
+    def _get(self, key: str) -> bytes:
+        try:
+            return with_patience(lambda: self._blobs.get(key))
+        except MatteboxError as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+            raise MatteboxError(
+                Kind.NOT_FOUND, "The picture waited too long for its turn and is not kept any more."
+            ) from error
 
     def announce(self, task: Task) -> bytes:
         """The webhook's body, in the words of the task's dialect.

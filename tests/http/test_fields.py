@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import base64
 import json as stdlib
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from urllib.parse import quote_plus
 
@@ -91,6 +93,12 @@ def test_empty_is_absent_for_every_reader(absent: str | None) -> None:
     assert list(given.group("a").names) == []
 
 
+def test_what_was_sent_empty_is_known() -> None:
+    given = read(a="", b=" \t", c=None, d="x", e=0, f=b"")
+    assert set(given.empty) == {"a", "b"}
+    assert set(given.names) == {"d", "e", "f"}
+
+
 def test_undefined_in_a_query_is_absent() -> None:
     asked = fields.query(request([], None, query=b"a=undefined&b=null&c=&d=1"), max_bytes=1)
     assert list(asked.names) == ["d"]
@@ -111,6 +119,47 @@ def test_anything_else_is_no_flag(value: object) -> None:
     with pytest.raises(MatteboxError, match="crop must be true or false") as caught:
         read(crop=value).flag("crop")
     assert caught.value.parameter == "crop"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(2, 2.0), (-3.5, -3.5), ("2.5", 2.5), (" -1e1 ", -10.0), (10, 10.0), ("-10", -10.0), (0, 0.0)],
+)
+def test_a_number(value: object, expected: float) -> None:
+    found = read(angle=value).number("angle", least=-10, most=10)
+    assert (type(found), found) == (float, expected)
+
+
+NO_NUMBERS: list[object] = ["a", "1,5", "0x10", True, False, [1], {}, b"1"]
+OUT_OF_BOUNDS: list[object] = [10.001, -11, "1e999", "nan", math.nan, -math.inf, 10**400, str(10**400)]
+
+
+@pytest.mark.parametrize("absent", ["", " ", None])
+def test_no_number(absent: object) -> None:
+    assert read(angle=absent).number("angle", least=-10, most=10) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        *((each, "must be a number.") for each in NO_NUMBERS),
+        *((each, "from -10 to 10.") for each in OUT_OF_BOUNDS),
+    ],
+)
+def test_what_is_no_number_or_out_of_bounds(value: object, why: str) -> None:
+    with pytest.raises(MatteboxError) as caught:
+        read(angle=value).number("angle", least=-10, most=10)
+    assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, "angle")
+    assert caught.value.message.startswith("angle must be a number")
+    assert caught.value.message.endswith(why)
+
+
+@given(st.one_of(st.integers(), st.floats(), st.text(), st.floats().map(str), st.integers().map(str)))
+def test_a_number_is_in_bounds_or_refused(value: object) -> None:
+    found = None
+    with suppress(MatteboxError):
+        found = read(angle=value).number("angle", least=-1000, most=1000)
+    assert found is None or -1000 <= found <= 1000
 
 
 def test_a_choice_ignores_case_and_lists_what_there_is() -> None:
@@ -419,3 +468,34 @@ def test_lists_of_objects() -> None:
         with pytest.raises(MatteboxError) as caught:
             read(edits=wrong).groups("edits", most=2)
         assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, parameter)
+
+
+# --- lenient JSON ------------------------------------------------------------------------------------------------
+
+
+def read_leniently(body: bytes, content_type: str | None = "application/json") -> Fields:
+    return anyio.run(partial(fields.json, request([body], content_type), max_bytes=MB, picture="image", lenient=True))
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n\t", b"\xef\xbb\xbf", b"{}"])
+def test_nothing_is_an_empty_object_only_to_the_lenient(body: bytes) -> None:
+    for named in ("application/json", None):
+        assert not read_leniently(body, named).names
+    if body != b"{}":
+        assert outcome(lambda: read_json(body)) is Kind.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_none_reaches_its_reader_only_with_the_lenient(number: str) -> None:
+    body = f'{{"angle": {number}}}'.encode()
+    with pytest.raises(MatteboxError) as caught:
+        read_leniently(body).number("angle", least=-9, most=9)
+    assert caught.value.parameter == "angle"
+    if number != "1e999":
+        assert outcome(lambda: read_json(body)) is Kind.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"a"', b"1", b"{", b"{}{}", b"\xff", b'{"a": "\\ud800"}'])
+def test_what_is_no_object_is_refused_by_the_lenient_too(body: bytes) -> None:
+    assert outcome(lambda: read_leniently(body)) is Kind.INVALID_REQUEST
+    assert outcome(lambda: read_leniently(b"", "text/plain")) is Kind.INVALID_REQUEST

@@ -32,7 +32,7 @@ from mattebox.codec import Limits
 from mattebox.edit import Edit, Format, Link, Output, Upload
 from mattebox.http import app as module
 from mattebox.http import dialect as http
-from mattebox.http import work
+from mattebox.http import upkeep, work
 from mattebox.http.dialects import native
 from mattebox.http.rooms import base_address
 from mattebox.storage import Blobs, new_result_name
@@ -392,7 +392,7 @@ def test_what_can_never_be_done_is_refused_at_once(
 def test_results_expire_and_are_swept(
     serve: Serve, places: dict[str, str], photo: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr(upkeep, "_SWEEP_SECONDS", 0.1)
     client = start(serve, places, storage={"keep": 1})
     (task_id,) = client.post("/tests/tasks", json={"uploads": [photo.hex()]}, headers=KEY).json()
     address = str(finished(client, task_id)["address"])

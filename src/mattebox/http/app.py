@@ -6,72 +6,64 @@ import asyncio
 import importlib
 import importlib.metadata
 import logging
-import math
 import pkgutil
-import re
-import secrets
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Final, final
+from typing import Final
 
 import anyio
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
-from sqlalchemy import Connection, text
-from sqlalchemy import Engine as Database
-from starlette.datastructures import Headers, MutableHeaders
+from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
+from starlette.types import Lifespan
 
 from mattebox import __version__
 from mattebox.accounts import Account, Accounts
-from mattebox.database import connect, create, reachable
-from mattebox.engine import Engine, Segmenters
+from mattebox.backdrops import Backdrops
+from mattebox.database import connect, create
+from mattebox.engine import Engine, Generators, Segmenters
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fetch import Fetcher
 from mattebox.http import dialects, openapi
-from mattebox.http.dialect import Dialect, Visit, failed, json_response, speaking
+from mattebox.http.dialect import Dialect, failed, json_response
+from mattebox.http.door import Door
+from mattebox.http.images import published
 from mattebox.http.results import results
 from mattebox.http.rooms import ARRIVING, Readiness, Rooms, Turnstile, rooms
+from mattebox.http.upkeep import Stores, sweep
+from mattebox.library import Library
 from mattebox.models import Models
 from mattebox.service import Service
 from mattebox.settings import Settings, node_of
-from mattebox.storage import SWEPT_AT_ONCE, Blobs
+from mattebox.storage import Blobs
 from mattebox.tasks import Status, Task, Tasks
 from mattebox.worker import Worker
 
 _log = logging.getLogger(__name__)
 
 ENTRY_POINTS: Final = "mattebox.dialects"
-_DRAINED_BYTES = 64 * 2**20
-_DRAINED_SECONDS = 10.0
-_MOST_REQUESTS = 512
-"""Inside at a time, whatever they ask for; the work and the uploads among them are bounded more narrowly elsewhere."""
 _STOP_SECONDS = 2.0
 """How long a server that is being stopped waits for the thread that loads: a download ends within a second."""
-_SWEEP_SECONDS = 60.0
-_ANSWER_HOLDS = 2.0
-_STORES_SECONDS = 8.0
-_PROBES = frozenset({"/health", "/ready"})
-
 _ABOUT = """
 Cuts the subject out of a photo. The same server speaks several APIs at once: its own, and those of vendors whose
 clients only need another base address.
 """
 
 
-def create_app(settings: Settings, *, models: Segmenters | None = None, tasks: bool = True) -> FastAPI:
+def create_app(
+    settings: Settings, *, models: Segmenters | None = None, backdrops: Generators | None = None, tasks: bool = True
+) -> FastAPI:
     """The server.
 
     Args:
         settings: what it is told by its environment.
         models: the networks, for a server inside another program; by default its own.
+        backdrops: the generators of backdrops; by default, the server's own, where its networks are too.
         tasks: keep a queue. Without one the server starts faster, several fit into one process, and tasks are refused.
 
     Raises:
@@ -85,54 +77,47 @@ def create_app(settings: Settings, *, models: Segmenters | None = None, tasks: b
 
     networks = models or _networks(settings, progress)
     installed = networks.installed if isinstance(networks, Models) else _always
+    if backdrops is None and models is None:
+        backdrops = Backdrops(settings.backdrops, fetch_when_used=False)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:
             fetcher = Fetcher(settings.fetch)
             closing.push_async_callback(fetcher.aclose)
-            engine = Engine(networks)
+            engine = Engine(networks, backdrops)
             service = Service(engine, fetcher, limits=settings.limits, model=settings.model, options=settings.service)
             app.state.readiness = readiness = Readiness(service)
             loading = asyncio.create_task(readiness.load())
             closing.push_async_callback(_end_loading, readiness, loading)
+            blobs = Blobs(settings.blobs)
             if tasks:
-                blobs = Blobs(settings.blobs)
-                worker = Worker(
-                    engine,
-                    blobs,
-                    fetcher,
-                    loop=asyncio.get_running_loop(),
-                    ready=readiness.check,
-                    limits=settings.limits,
-                    model=settings.model,
-                    keep=settings.storage.keep,
-                    fetch_timeout=settings.fetch.timeout,
-                    webhook_timeout=settings.tasks.webhook_timeout,
-                    webhook_secret=settings.tasks.webhook_secret,
-                    announce={each.name: each.announce for each in found if each.announce is not None},
-                )
 
                 def settle(connection: Connection, task: Task) -> None:
                     if task.status is not Status.SUCCEEDED:
                         accounts.refund(Account(task.owner), connection=connection)
 
                 queue = Tasks(
-                    settings.database, node=node_of(settings), work=worker, options=settings.tasks, settle=settle
+                    settings.database,
+                    node=node_of(settings),
+                    work=_worker(settings, engine, blobs, fetcher, readiness=readiness, found=found),
+                    options=settings.tasks,
+                    settle=settle,
                 )
                 database = queue.engine
                 accounts = Accounts(settings.keys, database, settings.accounts)
                 await anyio.to_thread.run_sync(partial(queue.start, role=settings.role))
                 closing.push_async_callback(anyio.to_thread.run_sync, queue.close)
                 closing.callback(readiness.stop)  # before the queue ends: a download has no part in its grace
-                sweeping = asyncio.create_task(_sweep(blobs))
-                closing.push_async_callback(_end, sweeping)
             else:
-                queue, blobs = None, None
+                queue = None
                 database = connect(settings.database)
                 closing.callback(database.dispose)
                 await anyio.to_thread.run_sync(create, database)
                 accounts = Accounts(settings.keys, database, settings.accounts)
+            library = Library(database, blobs, settings.library)
+            sweeping = asyncio.create_task(sweep(blobs, library))
+            closing.push_async_callback(_end, sweeping)
             app.state.stores = Stores(database, blobs)
             app.state.rooms = Rooms(
                 service=service,
@@ -142,7 +127,9 @@ def create_app(settings: Settings, *, models: Segmenters | None = None, tasks: b
                 installed=installed,
                 tasks=queue,
                 blobs=blobs,
+                library=library,
                 public_url=settings.public_url,
+                listing_url=settings.listing_url,
             )
             yield
 
@@ -151,13 +138,37 @@ def create_app(settings: Settings, *, models: Segmenters | None = None, tasks: b
     if settings.role != "worker":
         _mount_home(app)
         app.include_router(results(sign=settings.storage.sign))
+        app.include_router(published())
         for dialect in found:
             app.include_router(dialect.router)
-    app.add_exception_handler(MatteboxError, _answer(_as_it_is))
-    app.add_exception_handler(HTTPException, _answer(_from_http))
-    app.add_exception_handler(RequestValidationError, _answer(_from_validation))
+    _mount_failures(app)
     app.add_middleware(Door, dialects=found, hosts=settings.hosts, keyless=not settings.keys)
     return app
+
+
+def _worker(
+    settings: Settings,
+    engine: Engine,
+    blobs: Blobs,
+    fetcher: Fetcher,
+    *,
+    readiness: Readiness,
+    found: Sequence[Dialect],
+) -> Worker:
+    return Worker(
+        engine,
+        blobs,
+        fetcher,
+        loop=asyncio.get_running_loop(),
+        ready=readiness.check,
+        limits=settings.limits,
+        model=settings.model,
+        keep=settings.storage.keep,
+        fetch_timeout=settings.fetch.timeout,
+        webhook_timeout=settings.tasks.webhook_timeout,
+        webhook_secret=settings.tasks.webhook_secret,
+        announce={each.name: each.announce for each in found if each.announce is not None},
+    )
 
 
 async def _end_loading(readiness: Readiness, loading: asyncio.Task[None]) -> None:
@@ -170,59 +181,6 @@ async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-async def _sweep(blobs: Blobs) -> None:
-    """Delete what has expired, once a minute. Every server does so: what one is too late for is gone already."""
-    while True:
-        try:
-            swept = await anyio.to_thread.run_sync(blobs.sweep, time.time())
-        except MatteboxError as error:
-            _log.warning("expired pictures stay for now: %s", error.message)
-            swept = 0
-        if swept < SWEPT_AT_ONCE:
-            await asyncio.sleep(_SWEEP_SECONDS)
-
-
-@final
-class Stores:
-    """Knows whether the database and the storage are there. Asking them costs something, so an answer holds a while."""
-
-    def __init__(self, database: Database, blobs: Blobs | None) -> None:
-        self._database = database
-        self._blobs = blobs
-        self._asking = asyncio.Lock()
-        self._asked = -math.inf
-        self._failure: MatteboxError | None = None
-
-    async def check(self) -> None:
-        """Whether both answer.
-
-        Raises:
-            MatteboxError: UNAVAILABLE where one does not.
-        """
-        async with self._asking:
-            if time.monotonic() - self._asked > _ANSWER_HOLDS:
-                self._failure = await self._ask()
-                self._asked = time.monotonic()
-        if self._failure is not None:
-            raise MatteboxError(self._failure.kind, self._failure.message)
-
-    async def _ask(self) -> MatteboxError | None:
-        try:
-            with anyio.fail_after(_STORES_SECONDS):
-                await anyio.to_thread.run_sync(self._touch, abandon_on_cancel=True)
-        except MatteboxError as error:
-            return error
-        except TimeoutError:
-            return MatteboxError(Kind.UNAVAILABLE, "The database or the storage does not answer.")
-        return None
-
-    def _touch(self) -> None:
-        with reachable(), self._database.connect() as connection:
-            connection.execute(text("SELECT 1"))
-        if self._blobs is not None:
-            self._blobs.check()
 
 
 def _make_documented(lifespan: Lifespan[FastAPI]) -> FastAPI:
@@ -271,6 +229,12 @@ def find_dialects() -> tuple[Dialect, ...]:
                 raise ValueError(f"the dialects {owners[prefix]} and {dialect.name} both claim {prefix}")
             owners[prefix] = dialect.name
     return tuple(found)
+
+
+def _mount_failures(app: FastAPI) -> None:
+    app.add_exception_handler(MatteboxError, _answer(_as_it_is))
+    app.add_exception_handler(HTTPException, _answer(_from_http))
+    app.add_exception_handler(RequestValidationError, _answer(_from_validation))
 
 
 def _mount_home(app: FastAPI) -> None:
@@ -354,148 +318,3 @@ def _answer(
         return failed(request, translate(error, request))
 
     return handle
-
-
-@final
-class Door:
-    """The outermost layer: gives each request its id, keeps out who must not come in, has the last word about failures.
-
-    A server that asks for no key is open to every web page that its user's browser shows: a page can send requests to
-    this machine, and by a name that resolves to it can even read the answers. Browsers say where a request comes from
-    (`Origin`) and which server they mean (`Host`), so both are looked at.
-
-    Nothing that goes wrong behind it leaves it in any other form than the dialect's. Where a failure is answered before
-    the whole body was read, the rest is read and thrown away first, as far as that is reasonable: most clients look for
-    an answer only after they have sent everything, and see a broken connection otherwise.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        dialects: Sequence[Dialect],
-        hosts: Collection[str] = (),
-        keyless: bool = False,
-        most: int = _MOST_REQUESTS,
-    ) -> None:
-        """Build it.
-
-        Args:
-            app: what is behind it.
-            dialects: the languages that failures are told in.
-            hosts: the names that this server may be called by; none at all means any.
-            keyless: refuse what another site's page asks for.
-            most: the most requests inside at a time.
-        """
-        self._app = app
-        self._dialects = dialects
-        self._hosts = frozenset(host.lower() for host in hosts)
-        self._keyless = keyless
-        self._free = most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI has it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, _tersely(send))
-            return
-        # People end base addresses with a slash, and clients put another one behind it.
-        scope["path"] = path = re.sub("/{2,}", "/", scope["path"])
-        here = Visit(dialect=speaking(self._dialects, path), request_id=f"req_{secrets.token_hex(12)}")
-        scope.setdefault("state", {})["visit"] = here
-        body = _Body(receive, Headers(scope=scope))
-        started = False
-
-        async def answer(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                headers = MutableHeaders(raw=message["headers"])
-                headers["X-Request-ID"] = here.request_id
-                if message["status"] < 400 and path not in _PROBES:
-                    line = (here.request_id, here.dialect.name, message["status"], here.milliseconds)
-                    _log.info("%s %s %d %d ms", *line)
-                if message["status"] >= 400 and not await body.finish():
-                    headers["Connection"] = "close"
-                message["headers"] = headers.raw
-            await send(message)
-
-        self._free -= 1
-        try:
-            refusal = self._refusal(scope["method"], body.headers)
-            if refusal is None:
-                await self._app(scope, body.receive, answer)
-            else:
-                await failed(Request(scope, body.receive), refusal)(scope, body.receive, answer)
-        except Exception as error:
-            if started:
-                _log.exception("%s %s failed while it was answered", here.request_id, here.dialect.name)
-                raise
-            unknown = MatteboxError(Kind.INTERNAL, "Something went wrong inside the server; its log says more.")
-            unknown.__cause__ = error
-            await failed(Request(scope, body.receive), unknown)(scope, body.receive, answer)
-        finally:
-            self._free += 1
-
-    def _refusal(self, method: str, headers: Headers) -> MatteboxError | None:
-        if self._free < 0:
-            return MatteboxError(Kind.OVERLOADED, "Too many requests; please try again in a moment.", retry_after=2)
-        host = headers.get("host", "")
-        if self._hosts and _hostname(host) not in self._hosts:
-            return MatteboxError(
-                Kind.FORBIDDEN,
-                "This server is not known by the name in Host. Its operator can set MATTEBOX_HOSTS or MATTEBOX_KEYS.",
-            )
-        site = headers.get("origin", f"http://{host}").partition("://")[2]
-        if self._keyless and site.lower() != host.lower() and method not in ("GET", "HEAD", "OPTIONS"):
-            return MatteboxError(
-                Kind.FORBIDDEN,
-                "A page of another site may not use a server that asks for no key. Its operator can set MATTEBOX_KEYS.",
-            )
-        return None
-
-
-def _tersely(send: Send) -> Send:
-    """Where the server cannot start for a reason that has a sentence, the log gets that and no stack."""
-
-    async def say(message: Message) -> None:
-        error = sys.exception()
-        if message["type"] == "lifespan.startup.failed" and isinstance(error, MatteboxError):
-            message = {**message, "message": error.message}
-        await send(message)
-
-    return say
-
-
-def _hostname(host: str) -> str:
-    """The name in a Host header, without the port."""
-    return re.sub(r":\d*$", "", host).strip("[]").rstrip(".").lower()
-
-
-@final
-class _Body:
-    """A request's body on its way in."""
-
-    def __init__(self, receive: Receive, headers: Headers) -> None:
-        self._receive = receive
-        self.headers = headers
-        self._begun = False
-        self._ended = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
-        self._waits = headers.get("expect", "").lower() == "100-continue"
-
-    async def receive(self) -> Message:
-        """The next message."""
-        message = await self._receive()
-        self._begun = True
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            self._ended = True
-        return message
-
-    async def finish(self) -> bool:
-        """Throw away what is left, within bounds; whether nothing is left."""
-        if self._waits and not self._begun:
-            return self._ended  # the client asks before it sends, so it listens
-        left = _DRAINED_BYTES
-        with anyio.move_on_after(_DRAINED_SECONDS):
-            while not self._ended and left > 0:
-                left -= len((await self.receive()).get("body", b""))
-        return self._ended

@@ -33,6 +33,7 @@ STATUS: Mapping[Kind, int] = MappingProxyType(
         Kind.INVALID_PARAMETER: 400,
         Kind.MISSING_IMAGE: 400,
         Kind.UNREADABLE_IMAGE: 400,
+        Kind.NO_SUBJECT: 400,
         Kind.TOO_MANY_BYTES: 413,
         Kind.TOO_MANY_PIXELS: 413,
         Kind.UNREACHABLE_SOURCE: 400,
@@ -46,6 +47,7 @@ STATUS: Mapping[Kind, int] = MappingProxyType(
         Kind.TIMED_OUT: 504,
         Kind.CANCELLED: 499,  # nobody reads it; it is what proxies write into their logs
         Kind.UNAVAILABLE: 503,
+        Kind.NOT_OFFERED: 501,
         Kind.INTERNAL: 500,
     }
 )
@@ -137,7 +139,7 @@ def failed(request: Request, error: MatteboxError, *, status: int | None = None)
 
 
 def _note(error: MatteboxError, status: int, here: Visit) -> None:
-    ours = status >= 500 and error.kind not in (Kind.TIMED_OUT, Kind.OVERLOADED)
+    ours = status >= 500 and error.kind not in (Kind.TIMED_OUT, Kind.OVERLOADED, Kind.NOT_OFFERED)
     defect = error.kind is Kind.INTERNAL and ours
     line = (here.request_id, here.dialect.name, status, here.milliseconds)
     said = reason(error) if ours and not defect else error.message
@@ -162,6 +164,18 @@ def json_response(
 ) -> Response:
     """A JSON answer, written fast enough for pictures in base64."""
     return Response(pydantic_core.to_json(value), status_code=status, media_type=media_type, headers=headers)
+
+
+def backdrop_headers(encoded: Encoded) -> dict[str, str]:
+    """Where a backdrop that was asked for in words came from, and how well it answers them; none for other results."""
+    served = encoded.served
+    if served is None:
+        return {}
+    return {
+        "X-Mattebox-Backdrop": served.backend if served.scene is None else f"{served.backend}/{served.scene}",
+        **({} if served.score is None else {"X-Mattebox-Backdrop-Score": f"{served.score:.3f}"}),
+        **({} if served.warning is None else {"X-Mattebox-Warning": served.warning}),
+    }
 
 
 def subject_header(encoded: Encoded) -> str:

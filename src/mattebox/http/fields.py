@@ -57,6 +57,9 @@ class Fields:
             for name, value in values.items()
             if value is not None and not (isinstance(value, str) and not value.strip())
         }
+        self._empty = frozenset(
+            name for name, value in values.items() if isinstance(value, str) and name not in self._values
+        )
         self._max_bytes = max_bytes
         self._within = within
 
@@ -64,6 +67,11 @@ class Fields:
     def names(self) -> Collection[str]:
         """The names of all that is present."""
         return self._values.keys()
+
+    @property
+    def empty(self) -> Collection[str]:
+        """The names of what was sent as an empty text. Most clients mean nothing by it, so it counts as absent."""
+        return self._empty
 
     def over(self, other: Fields) -> Fields:
         """These, and those of `other` that are absent here."""
@@ -118,13 +126,29 @@ class Fields:
             self._refuse(name, f"must be a whole number from {least} to {most}")
         return value
 
-    def color(self, name: str) -> Color | None:
+    def number(self, name: str, *, least: float, most: float) -> float | None:
+        """A number in these bounds, as a number or in digits."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                self._refuse(name, "must be a number")
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self._refuse(name, "must be a number")
+        if not least <= value <= most:  # NaN too, and whole numbers that no float can hold
+            self._refuse(name, f"must be a number from {least:g} to {most:g}")
+        return float(value)
+
+    def color(self, name: str, *, opaque: bool = True) -> Color | None:
         """A colour as `codec.parse_color` reads it."""
         word = self.text(name)
         if word is None:
             return None
         try:
-            return codec.parse_color(word)
+            return codec.parse_color(word, opaque=opaque)
         except MatteboxError as error:
             raise error.about(self._called(name)) from error
 
@@ -173,6 +197,14 @@ class Fields:
         if not isinstance(value, bytes):
             self._refuse(name, "must be a file")
         return self._admitted(name, value)
+
+    def picture(self, name: str) -> bytes | None:
+        """A file of a form, or one that is written in base64, whichever way the request came.
+
+        Raises:
+            MatteboxError: TOO_MANY_BYTES too.
+        """
+        return self.base64(name) if isinstance(self._values.get(name), str) else self.file(name)
 
     def group(self, name: str) -> Fields:
         """The members of an object within this one; none where it is absent."""
@@ -289,13 +321,14 @@ async def _parse_form(request: Request, room: int, max_bytes: int, picture: str)
             return FormData()
 
 
-async def json(request: Request, *, max_bytes: int, picture: str) -> Fields:
+async def json(request: Request, *, max_bytes: int, picture: str, lenient: bool = False) -> Fields:
     """The members of a body that is one JSON object.
 
     Args:
         request: its body must not have been read yet.
         max_bytes: the most bytes that a picture may have; a body may be half as large again, for base64.
         picture: the parameter to blame for a body that is larger.
+        lenient: an empty body is an empty object; and NaN is read, so that the member that has it can be named.
 
     Raises:
         MatteboxError: TOO_MANY_BYTES, INVALID_REQUEST (also where it arrives too slowly), or CANCELLED where the client
@@ -306,7 +339,10 @@ async def json(request: Request, *, max_bytes: int, picture: str) -> Fields:
         raise MatteboxError(Kind.INVALID_REQUEST, f"The body must be JSON, with Content-Type: {JSON_TYPE}.")
     body = await _read(request, _body_room(max_bytes), max_bytes, picture)
     try:
-        value = pydantic_core.from_json(body.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False, cache_strings=False)
+        text = body.removeprefix(b"\xef\xbb\xbf")
+        value = {}
+        if text.strip() or not lenient:
+            value = pydantic_core.from_json(text, allow_inf_nan=lenient, cache_strings=False)
     except ValueError as error:
         raise MatteboxError(Kind.INVALID_REQUEST, f"The body is not valid JSON: {error}.") from error
     if not isinstance(value, dict):

@@ -27,7 +27,7 @@ def binary(doc: str = "") -> Schema:
     return {"type": "string", "format": "binary", **({"description": doc} if doc else {})}
 
 
-def obj(properties: Schema, *, required: Sequence[str] = ()) -> Schema:
+def obj(properties: Mapping[str, object], *, required: Sequence[str] = ()) -> Schema:
     """The schema of an object."""
     return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
 

@@ -16,6 +16,7 @@ from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http.dialect import reason, visit
 from mattebox.http.replays import Replays
+from mattebox.library import Library
 from mattebox.service import Service
 from mattebox.storage import Blobs
 from mattebox.tasks import Tasks
@@ -128,8 +129,12 @@ class Rooms:
     tasks: Tasks | None = None
     """The queue; None where this server has none."""
     blobs: Blobs | None = None
+    library: Library | None = None
+    """The images that clients keep here; None where this server has none."""
     public_url: str = ""
     """What clients see of the server, without a slash at the end; empty for the address of each request."""
+    listing_url: str = ""
+    """What the addresses of a listing's pages begin with, where that is not `public_url`."""
 
 
 def rooms(request: Request) -> Rooms:

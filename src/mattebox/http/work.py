@@ -16,7 +16,7 @@ import anyio.to_thread
 from starlette.requests import Request
 
 from mattebox.accounts import Account, Usage
-from mattebox.edit import Edit, Link, Stored, Upload
+from mattebox.edit import Edit, Link, Picture, Source, Stored, Upload
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fetch import check_url
 from mattebox.http.dialect import visit
@@ -97,7 +97,27 @@ async def admitted_later(request: Request, *, pictures: int = 1) -> AsyncIterato
         yield account
 
 
-async def run_edit(request: Request, account: Account, edit: Edit, *, picture: str) -> Encoded:
+@asynccontextmanager
+async def admitted_to_library(request: Request, *, cost: int = 1) -> AsyncIterator[Account]:
+    """Who asks for something that takes no network. Read the body and do it inside.
+
+    Args:
+        request: what came.
+        cost: in credits.
+
+    Raises:
+        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
+    """
+    account = authenticate(request)
+    room = rooms(request)
+    await anyio.to_thread.run_sync(partial(room.accounts.check, account, cost))
+    with room.turnstile:
+        yield account
+
+
+async def run_edit(
+    request: Request, account: Account, edit: Edit, *, picture: str, subject_needed: bool = False
+) -> Encoded:
     """Do an edit that is paid for. It ends early when the client goes away. Call it after the body was read.
 
     Args:
@@ -105,11 +125,42 @@ async def run_edit(request: Request, account: Account, edit: Edit, *, picture: s
         account: who pays.
         edit: what to do.
         picture: the parameter that the picture or its address came in, to be blamed where it is no good.
+        subject_needed: a picture without a subject is a failure, and is not paid for.
 
     Raises:
-        MatteboxError: OUT_OF_CREDITS; CANCELLED where the client went away; and whatever `Service.run` raises.
+        MatteboxError: OUT_OF_CREDITS; NO_SUBJECT; CANCELLED where the client went away; and whatever `Service.run`
+            raises.
     """
-    return await _while_connected(request, partial(_paid, request, account, edit, picture))
+
+    async def run() -> Encoded:
+        encoded = await _run(request, edit)
+        if subject_needed and encoded.subject is None:
+            raise MatteboxError(Kind.NO_SUBJECT, "There is nothing in the picture that stands out from its background.")
+        return encoded
+
+    return await paid(request, account, run, picture=picture)
+
+
+async def paid(
+    request: Request, account: Account, work: Callable[[], Awaitable[_T]], *, picture: str, cost: int = 1
+) -> _T:
+    """Do work that is paid for, and is paid back where it fails. It ends early when the client goes away.
+
+    Args:
+        request: its client is watched. Its body was read.
+        account: who pays.
+        work: what is done.
+        picture: the parameter to be blamed where a picture is no good.
+        cost: in credits.
+
+    Raises:
+        MatteboxError: OUT_OF_CREDITS; CANCELLED where the client went away; and whatever `work` raises.
+    """
+    return await _while_connected(request, partial(_paid, request, account, work, picture, cost))
+
+
+async def _run(request: Request, edit: Edit) -> Encoded:
+    return await rooms(request).service.run(edit, limits=visit(request).dialect.limits)
 
 
 async def run_once(request: Request, account: Account, edit: Edit, *, picture: str) -> tuple[Encoded, bool]:
@@ -122,7 +173,7 @@ async def run_once(request: Request, account: Account, edit: Edit, *, picture: s
     if key is None:
         return await run_edit(request, account, edit, picture=picture), False
     owner = f"{visit(request).dialect.name} {account.id}"
-    work = partial(_paid, request, account, edit, picture)
+    work = partial(_paid, request, account, partial(_run, request, edit), picture, 1)
     return await _while_connected(request, partial(rooms(request).replays.once, owner, key, edit, work))
 
 
@@ -131,14 +182,14 @@ def idempotency_key(request: Request) -> str | None:
     return request.headers.get("idempotency-key", "").strip() or None
 
 
-async def _paid(request: Request, account: Account, edit: Edit, picture: str) -> Encoded:
-    room = rooms(request)
-    await anyio.to_thread.run_sync(room.accounts.reserve, account)
+async def _paid(request: Request, account: Account, work: Callable[[], Awaitable[_T]], picture: str, cost: int) -> _T:
+    accounts = rooms(request).accounts
+    await anyio.to_thread.run_sync(accounts.reserve, account, cost)
     try:
-        return await room.service.run(edit, limits=visit(request).dialect.limits)
+        return await work()
     except BaseException as error:
         with anyio.CancelScope(shield=True):  # also for a client that has gone
-            await anyio.to_thread.run_sync(room.accounts.refund, account)
+            await anyio.to_thread.run_sync(accounts.refund, account, cost)
         if isinstance(error, MatteboxError) and error.kind in _PICTURES_FAULT:
             raise error.about(picture) from error.__cause__
         raise
@@ -209,8 +260,9 @@ async def submit(
             raise ValueError(f"the dialect {dialect.name} announces nothing")
         check_hook(hook)
     for edit in edits:
-        if isinstance(edit.source, Link):
-            check_url(edit.source.url)
+        for each in _sources(edit):
+            if isinstance(each, Link):
+                check_url(each.url)
 
     def pay(connection: Connection) -> None:
         accounts.reserve(account, len(edits), connection=connection)
@@ -240,13 +292,25 @@ async def submit(
     return await anyio.to_thread.run_sync(work)
 
 
+def _sources(edit: Edit) -> list[Source]:
+    return [edit.source, *([edit.backdrop.source] if isinstance(edit.backdrop, Picture) else [])]
+
+
 def _stored(blobs: Blobs, edit: Edit, kept: list[str]) -> Edit:
-    if not isinstance(edit.source, Upload):
-        return edit
-    key = new_source_name(now=time.time())
-    blobs.put(key, edit.source.data, media_type="application/octet-stream")
-    kept.append(key)
-    return replace(edit, source=Stored(key))
+    """The edit with its uploads in the storage, under names that are added to `kept`."""
+
+    def store(source: Source) -> Source:
+        if not isinstance(source, Upload):
+            return source
+        key = new_source_name(now=time.time())
+        blobs.put(key, source.data, media_type="application/octet-stream")
+        kept.append(key)
+        return Stored(key)
+
+    edit = replace(edit, source=store(edit.source))
+    if isinstance(edit.backdrop, Picture):
+        edit = replace(edit, backdrop=Picture(store(edit.backdrop.source)))
+    return edit
 
 
 async def task(request: Request, account: Account, task_id: str) -> Task:

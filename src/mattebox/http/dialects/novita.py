@@ -7,6 +7,7 @@ that may be empty but are never null.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import anyio.to_thread
 import numpy as np
@@ -19,7 +20,7 @@ from starlette.responses import Response
 
 from mattebox import codec
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Format, Link, Output, Source, Upload
+from mattebox.edit import Edit, Format, Link, Output, Prompt, Source, Transparent, Upload
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import dialect as http
 from mattebox.http import fields, openapi, work
@@ -34,6 +35,7 @@ _REASON = {
     Kind.INVALID_PARAMETER: "INVALID_REQUEST_BODY",
     Kind.MISSING_IMAGE: "INVALID_REQUEST_BODY",
     Kind.UNREADABLE_IMAGE: "INVALID_IMAGE_FORMAT",
+    Kind.NO_SUBJECT: "INVALID_IMAGE_FORMAT",
     Kind.TOO_MANY_BYTES: "IMAGE_FILE_EXCEEDS_MAX_SIZE",
     Kind.TOO_MANY_PIXELS: "IMAGE_EXCEEDS_MAX_RESOLUTION",
     Kind.UNREACHABLE_SOURCE: "INVALID_REQUEST_BODY",
@@ -47,6 +49,7 @@ _REASON = {
     Kind.TIMED_OUT: "TASK_FAILED",
     Kind.CANCELLED: "TASK_FAILED",
     Kind.UNAVAILABLE: "TASK_FAILED",
+    Kind.NOT_OFFERED: "FEATURE_NOT_ALLOWED",
     Kind.INTERNAL: "TASK_FAILED",
 }
 _FORMATS = {"png": Format.PNG, "webp": Format.WEBP, "jpeg": Format.JPEG, "jpg": Format.JPEG}
@@ -64,6 +67,7 @@ _STATUS = {
     Kind.OUT_OF_CREDITS: 400,
     Kind.TIMED_OUT: 500,
     Kind.UNAVAILABLE: 500,
+    Kind.NOT_OFFERED: 403,
 }
 
 
@@ -83,6 +87,20 @@ async def parse(request: Request) -> Edit:
         raise MatteboxError(Kind.MISSING_IMAGE, "image_file is required.", parameter="image_file")
     chosen = body.group("extra").choice("response_image_type", _FORMATS, Format.PNG)
     return Edit(source=Upload(picture), output=Output(format=chosen))
+
+
+async def parse_replacement(request: Request) -> Edit:
+    """The vendor's words to ours, for another background. Without a prompt it is a plain studio."""
+    body = await fields.json(request, max_bytes=limits(request).max_bytes, picture="image_file")
+    picture = body.base64("image_file")
+    if picture is None:
+        raise MatteboxError(Kind.MISSING_IMAGE, "image_file is required.", parameter="image_file")
+    chosen = body.group("extra").choice("response_image_type", _FORMATS, Format.PNG)
+    return Edit(source=Upload(picture), backdrop=_prompt(body), output=Output(format=chosen))
+
+
+def _prompt(body: fields.Fields) -> Prompt:
+    return Prompt(text=body.text("prompt") or "", seed=body.integer("seed", least=0, most=2**63 - 1) or 0)
 
 
 # --- tasks: from the request -------------------------------------------------------------------------------------
@@ -109,8 +127,13 @@ _NOWHERE = Link("http://0.0.0.0:1/")
 other, costs no work, and its credit is given back."""
 
 
-async def parse_task(request: Request) -> tuple[Edit, Hook | None, dict[str, object]]:
-    """The vendor's words to ours, for a task: what to do, whom to tell, and what to remember."""
+async def parse_task(request: Request, *, replacement: bool = False) -> tuple[Edit, Hook | None, dict[str, object]]:
+    """The vendor's words to ours, for a task: what to do, whom to tell, and what to remember.
+
+    Args:
+        request: its body must not have been read yet.
+        replacement: the background is not removed, but replaced by what the prompt says.
+    """
     body = await fields.json(request, max_bytes=limits(request).max_bytes, picture=_IMAGE[0])
     extra = body.group("extra")
     if "custom_storage" in extra.names:
@@ -124,7 +147,8 @@ async def parse_task(request: Request) -> tuple[Edit, Hook | None, dict[str, obj
         {"test_mode": {"enabled": True, "return_task_status": asked}} if asked else {}
     )
     remembered: dict[str, object] = ({_WEBHOOK: shown} if url else {}) | ({_TEST: asked} if asked else {})
-    edit = Edit(source=_source(body), output=Output(format=chosen))
+    backdrop = _prompt(body) if replacement else Transparent()
+    edit = Edit(source=_source(body), backdrop=backdrop, output=Output(format=chosen))
     return edit, Hook(url) if url else None, remembered
 
 
@@ -180,7 +204,7 @@ def _shown(task: Task, address: str | None, *, now: float, webhook: bool = False
         },
         "task": {
             "task_id": task.id,
-            "task_type": "IMAGE_REMOVE_BACKGROUND",
+            "task_type": "REPLACE_BACKGROUND" if isinstance(task.edit.backdrop, Prompt) else "IMAGE_REMOVE_BACKGROUND",
             "status": status,
             "reason": reason,
             "eta": 0,
@@ -257,6 +281,17 @@ _BODY = openapi.obj(
                 ),
                 "enterprise_plan": openapi.obj({"enabled": openapi.plain("boolean", "Ignored.")}),
             }
+        ),
+    },
+    required=("image_file",),
+)
+_REPLACEMENT_BODY = openapi.obj(
+    {
+        "image_file": openapi.plain("string", "The picture in base64; a data URL is accepted too."),
+        "prompt": openapi.plain("string", "Where the subject is to be, in English; without it, in a plain studio."),
+        "seed": openapi.plain("integer", "The same seed gives the same picture.", least=0),
+        "extra": openapi.obj(
+            {"response_image_type": openapi.word(("png", "webp", "jpeg"), "What the result is.", default="png")}
         ),
     },
     required=("image_file",),
@@ -379,13 +414,54 @@ async def remove_background(request: Request) -> Response:
 )
 async def remove_background_later(request: Request) -> Response:
     """Queue a picture. Where nothing can be fetched from its address, the task fails and says why."""
+    return await _queue(request, replacement=False)
+
+
+@router.post(
+    "/v3/replace-background",
+    summary="Replace the background by words",
+    response_class=Response,
+    openapi_extra={"requestBody": {"required": True, "content": openapi.content([openapi.JSON], _REPLACEMENT_BODY)}},
+    responses=openapi.success(
+        "The picture",
+        openapi.content([openapi.JSON], _RESULT, example={"image_file": "iVBORw0KGgo…", "image_type": "png"}),
+        headers={
+            "X-Mattebox-Backdrop": "what served the prompt, as in `scenes/warehouse-ramp`",
+            "X-Mattebox-Backdrop-Score": "how well it matches, 0 to 1",
+        },
+    )
+    | _FAILURES,
+)
+async def replace_background(request: Request) -> Response:
+    """Put the subject of a picture where the prompt says. A prompt that nothing here shows is refused, by name."""
+    async with work.admitted(request) as account:
+        edit = await parse_replacement(request)
+        encoded = await work.run_edit(request, account, edit, picture="image_file")
+    answer = {"image_file": pybase64.b64encode_as_string(encoded.data), "image_type": edit.output.format.value}
+    headers = {"X-Mattebox-Subject": http.subject_header(encoded)} | http.backdrop_headers(encoded)
+    return http.json_response(answer, headers=headers)
+
+
+@router.post(
+    "/v3/async/replace-background",
+    summary="Replace the background by words, as a task",
+    response_class=Response,
+    openapi_extra={"requestBody": {"required": True, "content": openapi.content([openapi.JSON], _REPLACEMENT_BODY)}},
+    responses=openapi.success("The task's id", openapi.content([openapi.JSON], _TASK_ID)) | _FAILURES,
+)
+async def replace_background_later(request: Request) -> Response:
+    """Queue a picture. `image_file` may be an address too. A prompt that nothing shows makes the task fail, and say so."""
+    return await _queue(request, replacement=True)
+
+
+async def _queue(request: Request, *, replacement: bool) -> Response:
     async with work.admitted_later(request) as account:
-        edit, hook, remembered = await parse_task(request)
+        edit, hook, remembered = await parse_task(request, replacement=replacement)
         if _TEST in remembered:
             _, blobs = work.queue(request)
             if remembered[_TEST] == _SUCCEED:
                 remembered[_SAMPLE] = await anyio.to_thread.run_sync(_store_sample, blobs, edit.output)
-            edit = Edit(source=_NOWHERE, output=edit.output)
+            edit = replace(edit, source=_NOWHERE)
         (task,) = await work.submit(request, account, [edit], hook=hook, extra=remembered)
     return http.json_response({"task_id": task.id})
 
