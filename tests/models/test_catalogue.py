@@ -4,18 +4,17 @@ import re
 
 import pytest
 
+from mattebox.downloads import Address
 from mattebox.models.catalogue import (
     CATALOGUE,
     DEFAULT,
-    Address,
     Ensemble,
     Family,
-    NpmPackage,
-    PyPIPackage,
     Variant,
     licence_warnings,
     members,
 )
+from mattebox.packages import NpmPackage, PyPIPackage
 
 VARIANTS = [row for row in CATALOGUE.values() if isinstance(row, Variant)]
 ENSEMBLES = [row for row in CATALOGUE.values() if isinstance(row, Ensemble)]
@@ -63,6 +62,7 @@ def test_sources_are_https_addresses_first_and_pinned_packages_then(row: Variant
         if isinstance(source, Address):
             assert source.url.startswith("https://")
         else:
+            assert isinstance(source, NpmPackage | PyPIPackage)
             assert re.fullmatch(r"\d+(\.\d+)+", source.version)
             assert not source.member.startswith("/")
             assert ".." not in source.member

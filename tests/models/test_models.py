@@ -15,7 +15,8 @@ import pytest
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import CATALOGUE, ModelOptions, Models, families, runtimes, weights
-from mattebox.models.catalogue import Ensemble, NpmPackage, Row, Variant
+from mattebox.models.catalogue import Ensemble, Row, Variant
+from mattebox.packages import NpmPackage
 
 from .networks import write_tiny
 

@@ -1,7 +1,7 @@
 """The networks that find the subject: `Models` gives a segmenter by its name and keeps it warm.
 
-The only room with an inference runtime in it. `catalogue` lists the networks, `weights` fetches their files, `disk`
-looks after them, `runtimes` runs them, `families` knows what goes in and what comes out.
+The only room with an inference runtime in it. `catalogue` lists the networks, `weights` fetches their files,
+`runtimes` runs them, `families` knows what goes in and what comes out.
 """
 
 from __future__ import annotations

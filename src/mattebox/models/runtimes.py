@@ -22,8 +22,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mattebox import disk
 from mattebox.errors import Kind, MatteboxError
-from mattebox.models import disk
 from mattebox.models.catalogue import Precision
 from mattebox.models.families import Batch
 

@@ -1,4 +1,4 @@
-"""What the networks' files need of a disk: checksums, one process at a time, a folder to work in, tidying up."""
+"""What files need of a disk: checksums, one process at a time, a folder to work in, tidying up."""
 
 from __future__ import annotations
 
