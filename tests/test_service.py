@@ -201,10 +201,12 @@ def test_a_link_is_fetched_with_care() -> None:
 
 def test_a_picture_is_changed() -> None:
     shell = service()
-    result = anyio.run(lambda: shell.transform(Mirror(mode=Flip.HORIZONTAL), PHOTO, limits=Limits()))
+    result = anyio.run(lambda: shell.transform(Mirror(mode=Flip.HORIZONTAL), lambda: PHOTO, limits=Limits()))
     np.testing.assert_array_equal(codec.decode(result.data).rgb, SCENE.photo[:, ::-1])
     marked = anyio.run(
-        lambda: shell.transform(Watermark(places=((0, 0),)), PHOTO, marks=[result.data], limits=Limits())
+        lambda: shell.transform(
+            Watermark(places=((0, 0),)), lambda: PHOTO, marks=[lambda: result.data], limits=Limits()
+        )
     )
     np.testing.assert_array_equal(codec.decode(marked.data).rgb, SCENE.photo[:, ::-1])
 
@@ -214,12 +216,12 @@ def test_of_a_picture_that_was_kept_only_the_pixels_are_bounded() -> None:
     assert len(PHOTO) > 10
     for ours, theirs in ((few_bytes, Limits()), (Limits(), few_bytes)):
         shell = Service(Engine(FakeModels()), Fetcher(FetchOptions()), limits=ours)
-        assert anyio.run(partial(shell.transform, None, PHOTO, limits=theirs)).width == 80
+        assert anyio.run(partial(shell.transform, None, lambda: PHOTO, limits=theirs)).width == 80
         assert anyio.run(partial(shell.run_kept, EDIT, limits=theirs)).width == 80
     for ours, theirs in ((few_pixels, Limits()), (Limits(), few_pixels)):
         shell = Service(Engine(FakeModels()), Fetcher(FetchOptions()), limits=ours)
         for work in (
-            partial(shell.transform, None, PHOTO, limits=theirs),
+            partial(shell.transform, None, lambda: PHOTO, limits=theirs),
             partial(shell.run_kept, EDIT, limits=theirs),
             partial(shell.keep, Upload(PHOTO), limits=theirs),
         ):
@@ -252,13 +254,13 @@ def test_changes_wait_in_the_same_line_as_edits_and_have_the_same_deadline() -> 
 
             async def wait() -> None:
                 with pytest.raises(MatteboxError) as caught:
-                    await shell.transform(None, PHOTO, limits=Limits())
+                    await shell.transform(None, lambda: PHOTO, limits=Limits())
                 late.append(caught.value.kind)
 
             group.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
             for refused in (
-                partial(shell.transform, None, PHOTO, limits=Limits()),
+                partial(shell.transform, None, lambda: PHOTO, limits=Limits()),
                 partial(shell.keep, Upload(PHOTO), limits=Limits()),
                 partial(shell.run_kept, EDIT, limits=Limits()),
             ):
@@ -277,5 +279,5 @@ def test_changes_wait_in_the_same_line_as_edits_and_have_the_same_deadline() -> 
 
 def test_a_deadline_ends_a_change_between_two_steps() -> None:
     with pytest.raises(MatteboxError) as caught:
-        anyio.run(lambda: service(options=ServiceOptions(timeout=1e-6)).transform(None, PHOTO, limits=Limits()))
+        anyio.run(lambda: service(options=ServiceOptions(timeout=1e-6)).transform(None, lambda: PHOTO, limits=Limits()))
     assert caught.value.kind is Kind.TIMED_OUT

@@ -94,23 +94,32 @@ class Service:
     async def transform(
         self,
         change: Transform | None,
-        photo: bytes,
+        photo: Callable[[], bytes],
         *,
-        marks: Sequence[bytes] = (),
+        marks: Sequence[Callable[[], bytes]] = (),
         output: Output | None = None,
         limits: Limits,
     ) -> Encoded:
         """Change a picture without a network; as `engine.transform`, and admitted, timed and cancelled as in `run`.
 
-        These are pictures that were kept, as in `run_kept`.
+        These are pictures that were kept, as in `run_kept`. They are read in the worker's thread when it is their turn:
+        those who wait hold none in memory.
 
         Raises:
             MatteboxError: OVERLOADED, TIMED_OUT, and whatever the engine raises.
         """
-        work = partial(transform, change, photo, marks=marks, output=output, limits=self._for_kept(limits))
-        return await self._in_turn(
-            partial(self._in_thread, partial(work, checkpoint=anyio.from_thread.check_cancelled))
-        )
+
+        def work() -> Encoded:
+            return transform(
+                change,
+                photo(),
+                marks=[mark() for mark in marks],
+                output=output,
+                limits=self._for_kept(limits),
+                checkpoint=anyio.from_thread.check_cancelled,
+            )
+
+        return await self._in_turn(partial(self._in_thread, work))
 
     async def run_kept(self, edit: Edit, *, limits: Limits) -> Encoded:
         """As `run`, for an upload that is a picture that was kept: of the limits only that on pixels holds.

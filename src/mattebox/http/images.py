@@ -219,14 +219,19 @@ async def transform(
         MatteboxError: NOT_FOUND, about `marks` where it is one of those; INVALID_PARAMETER where the change does not
             fit the image; and what `Library.add` raises.
     """
-    image, photo = await _open(request, account, image_id)
+    image = await get(request, account, image_id)
     with _blaming("marks"):
-        seals = {each: (await _open(request, account, each))[1] for each in set(marks)}
+        seals = {each: await get(request, account, each) for each in set(marks)}
+    read = library(request).read
     service, limits = rooms(request).service, visit(request).dialect.limits
 
     async def run() -> Encoded:
         return await service.transform(
-            change, photo, marks=[seals[each] for each in marks], output=output, limits=limits
+            change,
+            partial(read, image),
+            marks=[partial(read, seals[each]) for each in marks],
+            output=output,
+            limits=limits,
         )
 
     return await _made_of(request, account, image, run, name=name, made_by=made_by, picture="image", cost=cost)
