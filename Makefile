@@ -1,18 +1,20 @@
 # Two commands set everything up: `make serve` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve demo test check quality durability bench golden docs lock clean
+.PHONY: help serve demo test check quality durability diffusion bench gallery golden docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 CLIENTS := $(patsubst requirements/clients/%.txt,%,$(wildcard requirements/clients/*.txt))
+NODE_CLIENTS := $(patsubst requirements/clients/%/package.json,%,$(wildcard requirements/clients/npm/*/package.json))
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 serve: .venv/runtime ## the server with its page of API docs on http://127.0.0.1:8000
 	$(BIN)/mattebox models pull auto
+	$(BIN)/mattebox scenes pull
 	$(BIN)/mattebox serve
 
 demo: .venv/runtime ## cut the sample photo out and say where the result is
@@ -22,8 +24,9 @@ demo: .venv/runtime ## cut the sample photo out and say where the result is
 	@echo "photo:  $(CURDIR)/demo/photo.png"
 	@echo "cutout: $(CURDIR)/demo/cutout.png"
 
-test: check $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS))) ## everything: lint, types, architecture, tests
+test: check $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) ## everything: lint, types, architecture, tests
 	$(BIN)/mattebox models pull auto modnet-photographic
+	$(BIN)/mattebox scenes pull
 	$(BIN)/pytest
 
 check: .venv/dev ## lint, types, architecture
@@ -39,6 +42,14 @@ quality: .venv/dev ## the quality table; MATTEBOX_EVAL names the folder of pictu
 durability: .venv/dev ## servers killed in the middle of two hundred tasks, on SQLite and on PostgreSQL with S3
 	$(BIN)/mattebox models pull u2netp
 	$(BIN)/pytest tests/durability -m durability -s
+
+diffusion: .diffusion/.done ## the diffusion generator on tiny random pipelines; installs torch (gigabytes)
+	HF_HUB_OFFLINE=1 .diffusion/bin/pytest tests/backdrops/test_diffusion.py -m diffusion
+
+gallery: .venv/dev ## twelve subjects before twelve backdrops, to be looked at: build/gallery
+	$(BIN)/mattebox models pull auto
+	$(BIN)/mattebox scenes pull
+	$(BIN)/python docs/images/gallery.py
 
 bench: .venv/dev .bench/rembg/.done ## what it costs, see bench/README.md
 	$(BIN)/mattebox models pull auto
@@ -56,13 +67,15 @@ lock: $(UV) ## resolve the requirements anew
 	$(UV) pip compile $(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	echo "uv hatchling editables" | tr " " "\n" | $(UV) pip compile $(LOCK) --upgrade - -o requirements/tools.txt
 	for client in $(CLIENTS); do \
-	  echo $$client | sed 's/-\([0-9.]*\)$$/==\1/' | $(UV) pip compile $(LOCK) - -o requirements/clients/$$client.txt || exit 1; \
+	  { echo $$client | sed 's/-\([0-9.]*\)$$/==\1/'; cat requirements/clients/$$client.in 2>/dev/null; } | \
+	    $(UV) pip compile $(LOCK) - -o requirements/clients/$$client.txt || exit 1; \
 	done
+	for client in $(NODE_CLIENTS); do npm install $(NPM) --package-lock-only --prefix requirements/clients/$$client || exit 1; done
 	echo 'rembg[cpu]==2.0.86' | $(UV) pip compile $(LOCK) - -o requirements/peers/rembg.txt
 LOCK := --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
 
 clean: ## remove what make made here; the downloaded models stay
-	rm -rf .venv .clients .bench demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .clients .bench .diffusion build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The environment. Every package comes with a checksum from requirements/.
 $(UV): requirements/tools.txt
@@ -80,12 +93,27 @@ $(UV): requirements/tools.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@ .venv/runtime
 
+# What the gpu extra brings is heavy, so it has an environment of its own.
+.diffusion/.done: requirements/dev.txt pyproject.toml $(UV)
+	$(UV) venv --quiet --clear .diffusion
+	$(UV) pip install --quiet --python .diffusion/bin/python --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --python .diffusion/bin/python --editable '.[gpu]'
+	@touch $@
+
 # The peer that mattebox is measured against.
 .bench/rembg/.done: requirements/peers/rembg.txt $(UV)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --target .bench/rembg -r $<
 	@touch $@
 
-# Vendors' own clients, each alone in a folder: they could not live together in one environment.
+# Vendors' own clients, each alone in a folder: they could not live together in one environment. What a client imports
+# and does not declare is in requirements/clients/NAME-VERSION.in.
 .clients/%/.done: requirements/clients/%.txt $(UV)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --target .clients/$* -r $<
+	@touch $@
+
+NPM := --ignore-scripts --no-audit --no-fund --omit-lockfile-registry-resolved --loglevel=error
+.clients/npm/%/.done: requirements/clients/npm/%/package-lock.json
+	mkdir -p .clients/npm/$*
+	cp requirements/clients/npm/$*/package.json $< .clients/npm/$*/
+	npm ci $(NPM) --prefix .clients/npm/$*
 	@touch $@

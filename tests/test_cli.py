@@ -9,6 +9,7 @@ import os
 import pty
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -27,15 +28,31 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from mattebox import codec
+from mattebox import codec, downloads
+from mattebox.backdrops.scenes import CATALOGUE as CATALOGUE_OF_SCENES
 from mattebox.cli import Parts, app
-from mattebox.edit import Output
-from mattebox.engine import Segmenters
+from mattebox.downloads import Address
+from mattebox.edit import (
+    Blur,
+    Canvas,
+    Edit,
+    Fit,
+    Layout,
+    Length,
+    Margin,
+    Matte,
+    Output,
+    Region,
+    Shadow,
+    ShadowKind,
+    Upload,
+)
+from mattebox.engine import Engine, Segmenters
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.image import Image as Picture
 from mattebox.models import CATALOGUE, ModelOptions, Segmenter
-from mattebox.models.catalogue import Address, Ensemble, Row, Variant
+from mattebox.models.catalogue import Ensemble, Row, Variant
 from mattebox.testing import FakeModels, FakeSegmenter, make_scene
 
 
@@ -151,6 +168,301 @@ def test_every_option_reaches_the_picture(tmp_path: Path) -> None:
     assert len({(tmp_path / f"r{number}.png").read_bytes() for number in range(3)}) == 3
 
 
+@pytest.mark.parametrize(
+    ("options", "edit"),
+    [
+        (["--shadow", "cast"], Edit(source=Upload(b""), shadow=Shadow(kind=ShadowKind.CAST))),
+        (
+            ["--shadow", "ground", "--shadow-opacity", "0.25", "--crop", "--margin", "10px 5%"],
+            Edit(
+                source=Upload(b""),
+                shadow=Shadow(kind=ShadowKind.GROUND, opacity=0.25),
+                layout=Layout(crop=True, margin=Margin(*[Length(10), Length(5, percent=True)] * 2)),
+            ),
+        ),
+        (["--shadow", "none", "--no-semitransparency"], Edit(source=Upload(b""), matte=Matte(semitransparency=False))),
+        (["--background-blur", "2.5"], Edit(source=Upload(b""), backdrop=Blur(2.5))),
+        (
+            ["--roi", "0 0 50% 90px"],
+            Edit(
+                source=Upload(b""),
+                layout=Layout(roi=Region(Length(0), Length(0), Length(50, percent=True), Length(90))),
+            ),
+        ),
+        (
+            ["--scale", "50%", "--position", "0% 100%"],
+            Edit(source=Upload(b""), layout=Layout(scale=0.5, position=(0, 1))),
+        ),
+        (
+            ["--crop", "--ratio", "1:1", "--width", "50", "--height", "40", "--fit", "cover"],
+            Edit(
+                source=Upload(b""),
+                layout=Layout(crop=True, ratio=(1, 1), canvas=Canvas(width=50, height=40, fit=Fit.COVER)),
+            ),
+        ),
+        (
+            ["--height", "45", "--size", "30"],
+            Edit(source=Upload(b""), layout=Layout(canvas=Canvas(height=45), max_side=30)),
+        ),
+    ],
+)
+def test_the_words_of_layout_and_shadow(tmp_path: Path, options: list[str], edit: Edit) -> None:
+    photo = codec.encode(Picture(rgb=make_scene(width=120, height=90, seed=2).photo), Output())
+    photos(tmp_path, "a.png", data=photo)
+    result = mattebox("remove", tmp_path / "a.png", "-o", tmp_path / "x.png", *options)
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "x.png").read_bytes() == Engine(FakeModels()).run(edit, photo).data
+
+
+def solid(color: tuple[int, int, int]) -> bytes:
+    return codec.encode(Picture(rgb=np.full((30, 40, 3), color, np.uint8)), Output())
+
+
+def test_a_picture_goes_behind_many(tmp_path: Path) -> None:
+    photos(tmp_path / "in", "a.png", "b.png")
+    photos(tmp_path, "behind.png", data=solid((0, 200, 0)))
+    result = mattebox("remove", tmp_path / "in", "-o", tmp_path / "out", "--background-image", tmp_path / "behind.png")
+    assert result.exit_code == 0, result.stderr
+    for name in ("a.png", "b.png"):
+        made = opened(tmp_path / "out" / name)
+        assert (made.mode, made.getpixel((0, 0))) == ("RGB", (0, 200, 0))
+
+
+def test_a_picture_behind_that_is_no_good_fails_once_and_before_any_work(tmp_path: Path) -> None:
+    photos(tmp_path / "in", "a.png", "b.png")
+    photos(tmp_path, "behind.png", data=b"rubbish")
+    for name in ("behind.png", "missing.png"):
+        result = mattebox("remove", tmp_path / "in", "-o", tmp_path / "out", "--background-image", tmp_path / name)
+        assert result.exit_code == 1
+        assert result.stderr.count(name) >= 1
+        assert len(result.stderr.splitlines()) == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_behind_is_never_overwritten(tmp_path: Path) -> None:
+    photos(tmp_path, "a.png")
+    photos(tmp_path, "behind.png", data=solid((0, 200, 0)))
+    for command in (["remove", "--background-image"], ["replace", "--image"]):
+        result = mattebox(
+            *(command[0], tmp_path / "a.png", "-o", tmp_path / "behind.png", "--overwrite"),
+            *(command[1], tmp_path / "behind.png"),
+        )
+        assert result.exit_code == 1
+        assert "would be overwritten" in result.stderr
+    assert (tmp_path / "behind.png").read_bytes() == solid((0, 200, 0))
+
+
+# --- replace -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def backdrops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders of their own for backdrops, with nothing in them: studios are drawn, places are not there."""
+    monkeypatch.setenv("MATTEBOX_BACKDROPS_DIRECTORY", str(tmp_path / "backdrops"))
+    monkeypatch.setenv("MATTEBOX_BACKDROPS_PACKS", str(tmp_path / "packs"))
+    return tmp_path
+
+
+def test_a_subject_before_a_colour_a_picture_or_its_own_background(tmp_path: Path) -> None:
+    photos(tmp_path, "a.png")
+    photos(tmp_path, "behind.png", data=solid((0, 200, 0)))
+    for number, (option, value, color) in enumerate(
+        [
+            ("--color", "blue", (0, 0, 255)),
+            ("--image", str(tmp_path / "behind.png"), (0, 200, 0)),
+            ("--blur", "3", (200, 200, 200)),
+        ]
+    ):
+        target = tmp_path / f"{number}.png"
+        result = mattebox("replace", tmp_path / "a.png", "-o", target, option, value, "--json")
+        assert result.exit_code == 0, result.stderr
+        assert opened(target).getpixel((0, 0)) == color
+        told = json.loads(result.stdout)
+        assert told.pop("seconds") > 0
+        assert set(told.pop("subject")) == {"left", "top", "width", "height"}
+        assert told == {
+            "path": str(target),
+            "width": 120,
+            "height": 90,
+            "backend": None,
+            "scene": None,
+            "score": None,
+            "warning": None,
+        }
+
+
+def test_a_subject_in_a_place_in_words(backdrops: Path) -> None:
+    photos(backdrops, "a.png")
+    made = []
+    for name, seed in (("1.png", "1"), ("2.png", "1"), ("3.jpg", "2")):
+        result = mattebox(
+            *("replace", backdrops / "a.png", "-o", backdrops / name),
+            *("--prompt", "on a wooden table", "--seed", seed, "--json"),
+        )
+        assert result.exit_code == 0, result.stderr
+        told = json.loads(result.stdout)
+        assert (told["path"], told["width"], told["height"]) == (str(backdrops / name), 120, 90)
+        assert (told["backend"], told["score"], told["warning"]) == ("studio", 1, None)
+        assert told["scene"] in {"wood", "table_room"}
+        made.append(opened(backdrops / name))
+    assert [each.format for each in made] == ["PNG", "PNG", "JPEG"]
+    assert made[0].tobytes() == made[1].tobytes()
+    assert {each.mode for each in made} == {"RGB"}
+
+
+def test_a_prompt_that_nothing_shows_is_refused_and_the_nearest_are_named(backdrops: Path) -> None:
+    photos(backdrops, "a.png")
+    # Known by one of its words, and not served: two places at a time.
+    args = ("replace", backdrops / "a.png", "-o", backdrops / "x.png", "--prompt", "marble and red brick on the moon")
+    result = mattebox(*args, "--json")
+    assert result.exit_code == 1
+    assert "The nearest here are" in result.stderr
+    told = json.loads(result.stdout)
+    assert set(told) == {"input", "error", "kind"}
+    assert told["kind"] == "invalid_parameter"
+    assert not (backdrops / "x.png").exists()
+    anyway = mattebox(*args, "--json", "--nearest")
+    assert anyway.exit_code == 0, anyway.stderr
+    told = json.loads(anyway.stdout)
+    assert told["scene"] in result.stderr
+    assert told["warning"] in anyway.stderr
+
+
+def test_an_empty_prompt_is_a_plain_studio(backdrops: Path) -> None:
+    result = mattebox("replace", "-", "-o", "-", "--prompt", "", stdin=PHOTO)
+    assert result.exit_code == 0, result.stderr
+    assert opened(result.stdout_bytes).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        ["--color", "red", "--prompt", "a park"],
+        ["--image", "a.png", "--blur", "3"],
+        ["--color", "greenish"],
+        ["--blur", "0"],
+        ["--color", "red", "--seed", "3"],
+        ["--blur", "3", "--nearest"],
+        ["--color", "red", "--generator", "scenes"],
+        ["--prompt", "a park", "--generator", "magic"],
+        ["--prompt", "a park", "--seed", "-1"],
+        ["--color", "red", "--format", "gif"],
+        ["--color", "red", "--model", "nonsense"],
+    ],
+)
+def test_a_wrong_replacement_is_status_2_and_does_nothing(tmp_path: Path, wrong: list[str]) -> None:
+    photos(tmp_path, "a.png")
+    result = mattebox("replace", tmp_path / "a.png", "-o", tmp_path / "x.png", *wrong)
+    assert result.exit_code == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert names(tmp_path) == {"a.png"}
+    assert mattebox("replace", tmp_path / "a.png", *wrong).exit_code == 2
+    assert mattebox("replace", tmp_path, "-o", tmp_path / "x.png", "--color", "red").exit_code == 2
+
+
+def test_what_is_there_is_not_replaced_without_a_word(tmp_path: Path) -> None:
+    photos(tmp_path, "a.png", "out/a.png")
+    out = tmp_path / "out"
+    for target in (out, out / "a.png"):
+        result = mattebox("replace", tmp_path / "a.png", "-o", target, "--color", "red")
+        assert result.exit_code == 1
+        assert "--overwrite" in result.stderr
+        assert (tmp_path / "out" / "a.png").read_bytes() == PHOTO
+    assert (
+        mattebox("replace", tmp_path / "a.png", "-o", tmp_path / "out", "--color", "red", "--overwrite").exit_code == 0
+    )
+    assert opened(tmp_path / "out" / "a.png").getpixel((0, 0)) == (255, 0, 0)
+    assert mattebox("replace", tmp_path / "a.png", "-o", "-", "--color", "red", "--json").exit_code == 2
+
+
+def test_a_replacement_without_a_subject_says_so(tmp_path: Path) -> None:
+    photos(tmp_path, "wall.png", data=EMPTY)
+    result = mattebox("replace", tmp_path / "wall.png", "-o", tmp_path / "x.png", "--color", "red", "--json")
+    assert result.exit_code == 0
+    assert "no subject was found" in result.stderr
+    assert json.loads(result.stdout)["subject"] is None
+    assert opened(tmp_path / "x.png").getextrema() == ((255, 255), (0, 0), (0, 0))
+
+
+# --- scenes ------------------------------------------------------------------------------------------------------
+
+
+def pack(folder: Path) -> Path:
+    photos(folder, "kitchen.png", data=solid((0, 200, 0)))
+    (folder / "pack.toml").write_text(
+        '[[scene]]\nfile = "kitchen.png"\nname = "kitchen"\ntags = ["kitchen", "worktop", "oven", "sink"]\n'
+        'licence = "CC0-1.0"\nauthor = "[red]Jo Doe"\n'
+    )
+    return folder
+
+
+def test_scenes_list(backdrops: Path) -> None:
+    pack(backdrops / "packs" / "mine")
+    first = next(iter(CATALOGUE_OF_SCENES.values()))
+    file = downloads.path(first.file.download, backdrops / "backdrops")
+    photos(file.parent, file.name)
+    rows = {row["name"]: row for row in map(json.loads, mattebox("scenes", "list", "--json").stdout.splitlines())}
+    assert set(rows) == {"mine/kitchen", *CATALOGUE_OF_SCENES}
+    assert rows["mine/kitchen"] == {
+        "name": "mine/kitchen",
+        "tags": ["kitchen", "worktop", "oven", "sink"],
+        "licence": "CC0-1.0",
+        "author": "[red]Jo Doe",
+        "installed": True,
+        "pack": "mine",
+    }
+    assert {row["installed"] for name, row in rows.items() if name.startswith("apartment")} == {True}
+    assert rows["warehouse-ramp"]["installed"] is False
+    said = mattebox("scenes", "list").stdout
+    assert "kitchen, worktop, oven, …" in said
+    assert "[red]Jo Doe" in said
+    assert len(said.splitlines()) == len(rows) + 1
+
+
+def test_a_pack_is_added_and_served(backdrops: Path) -> None:
+    photos(backdrops, "a.png")
+    source = pack(backdrops / "from" / "mine")
+    result = mattebox("scenes", "add", source)
+    assert result.exit_code == 0, result.stderr
+    assert str(backdrops / "packs" / "mine") in result.stderr
+    assert names(backdrops / "packs") == {"mine/kitchen.png", "mine/pack.toml"}
+    again = mattebox("scenes", "add", source)
+    assert (again.exit_code, "already" in again.stderr) == (1, True)
+    (source / "pack.toml").write_text("nothing")
+    assert mattebox("scenes", "add", source).exit_code == 1
+    assert mattebox("scenes", "add", backdrops / "nowhere").exit_code == 1
+    result = mattebox("replace", backdrops / "a.png", "-o", backdrops / "x.png", "--prompt", "in my kitchen", "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert (told["backend"], told["scene"]) == ("packs", "mine/kitchen")
+
+
+def test_where_scenes_are(backdrops: Path) -> None:
+    directory = backdrops / "backdrops"
+    assert mattebox("scenes", "path").stdout == f"{directory}\n"
+    for name in ("warehouse", "warehouse-ramp"):
+        assert mattebox("scenes", "path", name).stdout == f"{directory / 'warehouse.hdr'}\n"
+
+
+@pytest.mark.parametrize("command", ["pull", "path"])
+def test_an_unknown_scene_is_a_wrong_command(backdrops: Path, command: str) -> None:
+    result = mattebox("scenes", command, "nonsense")
+    assert result.exit_code == 2
+    assert "nonsense" in result.stderr
+    assert not (backdrops / "backdrops").exists()
+
+
+def test_scenes_that_cannot_be_fetched_are_sentences(backdrops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # no package manager
+    result = mattebox("scenes", "pull", "warehouse", "night-road")
+    assert result.exit_code == 1
+    assert "Traceback" not in result.stderr
+    assert "the panorama warehouse" in result.stderr.lower()
+    assert "the panorama night" in result.stderr.lower()
+    assert f"0 of {len(CATALOGUE_OF_SCENES)} scenes" in result.stderr
+
+
 def test_device_and_own_files_reach_the_networks(tmp_path: Path) -> None:
     photos(tmp_path, "a.png")
     seen: list[ModelOptions] = []
@@ -183,6 +495,24 @@ def test_device_and_own_files_reach_the_networks(tmp_path: Path) -> None:
         ["-o", "-", "--json"],
         ["--nonsense"],
         ["-"],
+        ["--background", "red", "--background-blur", "3"],
+        ["--background-image", "a.png", "--background-blur", "3"],
+        ["--background-blur", "0"],
+        ["--background-blur", "nan"],
+        ["--shadow", "long"],
+        ["--shadow", "drop", "--shadow-opacity", "2"],
+        ["--shadow", "drop", "--shadow-opacity", "nan"],
+        ["--shadow-opacity", "0.5"],
+        ["--roi", "1 2 3"],
+        ["--margin", "10px"],
+        ["--ratio", "4:3"],
+        ["--crop", "--margin", "wide"],
+        ["--crop", "--ratio", "4"],
+        ["--scale", "80"],
+        ["--position", "left"],
+        ["--width", "0"],
+        ["--fit", "cover"],
+        ["--width", "10", "--fit", "tight"],
     ],
 )
 def test_a_wrong_command_is_status_2_and_does_nothing(tmp_path: Path, wrong: list[str]) -> None:
@@ -662,6 +992,39 @@ def test_the_server_says_where_it_is(args: list[str], env: dict[str, str]) -> No
     assert (out, rest) == ("", "")
 
 
+def test_the_server_speaks_https_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "mattebox", "certificate", "localhost", "-o", tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    authority, certificate, key = made.stdout.split()
+    running = serving("--port", "0", "--tls-cert", certificate, "--tls-key", key)
+    assert running.stderr is not None
+    address = next(word.rstrip(",") for word in running.stderr.readline().split() if word.startswith("https://"))
+    try:
+        trusting = ssl.create_default_context(cafile=authority)
+        with pytest.raises(urllib.error.HTTPError) as answer:
+            urllib.request.urlopen(address.replace("127.0.0.1", "localhost"), timeout=5, context=trusting)
+        answer.value.close()
+        assert answer.value.code == 404
+    finally:
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("flags", [["--tls-cert"], ["--tls-key"], ["--tls-cert", "--tls-key"]])
+def test_a_certificate_that_cannot_be_used_is_a_wrong_command(flags: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no certificate")
+    args = [word for flag in flags for word in (flag, str(tmp_path / "file"))]
+    running = serving("--port", "0", *args)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 2
+    assert "certificate" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "no-such-host.invalid"])  # noqa: S104
 def test_without_keys_other_machines_are_not_let_in(host: str) -> None:
     running = serving("--host", host, "--port", "0")
@@ -702,7 +1065,19 @@ def test_an_app_that_does_not_start_is_a_failure() -> None:
 
 def test_version_and_help() -> None:
     assert mattebox("--version").stdout == "mattebox 0.1.0\n"
-    for args in ([], ["remove"], ["models"], ["models", "pull"], ["serve"]):
+    for args in (
+        [],
+        ["remove"],
+        ["models"],
+        ["models", "pull"],
+        ["replace"],
+        ["scenes"],
+        ["scenes", "add"],
+        ["serve"],
+        ["database"],
+        ["database", "downgrade"],
+        ["certificate"],
+    ):
         result = mattebox(*args, "--help")
         assert result.exit_code == 0
         assert "Usage" in result.stdout

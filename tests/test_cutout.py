@@ -137,3 +137,17 @@ def test_a_backdrop_does_not_change_a_colour_of_the_subject() -> None:
     np.testing.assert_array_equal(
         png[10:190, 10:290], codec.to_pil(source.image).convert("RGB").crop((10, 10, 290, 190))
     )
+
+
+def test_the_largest_size_is_known_also_where_it_could_not_be_made() -> None:
+    side = 4000
+    cutout = Cutout(
+        rgb=np.zeros((side, side, 3), np.uint8),
+        alpha=np.ones((side, side), np.float32),
+        subject=Box(0, 0, side, side),
+        confidence=1.0,
+        ambiguity=0.0,
+    )
+    margin = Margin(*[Length(100, percent=True)] * 4)
+    encoded = cutout.encode(arrange=Layout(crop=True, margin=margin, max_pixels=10_000))
+    assert (encoded.width, encoded.height, encoded.largest) == (100, 100, (3 * side, 3 * side))

@@ -4,8 +4,9 @@ import io
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 import PIL.Image
@@ -13,10 +14,11 @@ import pytest
 
 import mattebox
 from mattebox import codec
-from mattebox.cutout import Cutout
-from mattebox.edit import Output
-from mattebox.engine import Engine
-from mattebox.image import Box, Encoded, Image
+from mattebox.cutout import Cutout, Replaced
+from mattebox.edit import Blur, Edit, Layout, Length, Margin, Output, Prompt, Shadow, ShadowKind, Upload
+from mattebox.engine import Checkpoint, Engine
+from mattebox.image import Box, Encoded, Image, Served
+from mattebox.plate import Plate
 from mattebox.testing import FakeModels, make_scene
 
 SCENE = make_scene(width=160, height=120, seed=4)
@@ -74,6 +76,129 @@ def test_save_over_a_colour(tmp_path: Path) -> None:
     cut(PNG).save(tmp_path / "red.png", backdrop=mattebox.Color(255, 0, 0))
     with PIL.Image.open(tmp_path / "red.png") as picture:
         assert picture.getpixel((1, 1)) == (255, 0, 0)
+
+
+def test_save_with_a_layout_and_a_shadow(tmp_path: Path) -> None:
+    layout, shadow = Layout(crop=True, margin=Margin(*[Length(10)] * 4)), Shadow(kind=ShadowKind.CAST)
+    cutout = cut(PNG)
+    cutout.save(tmp_path / "x.png", arrange=layout, shadow=shadow)
+    assert (tmp_path / "x.png").read_bytes() == cutout.encode(arrange=layout, shadow=shadow).data
+
+
+# --- another background ------------------------------------------------------------------------------------------
+
+GREEN = np.full((30, 40, 3), (0, 200, 0), np.uint8)
+
+
+@dataclass
+class Painter:
+    """Paints everything in one colour, which is the seed, and remembers what it was asked for."""
+
+    asked: list[Prompt] = field(default_factory=list)
+
+    def warm(self) -> None: ...
+
+    def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Checkpoint) -> Plate:
+        checkpoint()
+        self.asked.append(prompt)
+        rgb = np.full((cutout.height, cutout.width, 3), prompt.seed, np.uint8)
+        return Plate(rgb=rgb, served=Served(backend="painter", scene=prompt.text, score=0.5))
+
+    def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Checkpoint) -> Plate:
+        raise NotImplementedError
+
+
+def replaced(photo: mattebox.Photo = PNG, **behind: Any) -> Replaced:
+    return mattebox.replace_background(photo, engine=ENGINE, **behind)
+
+
+def test_a_colour_behind_in_every_way_to_say_it() -> None:
+    results = [replaced(color=color) for color in (mattebox.Color(0, 0, 255), "blue", "#0000ff", "rgb(0, 0, 255)")]
+    expected = cut(PNG).encode(backdrop=mattebox.Color(0, 0, 255))
+    for each in results:
+        assert each.found
+        assert (each.subject, each.served) == (expected.subject, None)
+        np.testing.assert_array_equal(each.to_array(), codec.decode(expected.data).rgb)
+        assert each.to_pil().mode == "RGB"
+    veil = replaced(color=mattebox.Color(0, 0, 255, opacity=0.5))
+    assert veil.to_array().shape == (120, 160, 4)
+    assert veil.to_array()[0, 0, 3] == 128
+    assert veil.to_pil().mode == "RGBA"
+
+
+def test_a_picture_behind_in_every_way_to_give_it(tmp_path: Path) -> None:
+    file = codec.encode(Image(rgb=GREEN), Output())
+    (tmp_path / "green.png").write_bytes(file)
+    for behind in (GREEN, file, tmp_path / "green.png", io.BytesIO(file), PIL.Image.fromarray(GREEN), Image(rgb=GREEN)):
+        assert tuple(replaced(image=behind).to_array()[0, 0]) == (0, 200, 0)
+
+
+def test_the_photo_in_every_way_to_give_it(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(PNG)
+    expected = replaced(PNG, color="red").to_array()
+    for photo in (tmp_path / "photo.png", SCENE.photo, io.BytesIO(PNG), PIL.Image.fromarray(SCENE.photo)):
+        np.testing.assert_array_equal(replaced(photo, color="red").to_array(), expected)
+
+
+def test_its_own_background_blurred() -> None:
+    expected = ENGINE.run(Edit(source=Upload(b""), backdrop=Blur(4)), PNG)
+    np.testing.assert_array_equal(replaced(blur=4).to_array(), codec.decode(expected.data).rgb)
+
+
+def test_a_place_in_words() -> None:
+    painter = Painter()
+    engine = Engine(FakeModels(), painter)
+    result = assert_type(
+        mattebox.replace_background(PNG, prompt="a park", seed=7, nearest=True, generator="x", engine=engine), Replaced
+    )
+    assert painter.asked == [Prompt("a park", seed=7, nearest=True, generator="x")]
+    assert result.served == Served(backend="painter", scene="a park", score=0.5)
+    assert result.to_array().shape == (120, 160, 3)
+    assert result.to_array()[0, 0].mean() < 20
+    with pytest.raises(mattebox.MatteboxError) as caught:
+        replaced(prompt="a park")  # this engine has no generators
+    assert (caught.value.kind, caught.value.parameter) == (mattebox.Kind.NOT_OFFERED, "prompt")
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.webp", "x.jpg", "x.avif"])
+def test_a_replacement_is_saved_as_its_name_says(tmp_path: Path, name: str) -> None:
+    replaced(color="red").save(tmp_path / name, quality=90)
+    with PIL.Image.open(tmp_path / name) as picture:
+        assert picture.size == (160, 120)
+    with pytest.raises(mattebox.MatteboxError):
+        replaced(color="red").save(tmp_path / "x.docx")
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("behind", "blamed"),
+    [
+        ({}, "prompt"),
+        ({"color": "red", "blur": 3}, "blur"),
+        ({"prompt": "", "image": GREEN}, "image"),
+        ({"color": "greenish"}, "color"),
+        ({"blur": 0}, "blur"),
+        ({"blur": float("nan")}, "blur"),
+        ({"image": b"rubbish"}, "image"),
+        ({"image": "no such file.png"}, "image"),
+        ({"image": 17}, "image"),
+        ({"prompt": "a park", "seed": -1}, "seed"),
+        ({"color": "red", "foreground": "nonsense"}, "foreground"),
+        ({"color": "red", "model": "nonsense"}, "model"),
+    ],
+)
+def test_what_is_wrong_with_a_replacement_is_named(behind: dict[str, Any], blamed: str) -> None:
+    with pytest.raises(mattebox.MatteboxError) as caught:
+        replaced(**behind)
+    assert caught.value.parameter == blamed
+    assert caught.value.message.endswith(".")
+
+
+def test_the_environment_reaches_the_backdrops(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MATTEBOX_BACKDROPS_PACKS", str(tmp_path))
+    assert mattebox.backdrop_options().packs == tmp_path
+    monkeypatch.delenv("MATTEBOX_BACKDROPS_PACKS")
+    assert mattebox.backdrop_options().packs is None
 
 
 def test_an_unknown_ending_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -16,7 +16,27 @@ import threading
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
-from mattebox.edit import Color, Foreground, Format, Layout, Matte, Output, Transparent
+from mattebox.edit import (
+    Blur,
+    Canvas,
+    Color,
+    Edit,
+    Fit,
+    Foreground,
+    Format,
+    Layout,
+    Length,
+    Margin,
+    Matte,
+    Output,
+    Picture,
+    Prompt,
+    Region,
+    Shadow,
+    ShadowKind,
+    Transparent,
+    Upload,
+)
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
@@ -24,7 +44,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image as PILImage
 
-    from mattebox.cutout import Cutout
+    from mattebox.backdrops import BackdropOptions
+    from mattebox.cutout import Cutout, Replaced
     from mattebox.engine import Engine
     from mattebox.image import Image
     from mattebox.models import ModelOptions
@@ -42,16 +63,24 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Canvas",
     "Color",
+    "Fit",
     "Foreground",
     "Format",
     "Kind",
     "Layout",
+    "Length",
+    "Margin",
     "Matte",
     "MatteboxError",
     "Output",
+    "Region",
+    "Shadow",
+    "ShadowKind",
     "Transparent",
     "remove_background",
+    "replace_background",
 ]
 
 
@@ -82,12 +111,117 @@ def remove_background(
         MatteboxError: the photo cannot be read or is too large, the model or method is not known, or the model's
             weights are not here and cannot be fetched.
     """
+    return (engine or _engine()).cut_out(_read(photo), _matte(model, foreground, refine=refine))
+
+
+def replace_background(
+    photo: Photo,
+    *,
+    prompt: str | None = None,
+    color: Color | str | None = None,
+    image: Photo | None = None,
+    blur: float | None = None,
+    seed: int = 0,
+    nearest: bool = False,
+    generator: str = "auto",
+    model: str = "auto",
+    refine: bool = True,
+    foreground: Foreground | Literal["fast", "multilevel", "keep"] = Foreground.FAST,
+    engine: Engine | None = None,
+) -> Replaced:
+    """Put the subject of a photo on another background: one of `prompt`, `color`, `image` and `blur`.
+
+    Args:
+        photo: as in `remove_background`.
+        prompt: the place in words, "a warehouse"; an empty text is a plain studio. The subject is placed, lit and
+            given a shadow as in that place. Without a generator that paints, places are those of `mattebox scenes
+            list`, and what they do not show is refused.
+        color: a `Color`, or words for one: "#ffffff", "rgb(255, 255, 255)" or a CSS name.
+        image: another picture, given as a photo is. It fills the canvas; what does not fit is cut at both ends.
+        blur: the photo's own background, blurred; the standard deviation in pixels, 0.3 to 1000.
+        seed: with `prompt`, the same seed gives the same picture again; 0 or more.
+        nearest: with `prompt`, take the most similar scene, with a warning in `served`, where nothing matches.
+        generator: with `prompt`, what paints it; `auto` is the first of the configured ones that can.
+        model: as in `remove_background`, like `refine`, `foreground` and `engine`.
+        refine: sharpen the matte at the photo's own resolution.
+        foreground: how the old background's colour is taken out of the edge.
+        engine: an engine of your own; prompts need one that was made with backdrops.
+
+    Returns:
+        The finished picture, at the photo's size after its EXIF turn, and where its backdrop came from.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER where not exactly one background is asked for, a value is wrong, or nothing
+            shows what the prompt says (the message names what comes nearest); what is wrong with `image` is blamed on
+            it; and whatever `remove_background` raises.
+    """
+    from mattebox import codec
+    from mattebox.cutout import Replaced
+
+    asked = {"prompt": prompt, "color": color, "image": image, "blur": blur}
+    given = [name for name, value in asked.items() if value is not None]
+    if len(given) != 1:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            f"Give one of {', '.join(asked)}{', and not several' if given else ''}.",
+            parameter=given[1] if given else "prompt",
+        )
+    if seed < 0:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "seed must be 0 or more.", parameter="seed")
+    behind: Color | Picture | Blur | Prompt
+    if prompt is not None:
+        behind = Prompt(prompt, seed=seed, nearest=nearest, generator=generator)
+    elif color is not None:
+        behind = _color(color)
+    elif blur is not None:
+        behind = _blur(blur)
+    else:
+        behind = Picture(Upload(b""))
+    edit = Edit(source=Upload(b""), backdrop=behind, matte=_matte(model, foreground, refine=refine))
+    try:
+        backdrop = None if image is None else _file(image)
+    except MatteboxError as error:
+        raise _blamed(error, "image") from error.__cause__
+    data = _file(photo)
+    try:
+        made = (engine or _engine()).run(edit, data, backdrop=backdrop, limits=codec.OWN_FILES)
+    except MatteboxError as error:
+        if error.parameter != "backdrop":
+            raise
+        raise _blamed(error, "image") from error.__cause__
+    return Replaced(image=codec.decode(made.data, codec.OWN_FILES), subject=made.subject, served=made.served)
+
+
+def _matte(model: str, foreground: str, *, refine: bool) -> Matte:
     if foreground not in set(Foreground):
         raise MatteboxError(
             Kind.INVALID_PARAMETER, f"foreground must be one of {', '.join(Foreground)}.", parameter="foreground"
         )
-    matte = Matte(model=model, refine=refine, foreground=Foreground(foreground))
-    return (engine or _engine()).cut_out(_read(photo), matte)
+    return Matte(model=model, refine=refine, foreground=Foreground(foreground))
+
+
+def _color(color: Color | str) -> Color:
+    if isinstance(color, Color):
+        return color
+    from mattebox import codec
+
+    try:
+        return codec.parse_color(color)
+    except MatteboxError as error:
+        raise error.about("color") from error.__cause__
+
+
+def _blur(sigma: float) -> Blur:
+    try:
+        return Blur(sigma)
+    except ValueError as error:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER, "blur must be a number from 0.3 to 1000.", parameter="blur"
+        ) from error
+
+
+def _blamed(error: MatteboxError, parameter: str) -> MatteboxError:
+    return MatteboxError(error.kind, error.message, parameter=parameter)
 
 
 _default: Engine | None = None
@@ -99,10 +233,12 @@ def _engine() -> Engine:
     global _default  # noqa: PLW0603
     with _making:
         if _default is None:
+            from mattebox.backdrops import Backdrops
             from mattebox.engine import Engine
             from mattebox.models import Models
 
-            _default = Engine(Models(replace(model_options(), user_files=True)))
+            models = Models(replace(model_options(), user_files=True))
+            _default = Engine(models, Backdrops(backdrop_options()))
         return _default
 
 
@@ -115,6 +251,30 @@ def model_options() -> ModelOptions:
     from mattebox.models import ModelOptions
 
     return ModelOptions()
+
+
+def backdrop_options() -> BackdropOptions:
+    """The environment's options of the backdrops, as in docs/settings.md; the defaults where it sets none."""
+    if any(name.upper().startswith("MATTEBOX_BACKDROPS_") for name in os.environ):
+        from mattebox import settings
+
+        return settings.load().backdrops
+    from mattebox.backdrops import BackdropOptions
+
+    return BackdropOptions()
+
+
+def _file(photo: Photo) -> bytes:
+    """The photo as a file: its own, or a PNG of what is in memory, which loses nothing."""
+    from mattebox import codec, files
+
+    match photo:
+        case bytes() | bytearray():
+            return bytes(photo)
+        case str() | os.PathLike():
+            return files.read(photo, codec.OWN_FILES.max_bytes)
+        case _:
+            return codec.encode(_read(photo), Output())
 
 
 def _read(photo: Photo) -> Image:

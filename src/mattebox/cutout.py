@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -85,8 +85,6 @@ class Cutout:
         """
         room = self._room(shadow)
         placement = layout.plan(self.image.width, self.image.height, self.subject, arrange, room=room)
-        unlimited = replace(arrange, max_side=None, max_pixels=None)
-        largest = layout.plan(self.image.width, self.image.height, self.subject, unlimited, room=room)
         picture = layout.place(self.image, placement)
         if not output.alpha_only:  # the matte is the same with any shadow, over any backdrop
             if shadow is not None:
@@ -110,7 +108,7 @@ class Cutout:
             subject=None if self.subject is None else placement.moved(self.subject),
             confidence=self.confidence,
             ambiguity=self.ambiguity,
-            largest=(largest.width, largest.height),
+            largest=placement.largest,
         )
 
     @property

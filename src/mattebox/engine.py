@@ -59,6 +59,13 @@ class Generators(Protocol):
             MatteboxError: INVALID_PARAMETER about `prompt` where nothing serves it; and a generator's own failure.
         """
 
+    def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Checkpoint) -> Plate:
+        """A picture for words alone, without a subject.
+
+        Raises:
+            MatteboxError: NOT_OFFERED where nothing here paints; and a generator's own failure.
+        """
+
 
 class Engine:
     """Cuts subjects out of photos. Safe to use from several threads; the networks are shared and warm.
@@ -163,6 +170,32 @@ class Engine:
             confidence=matting.confidence(alpha),
             ambiguity=matting.ambiguity(alpha),
             icc=photo.icc,
+        )
+
+    def paint(self, prompt: str, *, width: int, height: int, seed: int = 0, checkpoint: Checkpoint = _go_on) -> Encoded:
+        """A picture for words alone, as a PNG.
+
+        Args:
+            prompt: what is to be seen.
+            width: in pixels.
+            height: in pixels.
+            seed: the same one paints the same picture, as far as the generator keeps to that.
+            checkpoint: called between steps.
+
+        Raises:
+            MatteboxError: NOT_OFFERED where nothing here paints; and a generator's own failure.
+        """
+        if self._backdrops is None:
+            raise MatteboxError(Kind.NOT_OFFERED, "No generator of pictures is configured here.")
+        plate = self._backdrops.paint(prompt, width=width, height=height, seed=seed, checkpoint=checkpoint)
+        checkpoint()
+        output = Output()
+        return Encoded(
+            data=codec.encode(Image(rgb=plate.rgb), output),
+            media_type=codec.media_type(output.format),
+            width=width,
+            height=height,
+            served=plate.served,
         )
 
     def _stage(self, cutout: Cutout, edit: Edit, prompt: Prompt, checkpoint: Checkpoint) -> Encoded:

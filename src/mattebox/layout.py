@@ -7,7 +7,7 @@ canvas, the size at which that window is shown. Beyond the photo a window is emp
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import cv2
@@ -54,12 +54,16 @@ class RegionEmptyError(MatteboxError):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The part of the photo that is kept, where that goes on the canvas, and the canvas' width and height."""
+    """The part of the photo that is kept, where that goes on the canvas, and the canvas' width and height.
+
+    `largest` is the width and height that the canvas would have without `max_side` and `max_pixels`.
+    """
 
     keep: Box
     target: Box
     width: int
     height: int
+    largest: tuple[int, int] = field(default=(0, 0), compare=False)
 
     def moved(self, box: Box) -> Box:
         """Where a box of the photo lies on the canvas, to the nearest pixel: never empty, never outside the canvas."""
@@ -124,13 +128,14 @@ def plan(
         window = _posed(window, subject, layout)
     if layout.canvas is not None:
         window, columns, rows = _fitted(window, columns, rows, layout.canvas, subject)
+    largest = columns, rows
     columns, rows = _limited(columns, rows, layout)
     if columns * rows > max(max_pixels, width * height) or max(columns, rows) > max(LARGEST_SIDE, width, height):
         raise _too_large(columns, rows)
     left, right, start, end = _span(window.left, window.width, width, columns)
     top, bottom, first, last = _span(window.top, window.height, height, rows)
     keep = Box(left, top, right - left, bottom - top)
-    return Placement(keep, Box(start, first, end - start, last - first), columns, rows)
+    return Placement(keep, Box(start, first, end - start, last - first), columns, rows, largest)
 
 
 def cover(image: Image, width: int, height: int) -> Image:

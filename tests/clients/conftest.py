@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from PIL import Image as Pillow
 
 ROOT = Path(__file__).parents[2]
-KEYS = {"MATTEBOX_KEYS": "right-key,poor-key"}
+SETTINGS = {
+    "MATTEBOX_KEYS": "right-key,poor-key",
+    "MATTEBOX_FETCH_ALLOW_NETWORKS": "127.0.0.0/8",  # where `astronaut_url` is
+}
 
 Run = Callable[..., dict[str, object]]
 
@@ -22,8 +29,12 @@ Run = Callable[..., dict[str, object]]
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base address of `mattebox serve`, ready for work. `MATTEBOX_MODELS_DIRECTORY` counts if it is set."""
+    from mattebox.backdrops import scenes
+
+    assert scenes.pull(["warehouse"]) == ()  # which a server never does by itself
     folder = tmp_path_factory.mktemp("server")
-    environment = {**os.environ, **KEYS, "MATTEBOX_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **SETTINGS, "MATTEBOX_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    environment["MATTEBOX_BACKDROPS_PACKS"] = str(folder / "packs")
     log = folder / "log"
     with log.open("w") as written:
         process = subprocess.Popen(
@@ -70,16 +81,41 @@ def astronaut(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def astronaut_url(astronaut: Path) -> Iterator[str]:
+    """Where `astronaut` can be fetched from."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(astronaut.parent))) as pictures:
+        thread = threading.Thread(target=pictures.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{pictures.server_port}/{astronaut.name}"
+        pictures.shutdown()
+        thread.join()
+
+
+@pytest.fixture
 def run(server: str) -> Run:
-    """`run(client, script, *arguments)` runs a script with one client's packages only, and gives what it prints."""
+    """`run(client, script, *arguments)` runs a script with one client's packages only, and gives what it prints.
+
+    The script is Python's, or Node's where its name ends with `.js`.
+    """
 
     def start(client: str, script: str, *arguments: str) -> dict[str, object]:
         folder = ROOT / ".clients" / client
         assert folder.is_dir(), f"{client} is not installed: run make test"
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MATTEBOX"))}
+        environment |= {"PYTHONPATH": str(folder), "PYTHONNOUSERSITE": "1", "NODE_PATH": str(folder / "node_modules")}
+        interpreter = sys.executable
+        if script.endswith(".js"):
+            found_node = shutil.which("node")
+            assert found_node is not None, "node is not installed"
+            interpreter = found_node
         done = subprocess.run(
-            [sys.executable, str(Path(__file__).parent / script), server, *arguments],
-            env=environment | {"PYTHONPATH": str(folder), "PYTHONNOUSERSITE": "1"},
+            [interpreter, str(Path(__file__).parent / script), server, *arguments],
+            env=environment,
             capture_output=True,
             text=True,
             timeout=120,

@@ -48,9 +48,9 @@ def tasks(client: Any, photo: str, folder: Path) -> dict[str, object]:
     (encoded,) = done.images_encoded
     (folder / "task").write_bytes(base64.b64decode(encoded))
     (shown,) = done.images
-    failed = wait(client, "http://127.0.0.1:1/photo.jpg")
+    failed = wait(client, "http://192.168.0.1/photo.jpg")
     test = {"enabled": True, "return_task_status": "TASK_STATUS_FAILED"}
-    tested = wait(client, "http://127.0.0.1:1/photo.jpg", webhook={"url": "http://127.0.0.1:1/", "test_mode": test})
+    tested = wait(client, "http://192.168.0.1/photo.jpg", webhook={"url": "http://192.168.0.1/", "test_mode": test})
     times = done.extra.debug_info
     return {
         "status": done.task.status.name,
@@ -61,6 +61,23 @@ def tasks(client: Any, photo: str, folder: Path) -> dict[str, object]:
         "failed": [failed.task.status.name, failed.task.reason, failed.images],
         "tested": [tested.task.status.name, tested.images],
         "unknown": failure(lambda: client.async_task_result("nothing")),
+    }
+
+
+def replacements(client: Any, photo: str, folder: Path) -> dict[str, object]:
+    """Another background, described in words."""
+
+    def replace(name: str, prompt: str, kind: str | None = None) -> str:
+        return save(folder, name, client.replace_background(photo, prompt, response_image_type=kind))
+
+    return {
+        "default": replace("replaced", "in a warehouse"),
+        "png": replace("replaced-png", "in a warehouse", "png"),
+        "again": replace("replaced-again", "in a warehouse", "png"),
+        "webp": replace("replaced-webp", "plain pastel pink", "webp"),
+        "nothing": replace("replaced-nothing", "", "png"),
+        "refused": failure(lambda: client.replace_background(photo, "inside a volcano")),
+        "long": failure(lambda: client.replace_background(photo, "warehouse " * 201)),
     }
 
 
@@ -82,6 +99,7 @@ def main(address: str, photo: str, results: str) -> None:
     said["wrong type"] = failure(lambda: client.remove_background(photo, response_image_type="tiff"))
     said["unknown call"] = failure(lambda: client.remove_text(photo))
     said["task"] = tasks(client, photo, folder)
+    said["replaced"] = replacements(client, photo, folder)
     print(json.dumps(said))
 
 

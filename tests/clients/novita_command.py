@@ -36,7 +36,7 @@ def queue(address: str, image: str) -> str:
 def main(address: str, photo: str, results: str) -> None:
     client.BASE_URL = address
     done = queue(address, base64.b64encode(Path(photo).read_bytes()).decode())
-    failed = queue(address, "http://127.0.0.1:1/photo.jpg")
+    failed = queue(address, "http://192.168.0.1/photo.jpg")
     said = {
         "where": client.__file__,
         "task": done,
@@ -44,6 +44,8 @@ def main(address: str, photo: str, results: str) -> None:
         "wait": command("task", "wait", done, "-o", results, "--timeout", "60"),
         "status": command("task", "status", done),
         "wait for failure": command("task", "wait", failed, "--timeout", "60"),
+        "replaced": command("image", "replace-bg", photo, "in a warehouse", "-o", f"{results}/replaced"),
+        "refused": command("image", "replace-bg", photo, "inside a volcano", "-o", f"{results}/refused"),
         "unknown": command("task", "status", "nothing"),
     }
     print(json.dumps(said))

@@ -56,6 +56,10 @@ def main(address: str, photo: str, results: str) -> None:
     remove("alpha", photo, channels="alpha", size="preview")
     remove("crop", photo, crop=True, size="medium")
     remove("hd", photo, size="hd")
+    remove("ratio", photo, crop="16:9", padding="10%")
+    remove("canvas", photo, crop=True, padding="0.1", width=500, height=400)
+    remove("cover", photo, width=100, height=200, fit="cover", channels="rgb")
+    remove("no larger", photo, width=2000, fit="scale-down")
     said["account"] = client.me()
     said["used"] = said["account"]["usedCredits"] - before["usedCredits"]
 
@@ -64,12 +68,13 @@ def main(address: str, photo: str, results: str) -> None:
     said["wrong account"] = failure(wrong.me)
     said["wrong picture"] = failure(lambda: client.remove_background(b"a letter"))
     said["wrong size"] = failure(lambda: client.remove_background(photo, size="huge"))
-    said["ratio"] = failure(lambda: client.remove_background(photo, crop="16:9"))
-    said["fit"] = failure(lambda: client.remove_background(photo, width=100, height=100, fit="cover"))
+    said["wrong ratio"] = failure(lambda: client.remove_background(photo, crop="wide:high"))
+    said["no crop"] = failure(lambda: client.remove_background(photo, padding="10%"))
+    said["film"] = failure(lambda: client.remove_background(photo, format="mp4"))
     said["large"] = failure(lambda: client.remove_background(bytes(21 * 2**20)))
     said["video"] = failure(lambda: client.remove_background(b"\0\0\0\x18ftypisom" + bytes(1000)))
     if poof.__version__ >= "0.3":
-        said["url"] = failure(lambda: client.remove_background(url="http://127.0.0.1:9/photo.jpg"))
+        said["url"] = failure(lambda: client.remove_background(url="http://192.168.0.1/photo.jpg"))
     print(json.dumps(said))
 
 

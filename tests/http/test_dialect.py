@@ -6,8 +6,10 @@ import re
 from http import HTTPStatus
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.requests import Request
+from starlette.routing import Route
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import dialect as http
@@ -86,11 +88,15 @@ SHAPES: dict[str, dict[str, type | tuple[type, ...]]] = {
     },
     "removebg": {"errors": list},
     "poof": {"code": str, "message": str, "details": (str, dict), "request_id": str},
+    "photoroom": {"detail": str, "status_code": int, "type": str},
+    "withoutbg": {"error": str, "detail": str},
+    "clipdrop": {"error": str},
 }
 
 
 SHAPES["native-tasks"] = SHAPES["native"]
 SHAPES["native-images"] = SHAPES["native"]
+SHAPES["native-replace"] = SHAPES["native"]
 
 
 def test_every_dialect_has_a_shape_here() -> None:
@@ -138,6 +144,34 @@ def test_what_is_our_fault_is_logged_with_its_cause(caplog: pytest.LogCaptureFix
     assert "disk on fire" in missing.getMessage()
     assert (missing.exc_info, theirs.exc_info) == (None, None)
     assert "disk" not in theirs.getMessage()
+
+
+# --- addresses ---------------------------------------------------------------------------------------------------
+
+
+def test_no_two_dialects_have_the_same_route_and_each_answers_below_its_own() -> None:
+    owners: dict[tuple[str, str], str] = {}
+    for name, each in DIALECTS.items():
+        routes = [route for route in each.router.routes if isinstance(route, Route)]
+        assert routes, name
+        for route in routes:
+            filled = re.sub(r"{[^}]*}", "x", route.path)
+            for method in route.methods or ():
+                assert owners.setdefault((method, filled), name) == name
+            assert speaking(tuple(DIALECTS.values()), filled) is each, route.path
+
+
+def test_every_route_is_on_the_page_of_documents_unless_it_is_kept_out() -> None:
+    app = FastAPI()
+    for each in DIALECTS.values():
+        app.include_router(each.router)
+    paths = app.openapi()["paths"]
+    for each in DIALECTS.values():
+        for route in each.router.routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                assert {method.lower() for method in route.methods or ()} <= paths[route.path].keys()
+    for path in ("/v1/segment", "/v1/remove-background", "/remove-background/v1", "/replace-background/v1"):
+        assert "post" in paths[path]
 
 
 # --- loading -----------------------------------------------------------------------------------------------------

@@ -499,3 +499,16 @@ def test_a_number_that_is_none_reaches_its_reader_only_with_the_lenient(number: 
 def test_what_is_no_object_is_refused_by_the_lenient_too(body: bytes) -> None:
     assert outcome(lambda: read_leniently(body)) is Kind.INVALID_REQUEST
     assert outcome(lambda: read_leniently(b"", "text/plain")) is Kind.INVALID_REQUEST
+
+
+def test_a_picture_is_a_file_or_base64() -> None:
+    given = read(file=b"\x89PNG", text=base64.b64encode(b"\x89PNG").decode(), wrong="no base64!", number=3)
+    assert given.picture("file") == given.picture("text") == b"\x89PNG"
+    assert given.picture("absent") is None
+    for name in ("wrong", "number"):
+        with pytest.raises(MatteboxError) as caught:
+            given.picture(name)
+        assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, name)
+    with pytest.raises(MatteboxError) as caught:
+        read(3, file=b"\x89PNG").picture("file")
+    assert caught.value.kind is Kind.TOO_MANY_BYTES

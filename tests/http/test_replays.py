@@ -6,7 +6,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from mattebox.edit import Edit, Layout, Upload
+from mattebox.edit import Edit, Layout, Picture, Upload
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http.replays import Replays
 from mattebox.image import Encoded
@@ -62,7 +62,14 @@ def test_another_owner_or_key_is_another_request() -> None:
     run(story)
 
 
-@pytest.mark.parametrize("other", [Edit(source=Upload(b"another")), replace(EDIT, layout=Layout(crop=True))])
+@pytest.mark.parametrize(
+    "other",
+    [
+        Edit(source=Upload(b"another")),
+        replace(EDIT, layout=Layout(crop=True)),
+        replace(EDIT, backdrop=Picture(Upload(b"another"))),
+    ],
+)
 def test_the_same_key_for_something_else_is_refused(other: Edit) -> None:
     async def story() -> None:
         kept, work = Replays(), Work(result())

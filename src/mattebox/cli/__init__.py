@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from mattebox import __version__
-from mattebox.cli import certificate, database, models, remove, serve
+from mattebox.cli import certificate, database, models, remove, replace, scenes, serve
 from mattebox.cli.parts import Parts
 from mattebox.cli.terminal import say
 from mattebox.errors import MatteboxError
@@ -42,7 +42,9 @@ app = typer.Typer(
     help="Cut the subject out of a photo, on your own machine.",
 )
 app.command(epilog=remove.EPILOG)(remove.remove)
+app.command(epilog=replace.EPILOG)(replace.replace)
 app.add_typer(models.app, name="models")
+app.add_typer(scenes.app, name="scenes")
 app.command()(serve.serve)
 app.command()(certificate.certificate)
 app.add_typer(database.app, name="database")

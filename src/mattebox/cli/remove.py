@@ -8,16 +8,48 @@ import sys
 import threading
 from contextlib import closing
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mattebox import batch, files, model_options
+from mattebox import batch, files, model_options, notation
 from mattebox.batch import Done, Failed, Job, Plan, Results, shown
-from mattebox.cli.parts import Parts, checked, warn_of_licence
+from mattebox.cli.parts import (
+    Device,
+    FormatName,
+    ModelName,
+    Overwrite,
+    Parts,
+    Quality,
+    blurred,
+    check_standard_output,
+    checked,
+    lonely,
+    only_one,
+    picture_behind,
+    planned,
+    warn_of_licence,
+)
 from mattebox.cli.terminal import Bar, say
-from mattebox.edit import Edit, Foreground, Format, Layout, Matte, Output, Transparent, Upload
+from mattebox.edit import (
+    Backdrop,
+    Canvas,
+    Edit,
+    Fit,
+    Foreground,
+    Format,
+    Layout,
+    Margin,
+    Matte,
+    Output,
+    Picture,
+    Shadow,
+    ShadowKind,
+    Transparent,
+    Upload,
+)
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
@@ -31,16 +63,11 @@ EPILOG = (
 )
 
 
-def _format(word: str) -> Format:
-    from mattebox import codec
-
-    found = codec.format_named(word)
-    if found is None:
-        raise typer.BadParameter(f"{word!r} is none of {', '.join(Format)}.")
-    return found
-
-
-_HINTS = {"inputs": "INPUT", "output": "-o", "format": "--format"}
+class _Shadow(StrEnum):
+    NONE = "none"
+    DROP = ShadowKind.DROP.value
+    CAST = ShadowKind.CAST.value
+    GROUND = ShadowKind.GROUND.value
 
 
 def remove(
@@ -64,22 +91,56 @@ def remove(
             "beside the photo.",
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="A name from `mattebox models list`, or such a name and a file: u2net:/my/file.onnx.")
-    ] = "auto",
-    format: Annotated[  # noqa: A002 - the option's name
-        Format | None,
-        typer.Option(
-            parser=_format, metavar="|".join(Format), help="What to write; by default what OUT ends in, else png."
-        ),
-    ] = None,
-    quality: Annotated[
-        int | None, typer.Option(min=1, max=100, help="For jpeg, webp, avif and zip; 100 makes a webp lossless.")
-    ] = None,
+    model: ModelName = "auto",
+    form: FormatName = None,
+    quality: Quality = None,
     background: Annotated[
         str | None, typer.Option(metavar="COLOUR", help="Put on this colour: #ffffff, rgb(255, 255, 255) or white.")
     ] = None,
+    background_image: Annotated[
+        Path | None, typer.Option(metavar="PICTURE", help="Put on this picture, which fills the canvas.")
+    ] = None,
+    background_blur: Annotated[
+        float | None, typer.Option(metavar="PIXELS", help="Keep the photo's own background, blurred so much.")
+    ] = None,
+    shadow: Annotated[
+        _Shadow,
+        typer.Option(
+            help="drop is soft and behind the subject, cast its outline on the ground, ground only where it stands."
+        ),
+    ] = _Shadow.NONE,
+    shadow_opacity: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of the shadow's darkest part; 0.5 by default.")
+    ] = None,
+    roi: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'X1 Y1 X2 Y2'", help="Look for the subject in this part, in px or %; all else is background."
+        ),
+    ] = None,
     crop: Annotated[bool, typer.Option("--crop/--no-crop", help="Cut the picture to the subject.")] = False,
+    ratio: Annotated[
+        str | None, typer.Option(metavar="W:H", help="With --crop: widen the cropped box to these proportions, as 4:3.")
+    ] = None,
+    margin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTHS", help="With --crop: one, two or four lengths, in px or in % of the subject's own size."
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option(metavar="PERCENT", help="The subject's share of the canvas, as 80%.")
+    ] = None,
+    position: Annotated[
+        str | None,
+        typer.Option(metavar="PLACE", help="Where the subject lies: center, or 'X% Y%' of the room that is free."),
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Of the result.")] = None,
+    height: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Of the result.")] = None,
+    fit: Annotated[
+        Fit | None,
+        typer.Option(help="With --width and --height: what becomes of other proportions; contain by default."),
+    ] = None,
     size: Annotated[
         int | None, typer.Option(min=1, metavar="PIXELS", help="The longer side at most; nothing is enlarged.")
     ] = None,
@@ -88,9 +149,13 @@ def remove(
     foreground: Annotated[
         Foreground, typer.Option(help="How the background's colour is taken out of the edge.")
     ] = Foreground.FAST,
-    device: Annotated[
-        str | None, typer.Option(help="What the networks run on: auto, cpu, cuda, coreml or openvino:<device>.")
-    ] = None,
+    semitransparency: Annotated[
+        bool,
+        typer.Option(
+            "--semitransparency/--no-semitransparency", help="Windows and glass may be see-through, or are opaque."
+        ),
+    ] = True,
+    device: Device = None,
     jobs: Annotated[
         int,
         typer.Option(
@@ -99,34 +164,49 @@ def remove(
             "and written meanwhile. Each needs its memory.",
         ),
     ] = 2,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    overwrite: Overwrite = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object a photo to the standard output.")
     ] = False,
 ) -> None:
     """Take the background away."""
-    from mattebox import codec
-
-    try:
-        plan = batch.plan(inputs, output, format=format, overwrite=overwrite)
-    except MatteboxError as error:
-        if error.kind is not Kind.INVALID_PARAMETER:
-            raise
-        raise typer.BadParameter(error.message, param_hint=_HINTS[error.parameter or ""]) from error
+    plan = planned(inputs, output, form=form, overwrite=overwrite)
+    only_one(
+        {
+            "--background": background,
+            "--background-image": background_image,
+            "--background-blur": background_blur,
+        }
+    )
+    if shadow_opacity is not None and shadow is _Shadow.NONE:
+        raise lonely("--shadow-opacity", "--shadow")
+    if not crop and (ratio, margin) != (None, None):
+        raise lonely("--margin" if ratio is None else "--ratio", "--crop")
+    if fit is not None and (width, height) == (None, None):
+        raise lonely("--fit", "--width or --height")
+    behind = None if background_image is None else picture_behind(background_image, plan)
     edit = Edit(
         source=Upload(b""),
-        backdrop=Transparent() if background is None else checked("--background", codec.parse_color, background),
-        layout=Layout(crop=crop, max_side=size),
-        matte=Matte(model=model, refine=refine, foreground=foreground),
+        backdrop=_backdrop(background, behind, background_blur),
+        shadow=_cast(shadow, shadow_opacity),
+        layout=Layout(
+            roi=None if roi is None else checked("--roi", notation.region, roi),
+            crop=crop,
+            ratio=None if ratio is None else checked("--ratio", notation.ratio, ratio),
+            margin=Margin() if margin is None else checked("--margin", notation.margin, margin),
+            scale=None if scale is None else checked("--scale", notation.scale, scale),
+            position=None if position is None else checked("--position", notation.position, position),
+            canvas=None
+            if width is None and height is None
+            else Canvas(width=width, height=height, fit=fit or Fit.CONTAIN),
+            max_side=size,
+        ),
+        matte=Matte(model=model, refine=refine, foreground=foreground, semitransparency=semitransparency),
         output=Output(format=plan.format, alpha_only=alpha_only, quality=quality),
     )
     if alpha_only and plan.format is Format.ZIP:
         raise typer.BadParameter("a zip holds the colours and the matte; choose another format.", param_hint="--format")
-    if any(job.target is None for job in plan.jobs):
-        if as_json:
-            raise typer.BadParameter("the standard output cannot take the picture too: name a file.", param_hint="-o")
-        if sys.stdout.isatty():
-            raise typer.BadParameter("a picture is not written to a terminal: name a file.", param_hint="-o")
+    check_standard_output(plan, as_json=as_json)
     options = model_options()
     options = replace(options, user_files=True, device=device or options.device)
     parts = context.ensure_object(Parts)
@@ -144,6 +224,7 @@ def remove(
         failed = _work(
             networks,
             edit,
+            behind,
             plan,
             threads=jobs,
             results=Results(overwrite=overwrite),
@@ -156,9 +237,32 @@ def remove(
         raise typer.Exit(1)
 
 
+def _backdrop(color: str | None, picture: bytes | None, sigma: float | None) -> Backdrop:
+    from mattebox import codec
+
+    if picture is not None:
+        return Picture(Upload(b""))
+    if sigma is not None:
+        return blurred("--background-blur", sigma)
+    return Transparent() if color is None else checked("--background", codec.parse_color, color)
+
+
+def _cast(word: _Shadow, opacity: float | None) -> Shadow | None:
+    if word is _Shadow.NONE:
+        return None
+    kind = ShadowKind(word.value)
+    if opacity is None:
+        return Shadow(kind=kind)
+    try:
+        return Shadow(kind=kind, opacity=opacity)
+    except ValueError as error:  # not a number, which no bounds catch
+        raise typer.BadParameter("it must be from 0 to 1.", param_hint="--shadow-opacity") from error
+
+
 def _work(
     networks: Segmenters,
     edit: Edit,
+    behind: bytes | None,
     plan: Plan,
     *,
     threads: int,
@@ -175,7 +279,7 @@ def _work(
 
     def work(job: Job, checkpoint: Checkpoint) -> Encoded:
         photo = piped if job.source is None else files.read(job.source, OWN_FILES.max_bytes)
-        made = engine.run(edit, photo, limits=OWN_FILES, checkpoint=checkpoint)
+        made = engine.run(edit, photo, backdrop=behind, limits=OWN_FILES, checkpoint=checkpoint)
         checkpoint()
         if job.target is None:
             sys.stdout.buffer.write(made.data)

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from mattebox.edit import Edit, Foreground, Format, Layout, Link, Matte, Output, Source, Transparent, Upload
+from mattebox import notation
+from mattebox.edit import (
+    Backdrop,
+    Blur,
+    Canvas,
+    Edit,
+    Fit,
+    Foreground,
+    Format,
+    Layout,
+    Link,
+    Margin,
+    Matte,
+    Output,
+    Picture,
+    Shadow,
+    ShadowKind,
+    Source,
+    Transparent,
+    Upload,
+)
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import fields, openapi
 from mattebox.http.rooms import limits, rooms
+from mattebox.layout import LARGEST_SIDE
 from mattebox.models import CATALOGUE, DEFAULT
 
 FORMATS: Mapping[str, Format] = {each.value: each for each in Format} | {"jpg": Format.JPEG}
 # A stranger may choose among the networks that there are. A file of the server's disk is nobody's to name.
 _MODELS = {name: name for name in CATALOGUE}
 _FOREGROUNDS = {way.value: way for way in Foreground}
+_FITS = {each.value: each for each in Fit}
+_SHADOWS: Mapping[str, Shadow | None] = {"none": None} | {each.value: Shadow(kind=each) for each in ShadowKind}
 _LONGEST_SIDE = 65_535
 _PICTURE = ("image", "image_url")
+_T = TypeVar("_T")
+
+BACKGROUNDS = ("background", "background_image", "background_image_url", "background_blur")
+"""What can be behind the subject: one of these."""
+PARAMETERS: Mapping[str, str] = {"backdrop": "background_image"}
+"""Our names for what the engine blames by another, for `Dialect.parameters`."""
 
 OPTIONS: openapi.Schema = {
     "model": openapi.word(
@@ -32,9 +62,39 @@ OPTIONS: openapi.Schema = {
     "background": openapi.plain(
         "string", "A colour behind the subject: `#ffffff`, `rgb(255, 255, 255)` or a CSS name."
     ),
+    "background_image": openapi.plain(
+        "string", "Another picture behind the subject, as a file in a form or in base64. It fills the canvas."
+    ),
+    "background_image_url": openapi.plain("string", "Instead of it: an http or https address to fetch it from."),
+    "background_blur": openapi.plain(
+        "number", "The photo's own background, blurred: the standard deviation in pixels, 0.3 to 1000."
+    ),
+    "shadow": openapi.word(
+        tuple(_SHADOWS),
+        "`drop` is soft and behind the subject, `cast` its outline on the ground, `ground` only where it stands.",
+        default="none",
+    ),
+    "shadow_opacity": openapi.plain("number", "Of the shadow's darkest part, 0 to 1; 0.5.", least=0, most=1),
+    "roi": openapi.plain(
+        "string", "`x1 y1 x2 y2` in px or %: where the subject is looked for; all outside is background."
+    ),
     "crop": openapi.plain("boolean", "Cut the picture to the subject."),
+    "ratio": openapi.plain("string", "With `crop`: widen the cropped box to these proportions, as in `4:3`."),
+    "margin": openapi.plain(
+        "string", "With `crop`: one, two or four lengths, in px or in % of the subject's own width or height."
+    ),
+    "scale": openapi.plain("string", "The subject's share of the canvas, as in `80%`."),
+    "position": openapi.plain("string", "Where the subject lies: `center`, or `x% y%` of the free room."),
+    "width": openapi.plain("integer", "Of the result, in pixels.", least=1, most=LARGEST_SIDE),
+    "height": openapi.plain("integer", "Of the result, in pixels.", least=1, most=LARGEST_SIDE),
+    "fit": openapi.word(
+        tuple(_FITS), "With `width` and `height`: what becomes of other proportions.", default=Fit.CONTAIN.value
+    ),
     "size": openapi.plain(
         "integer", "The longer side in pixels; the result is never enlarged.", least=1, most=_LONGEST_SIDE
+    ),
+    "semitransparency": openapi.plain(
+        "boolean", "Off: only the outline is soft, and windows and glass are opaque. On unless it is turned off."
     ),
     "alpha_only": openapi.plain("boolean", "The matte itself, as a grey picture."),
     "refine": openapi.plain("boolean", "Sharpen the matte at the photo's own resolution. On unless it is turned off."),
@@ -43,15 +103,21 @@ OPTIONS: openapi.Schema = {
     ),
 }
 """Each option and its schema."""
+FORM_OPTIONS = OPTIONS | {"background_image": openapi.binary("Another picture behind the subject.")}
+"""The same in a form, which has files."""
 
 URL = openapi.plain("string", "Instead of `image`: an http or https address to fetch the picture from.")
 BASE64 = openapi.plain("string", "base64 or a data URL")
 
 
 def query_parameters(options: openapi.Schema) -> list[openapi.Schema]:
-    """The options once more, as parameters of the query."""
+    """The options once more, as parameters of the query, where files have no room."""
     doc = "As in the body, which comes first where both have it."
-    return [{"name": name, "in": "query", "schema": schema, "description": doc} for name, schema in options.items()]
+    return [
+        {"name": name, "in": "query", "schema": schema, "description": doc}
+        for name, schema in options.items()
+        if name != "background_image"
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +202,14 @@ def edit_of(request: Request, given: fields.Fields, *, source: Source, written: 
     """
     return Edit(
         source=source,
-        backdrop=given.color("background") or Transparent(),
-        layout=Layout(crop=given.flag("crop"), max_side=given.integer("size", least=1, most=_LONGEST_SIDE)),
+        backdrop=_backdrop_of(given),
+        shadow=_shadow_of(given),
+        layout=_layout_of(given),
         matte=Matte(
             model=_model_of(request, given),
             refine=given.flag("refine", default=True),
             foreground=given.choice("foreground", _FOREGROUNDS, Foreground.FAST),
+            semitransparency=given.flag("semitransparency", default=True),
         ),
         output=Output(
             format=written,
@@ -149,6 +217,68 @@ def edit_of(request: Request, given: fields.Fields, *, source: Source, written: 
             quality=given.integer("quality", least=1, most=100),
         ),
     )
+
+
+def _backdrop_of(given: fields.Fields) -> Backdrop:
+    named = [name for name in BACKGROUNDS if name in given.names]
+    if len(named) > 1:
+        raise _refused(given, named[1], f"goes not together with {named[0]}: send one of {', '.join(BACKGROUNDS)}")
+    match named:
+        case ["background_image"]:
+            return Picture(Upload(given.picture("background_image") or b""))
+        case ["background_image_url"]:
+            return Picture(Link(given.address("background_image_url") or ""))
+        case ["background_blur"]:
+            return Blur(given.number("background_blur", least=0.3, most=1000) or 0)
+        case _:
+            return given.color("background") or Transparent()
+
+
+def _shadow_of(given: fields.Fields) -> Shadow | None:
+    shadow = given.choice("shadow", _SHADOWS, None)
+    opacity = given.number("shadow_opacity", least=0, most=1)
+    if opacity is None:
+        return shadow
+    if shadow is None:
+        raise _refused(given, "shadow_opacity", "says nothing without shadow")
+    return Shadow(kind=shadow.kind, opacity=opacity)
+
+
+def _layout_of(given: fields.Fields) -> Layout:
+    crop = given.flag("crop")
+    width, height = (given.integer(side, least=1, most=LARGEST_SIDE) for side in ("width", "height"))
+    fit = given.choice("fit", _FITS, Fit.CONTAIN)
+    for name in ("ratio", "margin"):
+        if name in given.names and not crop:
+            raise _refused(given, name, "says nothing without crop")
+    if "fit" in given.names and width is None and height is None:
+        raise _refused(given, "fit", "says nothing without width or height")
+    return Layout(
+        roi=_read(given, "roi", notation.region, None),
+        crop=crop,
+        ratio=_read(given, "ratio", notation.ratio, None),
+        margin=_read(given, "margin", notation.margin, Margin()),
+        scale=_read(given, "scale", notation.scale, None),
+        position=_read(given, "position", notation.position, None),
+        canvas=None if width is None and height is None else Canvas(width=width, height=height, fit=fit),
+        max_side=given.integer("size", least=1, most=_LONGEST_SIDE),
+    )
+
+
+def _read(given: fields.Fields, name: str, reader: Callable[[str], _T], default: _T) -> _T:
+    """What the text under `name` stands for."""
+    text = given.text(name)
+    if text is None:
+        return default
+    try:
+        return reader(text)
+    except MatteboxError as error:
+        raise error.about(given.which(name)) from error
+
+
+def _refused(given: fields.Fields, name: str, why: str) -> MatteboxError:
+    called = given.which(name)
+    return MatteboxError(Kind.INVALID_PARAMETER, f"{called} {why}.", parameter=called)
 
 
 def _model_of(request: Request, given: fields.Fields) -> str:

@@ -81,16 +81,17 @@ class Fields:
         """The name of the first of these that is present; the first of all where none is."""
         return self._called(self._first(names)[0])
 
-    def text(self, *names: str) -> str | None:
-        """The first of these that is present."""
+    def text(self, *names: str, longest: int = _LONGEST_TEXT) -> str | None:
+        """The first of these that is present, without the spaces around it; `longest` is in characters."""
         name, value = self._first(names)
         if value is None:
             return None
         if not isinstance(value, str):
             self._refuse(name, "must be text")
-        if len(value) > _LONGEST_TEXT:
-            self._refuse(name, f"must have at most {_LONGEST_TEXT} characters")
-        return value.strip()
+        value = value.strip()
+        if len(value) > longest:
+            self._refuse(name, f"must have at most {longest} characters")
+        return value
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """true or false, also written "true", "True", "1" or 1, and so on; never yes or no."""

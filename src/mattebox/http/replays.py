@@ -15,7 +15,7 @@ from typing import final
 
 from cachetools import TTLCache
 
-from mattebox.edit import Edit, Upload
+from mattebox.edit import Edit, Picture, Upload
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 
@@ -108,6 +108,7 @@ def _weight(stored: _Stored) -> int:
 def _fingerprint(edit: Edit) -> bytes:
     """Of what is asked, not of the body's bytes: the same form has another boundary each time it is sent."""
     digest = hashlib.sha256(repr(edit).encode())  # the bytes of a picture are not part of its repr
-    if isinstance(edit.source, Upload):
-        digest.update(edit.source.data)
+    for source in (edit.source, edit.backdrop.source if isinstance(edit.backdrop, Picture) else None):
+        if isinstance(source, Upload):
+            digest.update(hashlib.sha256(source.data).digest())
     return digest.digest()

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from mattebox.http.app import create_app
 from mattebox.image import RGB, Alpha
 from mattebox.settings import Settings
-from mattebox.testing import FakeModels, FakeSegmenter
+from mattebox.testing import FakeBackdrops, FakeModels, FakeSegmenter
 
 KEYS = ("one", "two", "poor")
 
@@ -38,7 +38,7 @@ def queued(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
             "tasks": {"concurrency": 1, "polling": 0.05, "webhook_pause": 0.1},
         }
     )
-    app = create_app(chosen, models=FakeModels(unhurried))
+    app = create_app(chosen, models=FakeModels(unhurried), backdrops=FakeBackdrops())
     with TestClient(app, raise_server_exceptions=False, headers={"Authorization": "Bearer one"}) as client:
         yield client
 

@@ -30,7 +30,7 @@ from mattebox import codec
 from mattebox.edit import Format, Output
 from mattebox.http.dialects import imgprocessing
 from mattebox.image import RGB, Alpha, Image
-from mattebox.testing import FakeModels
+from mattebox.testing import FakeBackdrops, FakeModels
 
 Serve = Callable[..., TestClient]
 Json = dict[str, Any]
@@ -646,6 +646,39 @@ def test_a_key_may_keep_so_many_bytes(serve: Serve, tmp_path: Path) -> None:
 
 
 # --- what is not offered -----------------------------------------------------------------------------------------
+
+
+def test_a_picture_from_words(serve: Serve, places: dict[str, str]) -> None:
+    client = start(serve, backdrops=FakeBackdrops(), **places)
+    made = kept(client.post(f"{PATH}/imagine", json={"prompt": " a mug ", "seed": 4, "name": "mug"}))
+    assert (made["name"], made["width"], made["height"], made["format"]) == ("mug", 1024, 1024, "png")
+    assert (seen(client, made).rgb == FakeBackdrops.color("a mug", 4)).all()
+    assert client.get(f"/api/v1/images/{made['id']}").json()["made_by"] == "imagine"
+    plain = client.post(f"{PATH}/imagine", json={"prompt": "a mug", "negative_prompt": "tea"})
+    assert plain.headers["x-mattebox-warning"] == "The generator is not told negative_prompt."
+    made = kept(plain)
+    assert (made["name"], used(client)) == ("image", 2)
+    assert (seen(client, made).rgb == FakeBackdrops.color("a mug")).all()
+    assert kept(client.post(f"{PATH}/{made['id']}/mirror", json={"mode": "both"}))["width"] == 1024
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({"prompt": "x" * 2001}, "prompt"),
+        ({"prompt": "x" * 10_000}, "prompt"),
+        ({"prompt": ["a mug"]}, "prompt"),
+        ({"prompt": "a mug", "seed": 1.5}, "seed"),
+        ({"prompt": "a mug", "seed": "four"}, "seed"),
+        ({"prompt": "a mug", "negative_prompt": 3}, "negative_prompt"),
+        ({"prompt": "a mug", "name": "n" * 31}, "name"),
+        ({"prompt": "a mug", "name": ""}, "name"),
+    ],
+)
+def test_words_that_no_picture_is_made_of(body: Json, parameter: str, serve: Serve) -> None:
+    client = start(serve, backdrops=FakeBackdrops())
+    assert refused(client.post(f"{PATH}/imagine", json=body), 400)["errors"][0].startswith(f"{parameter}: ")
+    assert (ids(client), used(client)) == ([], 0)
 
 
 def test_what_no_model_is_there_for(mine: TestClient) -> None:

@@ -3,14 +3,31 @@ from __future__ import annotations
 import base64
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
+from tests.http.dialects.conftest import Receiver
 
 from mattebox import codec
+from mattebox.edit import (
+    Blur,
+    Canvas,
+    Edit,
+    Fit,
+    Layout,
+    Length,
+    Margin,
+    Matte,
+    Output,
+    Region,
+    Shadow,
+    ShadowKind,
+    Upload,
+)
+from mattebox.engine import Engine
 from mattebox.http.dialects import native
 from mattebox.image import RGB, Alpha, Image
 from mattebox.models import CATALOGUE, Segmenter
@@ -219,6 +236,24 @@ def test_no_stranger_names_a_file_of_the_server(name: str, serve: Serve, photo: 
         ("refine", "maybe"),
         ("foreground", "magic"),
         ("backgruond", "red"),
+        ("background_image", "no base64!"),
+        ("background_image_url", "file:///etc/passwd"),
+        ("background_blur", "0"),
+        ("background_blur", "nan"),
+        ("shadow", "long"),
+        ("shadow_opacity", "1.5"),
+        ("shadow_opacity", "0.5"),
+        ("roi", "1 2 3"),
+        ("roi", "0 0 300px 100"),
+        ("roi", "0 0 0 0"),
+        ("margin", "10px"),
+        ("ratio", "4:3"),
+        ("scale", "80"),
+        ("position", "left"),
+        ("width", "0"),
+        ("height", "100000"),
+        ("fit", "cover"),
+        ("semitransparency", "some"),
     ],
 )
 def test_what_is_wrong_is_named_in_every_way_in(name: str, value: str, client: TestClient, photo: bytes) -> None:
@@ -243,6 +278,134 @@ def test_other_bodies_are_named(client: TestClient) -> None:
         "invalid_request",
         None,
     )
+
+
+# --- layout, shadow and what is behind ---------------------------------------------------------------------------
+
+
+def png(color: tuple[int, int, int], *, width: int = 40, height: int = 30) -> bytes:
+    return codec.encode(Image(rgb=np.full((height, width, 3), color, np.uint8)), Output())
+
+
+def same(answers: Sequence[Response]) -> Response:
+    """All these answers are one picture."""
+    assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
+    assert len({answer.content for answer in answers}) == 1
+    return answers[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "layout"),
+    [
+        ({"crop": "true", "margin": "10px"}, Layout(crop=True, margin=Margin(*[Length(10)] * 4))),
+        (
+            {"crop": "1", "margin": "10% 5px", "ratio": "1:1"},
+            Layout(crop=True, ratio=(1, 1), margin=Margin(*[Length(10, percent=True), Length(5)] * 2)),
+        ),
+        ({"scale": "50%", "position": "0% 100%"}, Layout(scale=0.5, position=(0, 1))),
+        ({"position": "center", "size": "80"}, Layout(position=(0.5, 0.5), max_side=80)),
+        ({"width": "90", "height": "90", "fit": "cover"}, Layout(canvas=Canvas(width=90, height=90, fit=Fit.COVER))),
+        ({"height": "60"}, Layout(canvas=Canvas(height=60))),
+        (
+            {"roi": "0 0 50% 100%"},
+            Layout(
+                roi=Region(Length(0), Length(0), Length(50, percent=True), Length(100, percent=True)),
+            ),
+        ),
+    ],
+)
+def test_the_words_of_a_layout(options: dict[str, str], layout: Layout, client: TestClient, photo: bytes) -> None:
+    expected = Engine(FakeModels()).run(Edit(source=Upload(b""), layout=layout), photo)
+    assert same(ways(client, photo, options)).content == expected.data
+
+
+def test_shadows_and_glass(client: TestClient, photo: bytes) -> None:
+    engine = Engine(FakeModels())
+    for options, edit in (
+        ({"shadow": "cast"}, Edit(source=Upload(b""), shadow=Shadow(kind=ShadowKind.CAST))),
+        (
+            {"shadow": "drop", "shadow_opacity": "0.25"},
+            Edit(source=Upload(b""), shadow=Shadow(kind=ShadowKind.DROP, opacity=0.25)),
+        ),
+        ({"shadow": "none"}, Edit(source=Upload(b""))),
+        ({"semitransparency": "false"}, Edit(source=Upload(b""), matte=Matte(semitransparency=False))),
+    ):
+        assert same(ways(client, photo, options)).content == engine.run(edit, photo).data
+
+
+def test_a_picture_behind_comes_as_a_file_or_in_base64(client: TestClient, photo: bytes) -> None:
+    behind = png((0, 200, 0))
+    text = base64.b64encode(behind).decode()
+    image = base64.b64encode(photo).decode()
+    answer = same(
+        [
+            client.post(PATH, files={"image": photo, "background_image": behind}),
+            client.post(PATH, files={"image": photo}, data={"background_image": text}),
+            client.post(PATH, json={"image": image, "background_image": text}),
+            client.post(PATH, json={"image": image, "background_image": f"data:image/png;base64,{text}"}),
+            client.post(PATH, content=photo, params={"background_image": text}),
+        ]
+    )
+    assert tuple(fine(answer).rgb[0, 0]) == (0, 200, 0)
+    assert fine(answer).alpha is None
+
+
+def test_a_picture_behind_is_fetched(serve: Serve, receiver: Receiver, photo: bytes) -> None:
+    receiver.files["/behind.png"] = png((0, 0, 200))
+    client = serve(fetch={"allow_private": True})
+    url = receiver.address + "/behind.png"
+    answer = client.post(PATH, content=photo, params={"background_image_url": url})
+    assert tuple(fine(answer).rgb[0, 0]) == (0, 0, 200)
+
+
+def test_the_photos_own_background_blurred(client: TestClient, photo: bytes) -> None:
+    answer = same(ways(client, photo, {"background_blur": "3.5"}))
+    expected = Engine(FakeModels()).run(Edit(source=Upload(b""), backdrop=Blur(3.5)), photo)
+    assert answer.content == expected.data
+    assert fine(answer).alpha is None
+
+
+def test_what_is_wrong_with_the_picture_behind_is_blamed_on_it(client: TestClient, photo: bytes) -> None:
+    for behind in (b"rubbish", photo[:200]):
+        answer = client.post(PATH, files={"image": photo, "background_image": behind})
+        assert refused(answer) == (400, "unreadable_image", "background_image")
+    url = "http://127.0.0.1/x.jpg"
+    answer = client.post(PATH, content=photo, params={"background_image_url": url})
+    assert refused(answer) == (400, "unreachable_source", "background_image")
+
+
+@pytest.mark.parametrize(
+    ("options", "blamed"),
+    [
+        ({"background": "red", "background_blur": "3"}, "background_blur"),
+        ({"background_blur": "3", "background_image_url": "https://example.com/x.png"}, "background_blur"),
+        ({"background": "red", "background_image": "AAAA"}, "background_image"),
+        ({"background_image": "AAAA", "background_image_url": "https://example.com/x"}, "background_image_url"),
+    ],
+)
+def test_two_backgrounds_are_refused(options: dict[str, str], blamed: str, client: TestClient, photo: bytes) -> None:
+    for answer in ways(client, photo, options):
+        assert refused(answer) == (400, "invalid_parameter", blamed)
+    image = {"background_image": png((1, 2, 3))}
+    answer = client.post(PATH, files={"image": photo} | image, params={"background": "red"})
+    assert refused(answer) == (400, "invalid_parameter", "background_image")
+
+
+def test_a_result_that_would_be_absurd_is_refused(client: TestClient, photo: bytes) -> None:
+    answer = client.post(PATH, content=photo, params={"width": "30000", "height": "30000"})
+    assert refused(answer) == (400, "invalid_parameter", "size")
+    answer = client.post(PATH, content=photo, params={"crop": "1", "margin": "501%"})
+    assert refused(answer) == (400, "invalid_parameter", "margin")
+
+
+def test_another_picture_behind_is_another_request(client: TestClient, photo: bytes) -> None:
+    key = {"Idempotency-Key": "b"}
+    for number, behind in enumerate([png((0, 200, 0)), png((0, 200, 0)), png((200, 0, 0))]):
+        answer = client.post(PATH, files={"image": photo, "background_image": behind}, headers=key)
+        if number < 2:
+            assert tuple(fine(answer).rgb[0, 0]) == (0, 200, 0)
+        else:
+            assert refused(answer) == (400, "invalid_parameter", "Idempotency-Key")
 
 
 def test_a_missing_key_says_how_to_send_one(serve: Serve) -> None:
@@ -271,11 +434,15 @@ def test_every_option_is_described_and_read(client: TestClient, photo: bytes) ->
     described = client.get("/openapi.json").json()["paths"][PATH]["post"]
     form = described["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     query = {each["name"]: each["schema"] for each in described["parameters"] if each["in"] == "query"}
-    assert set(form) - set(query) == {"image"}
+    assert set(form) - set(query) == {"image", "background_image"}
+    assert form["background_image"]["format"] == "binary"
+    # What says something about another option only, with that option.
+    with_others = {"fit": {"width": "50"}}
     assert {answer.status_code for name in query for answer in ways(client, photo, {name: "\x01"})} == {400}
     for name, schema in form.items():
         for value in schema.get("enum", ()):
             if name != "model":
-                fine_or_zip = client.post(PATH, content=photo, params={name: value})
+                params = {name: value} | with_others.get(name, {})
+                fine_or_zip = client.post(PATH, content=photo, params=params)
                 assert fine_or_zip.status_code == 200
     assert native.DIALECT.prefixes == ("/",)

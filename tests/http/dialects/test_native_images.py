@@ -267,6 +267,19 @@ def test_removing_the_background_with_options(client: TestClient, photo: bytes) 
     assert (cutout.alpha[0, 0], cutout.alpha[75, 96]) == (0, 1)
 
 
+def test_a_picture_goes_behind_what_is_kept(client: TestClient, photo: bytes) -> None:
+    old = keep(client, photo, name="old")
+    path = f"{PATH}/{old['id']}/remove"
+    behind = codec.encode(Image(rgb=np.full((30, 40, 3), (0, 200, 0), np.uint8)), Output())
+    for answer in (
+        client.post(path, files={"background_image": behind}),
+        client.post(path, json={"background_image": base64.b64encode(behind).decode()}),
+    ):
+        assert tuple(codec.decode(file_of(client, made(answer))).rgb[0, 0]) == (0, 200, 0)
+    answer = client.post(path, files={"background_image": b"rubbish"})
+    assert refused(answer) == (400, "unreadable_image", "background_image")
+
+
 def test_a_change_of_a_change_and_the_end_of_the_first(client: TestClient, photo: bytes) -> None:
     first = keep(client, photo)
     second = made(client.post(f"{PATH}/{first['id']}/remove", json={"format": "avif"}))

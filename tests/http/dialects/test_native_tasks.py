@@ -127,6 +127,26 @@ def test_every_way_in_gives_the_picture_that_the_direct_way_gives(queued: TestCl
         assert result == {}
 
 
+def test_a_picture_behind_is_kept_until_the_task_is_done(queued: TestClient, photo: bytes) -> None:
+    behind = codec.encode(Image(rgb=np.full((30, 40, 3), (0, 200, 0), np.uint8)), Output())
+    options = {"shadow": "ground", "crop": "true", "margin": "10%"}
+    pictures = {"image": photo, "background_image": behind}
+    direct = queued.post("/api/v1/remove", files=pictures, data=options)
+    assert direct.status_code == 200
+    begun = taken(queued.post(PATH, files=pictures, data=options))
+    result = ended(queued, begun["id"])["result"]
+    assert queued.get(result["url"], headers={"Authorization": ""}).content == direct.content
+
+
+def test_a_picture_behind_is_not_stored_for_each_of_a_batch(queued: TestClient, photo: bytes) -> None:
+    picture = base64.b64encode(photo).decode()
+    body = {"edits": [{"image": picture}], "background_image": picture}
+    assert refused(queued.post(PATH, json=body)) == (400, "invalid_parameter", "background_image")
+    body = {"edits": [{"image": picture, "background_image": picture}]}
+    begun = taken(queued.post(PATH, json=body))["tasks"][0]
+    assert ended(queued, begun["id"])["status"] == "succeeded"
+
+
 def test_accept_is_about_the_answer_and_not_about_the_picture(queued: TestClient, photo: bytes) -> None:
     begun = taken(queued.post(PATH, content=photo, headers={"accept": "image/webp"}))
     assert ended(queued, begun["id"])["result"]["media_type"] == "image/png"
@@ -342,7 +362,7 @@ def test_what_is_described_is_what_is_there(queued: TestClient, photo: bytes) ->
     assert set(schema) == KEYS
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     query = {each["name"] for each in post["parameters"] if each["in"] == "query"}
-    assert set(form) - query == {"image"}
+    assert set(form) - query == {"image", "background_image"}
     for name in query:
         assert refused(queued.post(PATH, content=photo, params={name: "\x01"}))[0] == 400
     assert native_tasks.DIALECT.prefixes == (PATH, "/api/v1/batches")

@@ -4,17 +4,21 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from httpx2 import Response
 from starlette.testclient import TestClient
 from tests.http.dialects.conftest import Receiver
 
 from mattebox import codec
+from mattebox.backdrops import BackdropOptions, Backdrops
 from mattebox.edit import Output
 from mattebox.image import RGB, Alpha, Image
-from mattebox.testing import FakeModels
+from mattebox.testing import FakeBackdrops, FakeModels
 
 PATH = "/v3/remove-background"
 
@@ -135,26 +139,26 @@ def queue(client: TestClient, image: str, **extra: object) -> str:
     return str(answer.json()["task_id"])
 
 
-def task_of(client: TestClient, task_id: str) -> dict[str, Any]:
+def task_of(client: TestClient, task_id: str, **form: str) -> dict[str, Any]:
     """The task's result, after a look at the form of each value: clients die of others."""
     answer = client.get("/v3/async/task-result", params={"task_id": task_id})
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
-    assert_survivable(found)
+    assert_survivable(found, **form)
     assert found["task"]["task_id"] == task_id
     return found
 
 
-def assert_survivable(found: dict[str, Any]) -> None:
+def assert_survivable(found: dict[str, Any], *, kind: str = "IMAGE_REMOVE_BACKGROUND", seed: str = "0") -> None:
     assert set(found) == {"extra", "task", "images", "videos", "audios"}
     extra, task = found["extra"], found["task"]
-    assert extra["seed"] == "0"
+    assert extra["seed"] == seed
     assert extra["enable_nsfw_detection"] is False
     times = ("submit_time_ms", "execute_time_ms", "complete_time_ms")
     assert all(extra["debug_info"][name].isdecimal() for name in times)
     assert extra["debug_info"]["request_info"] == ""
     assert set(task) == {"task_id", "task_type", "status", "reason", "eta", "progress_percent"}
-    assert task["task_type"] == "IMAGE_REMOVE_BACKGROUND"
+    assert task["task_type"] == kind
     assert task["status"].removeprefix("TASK_STATUS_") in ("QUEUED", "PROCESSING", "SUCCEED", "FAILED")
     assert isinstance(task["reason"], str)
     assert (type(task["eta"]), type(task["progress_percent"])) == (int, int)
@@ -165,10 +169,10 @@ def assert_survivable(found: dict[str, Any]) -> None:
         assert image["nsfw_detection_result"] is None
 
 
-def ended(client: TestClient, task_id: str) -> dict[str, Any]:
+def ended(client: TestClient, task_id: str, **form: str) -> dict[str, Any]:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        found = task_of(client, task_id)
+        found = task_of(client, task_id, **form)
         if found["task"]["status"] in ("TASK_STATUS_SUCCEED", "TASK_STATUS_FAILED"):
             return found
         time.sleep(0.05)
@@ -335,3 +339,236 @@ def test_tasks_that_there_are_not(queued: TestClient) -> None:
     assert queued.get("/v3/async/nothing").json()["reason"] == "API_NOT_FOUND"
     answer = queued.get("/v3/async/task-result", params={"task_id": theirs}, headers={"Authorization": ""})
     assert (answer.status_code, answer.json()["reason"]) == (400, "MISSING_API_KEY")
+
+
+# --- another background ------------------------------------------------------------------------------------------
+
+REPLACE, REPLACE_LATER = "/v3/replace-background", "/v3/async/replace-background"
+CORNER = (2, 2)
+BODY = (75, 96)
+
+
+def text_of(picture: bytes) -> str:
+    return base64.b64encode(picture).decode()
+
+
+def plain(width: int, height: int) -> bytes:
+    """A dark block before white."""
+    rgb = np.full((height, width, 3), 255, np.uint8)
+    rgb[height // 4 : -height // 4, width // 3 : -width // 3] = (90, 30, 40)
+    return codec.encode(Image(rgb=rgb), Output())
+
+
+@pytest.fixture
+def replacing(serve: Callable[..., TestClient]) -> TestClient:
+    """A server whose generator paints each prompt in a colour."""
+    return serve(backdrops=FakeBackdrops())
+
+
+@pytest.fixture
+def real(serve: Callable[..., TestClient], tmp_path: Path) -> TestClient:
+    """A server with the real generator, for which nothing was fetched: it has studios only."""
+    options = BackdropOptions(directory=tmp_path / "none", packs=tmp_path / "none")
+    return serve(backdrops=Backdrops(options, fetch_when_used=False))
+
+
+def replaced(client: TestClient, photo: bytes, **body: object) -> tuple[Image, Response]:
+    answer = client.post(REPLACE, json={"image_file": text_of(photo)} | body)
+    assert answer.status_code == 200, answer.text
+    assert set(answer.json()) == {"image_file", "image_type"}
+    data = base64.b64decode(answer.json()["image_file"], validate=True)
+    signature = {"png": b"\x89PNG", "webp": b"RIFF", "jpeg": b"\xff\xd8\xff"}[answer.json()["image_type"]]
+    assert data.startswith(signature)
+    return codec.decode(data), answer
+
+
+def unreplaced(client: TestClient, body: object) -> tuple[int, str, str, str]:
+    answer = client.post(REPLACE, json=body)
+    found = answer.json()
+    assert set(found) == {"code", "reason", "message", "metadata"}
+    assert found["code"] == answer.status_code
+    return answer.status_code, found["reason"], found["metadata"].get("parameter", ""), found["message"]
+
+
+def near(pixel: npt.NDArray[np.uint8], color: tuple[int, int, int], *, by: int = 2) -> bool:
+    return int(np.abs(pixel.astype(np.int16) - color).max()) <= by
+
+
+def test_the_subject_stands_before_what_the_prompt_says(replacing: TestClient, photo: bytes) -> None:
+    image, answer = replaced(replacing, photo, prompt="in a warehouse")
+    assert (image.width, image.height, image.alpha) == (200, 150, None)
+    assert near(image.rgb[CORNER], FakeBackdrops.color("in a warehouse"))
+    assert near(image.rgb[BODY], tuple(codec.decode(photo).rgb[BODY]), by=40)
+    assert answer.headers["x-mattebox-backdrop"] == "fake/color"
+    assert answer.headers["x-mattebox-backdrop-score"] == "1.000"
+    assert "x-mattebox-warning" not in answer.headers
+    assert answer.headers["x-mattebox-subject"] != "none"
+
+
+@pytest.mark.parametrize("prompt", [{}, {"prompt": ""}, {"prompt": None}, {"prompt": "  "}])
+def test_without_a_prompt_it_is_a_plain_studio(prompt: dict[str, object], real: TestClient, photo: bytes) -> None:
+    image, answer = replaced(real, photo, **prompt)
+    assert image.rgb[CORNER].min() > 170
+    assert int(np.ptp(image.rgb[CORNER])) < 12
+    assert answer.headers["x-mattebox-backdrop"] == "studio/sweep"
+    assert "x-mattebox-backdrop-score" not in answer.headers
+
+
+@pytest.mark.parametrize(("kind", "by"), [("png", 2), ("webp", 12), ("jpeg", 12), ("jpg", 12), ("PNG", 2)])
+def test_the_result_is_of_the_type_that_was_asked_for(kind: str, by: int, replacing: TestClient, photo: bytes) -> None:
+    image, answer = replaced(replacing, photo, prompt="x", extra={"response_image_type": kind, "enterprise_plan": {}})
+    assert answer.json()["image_type"] == {"jpg": "jpeg"}.get(kind.lower(), kind.lower())
+    assert image.alpha is None
+    assert near(image.rgb[CORNER], FakeBackdrops.color("x"), by=by)
+
+
+def test_a_seed_repeats_every_byte(real: TestClient, photo: bytes) -> None:
+    def made(**body: object) -> str:
+        return str(replaced(real, photo, prompt="brick wall", **body)[1].json()["image_file"])
+
+    assert made(seed=5) == made(seed=5) == made(seed="5")
+    assert made(seed=5) != made(seed=6)
+    assert made() == made(seed=0) == made(seed=None)
+    assert made(seed=-1)
+    wrong = {"image_file": text_of(photo), "seed": "five"}
+    assert unreplaced(real, wrong)[:3] == (400, "INVALID_REQUEST_BODY", "seed")
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Ünder the sea", "在仓库里", "в лесу", "<b>warehouse</b>", "{{7*7}}", "a\nb\x00", "🙂"]
+)
+def test_any_text_reaches_the_generator(prompt: str, replacing: TestClient, photo: bytes) -> None:
+    image, _ = replaced(replacing, photo, prompt=prompt)
+    assert near(image.rgb[CORNER], FakeBackdrops.color(prompt.strip()))
+
+
+@pytest.mark.parametrize(
+    "prompt", ["in a volcano", "在仓库里", "auf einem Holztisch", "<script>alert(1)</script>", "{{7*7}}", "🙂", "\x00"]
+)
+def test_a_prompt_that_nothing_shows_is_refused_and_not_paid_for(
+    prompt: str, serve: Callable[..., TestClient], tmp_path: Path, photo: bytes
+) -> None:
+    options = BackdropOptions(directory=tmp_path / "none", packs=tmp_path / "none")
+    client = serve(keys=("k",), backdrops=Backdrops(options, fetch_when_used=False))
+    client.headers["Authorization"] = "Bearer k"
+    status, reason, parameter, message = unreplaced(client, {"image_file": text_of(photo), "prompt": prompt})
+    assert (status, reason, parameter) == (400, "INVALID_REQUEST_BODY", "prompt")
+    assert message.startswith("There is no backdrop here that shows this.")
+    assert prompt not in message
+    assert client.get("/api/v1/me").json()["used"] == 0
+
+
+def test_markup_round_a_place_is_overlooked(real: TestClient, photo: bytes) -> None:
+    for prompt in ("<b>red brick wall</b>", "red brick wall --ar 16:9", "red &amp; brick wall"):
+        assert replaced(real, photo, prompt=prompt)[1].headers["x-mattebox-backdrop"] == "studio/brick"
+
+
+@pytest.mark.parametrize("path", [REPLACE, REPLACE_LATER])
+@pytest.mark.parametrize("length", [2001, 8193, 10_000])
+def test_a_prompt_may_be_long_but_not_that_long(length: int, path: str, queued: TestClient, photo: bytes) -> None:
+    answer = queued.post(path, json={"image_file": text_of(photo), "prompt": "x" * length})
+    assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_REQUEST_BODY")
+    assert answer.json()["message"] == "prompt must have at most 2000 characters."
+    assert answer.json()["metadata"]["parameter"] == "prompt"
+    assert queued.post(path, json={"image_file": text_of(photo), "prompt": " " + "x" * 2000}).status_code == 200
+
+
+def test_a_scene_that_is_not_installed_is_the_servers_fault(real: TestClient, photo: bytes) -> None:
+    status, reason, _, message = unreplaced(real, {"image_file": text_of(photo), "prompt": "in a warehouse"})
+    assert (status, reason) == (500, "TASK_FAILED")
+    assert "`mattebox scenes pull warehouse`" in message
+
+
+def test_a_server_without_generators_says_so(client: TestClient, photo: bytes) -> None:
+    status, reason, parameter, _ = unreplaced(client, {"image_file": text_of(photo), "prompt": "in a warehouse"})
+    assert (status, reason, parameter) == (403, "FEATURE_NOT_ALLOWED", "prompt")
+
+
+@pytest.mark.parametrize(("width", "height"), [(2048, 2048), (4096, 512), (512, 4096), (1, 1)])
+def test_the_result_is_as_large_as_the_picture(width: int, height: int, real: TestClient) -> None:
+    image, answer = replaced(real, plain(max(width, 3), max(height, 3)), prompt="navy studio")
+    assert (image.width, image.height) == (max(width, 3), max(height, 3))
+    if width > 3:
+        red, _, blue = image.rgb[height // 16, width // 16].astype(int)
+        assert red < blue < 140
+        assert answer.headers["x-mattebox-backdrop"] == "studio/sweep"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "parameter"),
+    [
+        ({"prompt": "x"}, "INVALID_REQUEST_BODY", "image_file"),
+        ({"image_file": "%%%", "prompt": "x"}, "INVALID_REQUEST_BODY", "image_file"),
+        ({"image_file": "Zm9v", "prompt": "x"}, "INVALID_IMAGE_FORMAT", "image_file"),
+        ({"image_file": "Zm9v", "prompt": 7}, "INVALID_REQUEST_BODY", "prompt"),
+        ({"image_file": "Zm9v", "prompt": ["x"]}, "INVALID_REQUEST_BODY", "prompt"),
+        ({"image_file": "Zm9v", "prompt": "x", "extra": 3}, "INVALID_REQUEST_BODY", "extra"),
+    ],
+)
+def test_replacements_that_are_refused(body: object, reason: str, parameter: str, replacing: TestClient) -> None:
+    assert unreplaced(replacing, body)[:3] == (400, reason, parameter)
+
+
+def replace_later(client: TestClient, **body: object) -> str:
+    answer = client.post(REPLACE_LATER, json=body)
+    assert answer.status_code == 200, answer.text
+    assert set(answer.json()) == {"task_id"}
+    return str(answer.json()["task_id"])
+
+
+REPLACED = {"kind": "REPLACE_BACKGROUND"}
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "jpeg"])
+def test_a_replacement_as_a_task(kind: str, queued: TestClient, photo: bytes) -> None:
+    task_id = replace_later(
+        queued,
+        image_file=text_of(photo),
+        prompt="in a warehouse",
+        seed=12,
+        extra={"response_image_type": kind, "enterprise_plan": {"enabled": False}},
+    )
+    found = ended(queued, task_id, **REPLACED, seed="12")
+    image = result_of(queued, found)
+    assert (image.width, image.height, image.alpha) == (200, 150, None)
+    assert near(image.rgb[CORNER], FakeBackdrops.color("in a warehouse", 12), by=12)
+    assert found["images"][0]["image_type"] == kind
+
+
+def test_a_replacement_of_what_an_address_leads_to(queued: TestClient, receiver: Receiver, photo: bytes) -> None:
+    receiver.files["/photo.png"] = photo
+    webhook = {"url": receiver.address + "/told"}
+    task_id = replace_later(queued, image_file=receiver.address + "/photo.png", extra={"webhook": webhook})
+    found = ended(queued, task_id, **REPLACED)
+    assert near(result_of(queued, found).rgb[CORNER], FakeBackdrops.color(""))
+    payload = json.loads(receiver.received.get(timeout=20)[1])["payload"]
+    assert_survivable(payload, **REPLACED)
+    assert payload["task"] == found["task"]
+
+
+def test_a_refused_prompt_makes_the_task_fail_with_its_reason(queued: TestClient, photo: bytes) -> None:
+    before = queued.get("/api/v1/me").json()["used"]
+    found = ended(queued, replace_later(queued, image=text_of(photo), prompt="nowhere"), **REPLACED)
+    assert found["task"]["status"] == "TASK_STATUS_FAILED"
+    assert found["task"]["reason"].startswith("There is no backdrop here that shows this.")
+    assert found["images"] == []
+    assert queued.get("/api/v1/me").json()["used"] == before
+    ended(queued, replace_later(queued, image=text_of(photo), prompt="somewhere"), **REPLACED)
+    assert queued.get("/api/v1/me").json()["used"] == before + 1
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({"prompt": "x"}, "image_file"),
+        ({"image_file": "%%%"}, "image_file"),
+        ({"image_file": "ftp://x/y"}, "image_file"),
+        ({"image_file": NOBODYS, "prompt": 7}, "prompt"),
+        ({"image_file": NOBODYS, "seed": "x"}, "seed"),
+        ({"image_file": NOBODYS, "extra": {"response_image_type": "gif"}}, "extra.response_image_type"),
+    ],
+)
+def test_replacements_that_are_not_queued(body: object, parameter: str, queued: TestClient) -> None:
+    found = queued.post(REPLACE_LATER, json=body).json()
+    assert (found["code"], found["reason"]) == (400, "INVALID_REQUEST_BODY")
+    assert found["metadata"]["parameter"] == parameter

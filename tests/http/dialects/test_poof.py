@@ -54,7 +54,8 @@ def test_a_cutout_with_its_measures_in_headers(field: str, client: TestClient, p
 
 
 def test_words_that_are_not_set_change_nothing(client: TestClient, photo: bytes) -> None:
-    empty = dict.fromkeys(("format", "channels", "bg_color", "size", "crop", "padding", "width", "url"), "")
+    names = ("format", "channels", "bg_color", "size", "crop", "padding", "width", "height", "fit", "url")
+    empty = dict.fromkeys(names, "")
     assert ask(client, photo, **empty)[1].content == ask(client, photo)[1].content
 
 
@@ -125,20 +126,105 @@ def test_crop_without_a_subject_is_the_whole_picture(serve: Serve, photo: bytes)
     [
         ("format", "gif"),
         ("format", "mp4"),
+        ("format", "MOV"),
+        ("format", "webm"),
         ("channels", "cmyk"),
         ("bg_color", "greenish"),
         ("size", "huge"),
         ("crop", "yes"),
-        ("crop", "16:9"),
-        ("padding", "10%"),
-        ("width", "100"),
-        ("height", "100"),
-        ("fit", "cover"),
+        ("crop", "4:0"),
+        ("crop", "4:3:2"),
+        ("crop", "1.5:1"),
+        ("crop", "-4:3"),
+        ("crop", "wide:high"),
+        ("padding", "wide"),
+        ("padding", "10px"),
+        ("padding", "-0.1"),
+        ("padding", "1.01"),
+        ("padding", "101%"),
+        ("padding", "10%"),  # round what, without crop?
+        ("width", "0"),
+        ("width", "6001"),
+        ("width", "1.5"),
+        ("height", "6001"),
+        ("height", "tall"),
+        ("fit", "fill"),
     ],
 )
 def test_what_is_not_understood_is_named(field: str, value: str, client: TestClient, photo: bytes) -> None:
     answer = client.post(PATH, files={"image_file": photo}, data={field: value})
     assert refused(answer) == (*INVALID, field)
+
+
+def test_padding_needs_a_cropped_subject(client: TestClient, photo: bytes) -> None:
+    answer = client.post(PATH, files={"image_file": photo}, data={"padding": "0.1", "crop": "false"})
+    assert "needs crop" in answer.json()["details"]["message"]
+    assert ask(client, photo, padding="0")[0].width == 200
+
+
+@pytest.mark.parametrize(
+    ("form", "size", "subject"),
+    [
+        # The subject is 98 x 121.
+        ({"crop": "1:1"}, (121, 121), "11,0,98,121"),
+        ({"crop": "4:3"}, (162, 121), "32,0,98,121"),
+        ({"crop": " 1 : 2 "}, (98, 196), "0,37,98,121"),
+        ({"crop": "true", "padding": "10%"}, (118, 145), "10,12,98,121"),
+        ({"crop": "true", "padding": "0.1"}, (118, 145), "10,12,98,121"),
+        ({"crop": "1", "padding": ".1"}, (118, 145), "10,12,98,121"),
+        ({"crop": "1", "padding": "1"}, (294, 363), "98,121,98,121"),
+        ({"crop": "1:1", "padding": "50 %"}, (243, 243), "72,61,98,121"),  # the padding keeps the ratio
+        ({"width": "100"}, (100, 75), None),
+        ({"height": "300"}, (400, 300), None),
+        ({"width": "100", "height": "100"}, (100, 100), None),
+        ({"width": "400", "height": "100", "fit": "cover"}, (400, 100), None),
+        ({"width": "400", "fit": "scale-down"}, (200, 150), None),
+        ({"width": "400", "height": "400", "fit": "scale-down"}, (400, 400), "150,144,98,121"),
+        ({"crop": "true", "width": "500", "height": "500", "padding": "0.1"}, (500, 500), None),
+        ({"width": "600", "size": "preview"}, (600, 450), None),  # width overrides size
+        ({"fit": "cover"}, (200, 150), None),  # there is nothing to fit it into
+    ],
+)
+def test_ratio_padding_and_canvas(
+    form: dict[str, str], size: tuple[int, int], subject: str | None, client: TestClient, photo: bytes
+) -> None:
+    image, answer = ask(client, photo, **form)
+    assert (image.width, image.height) == size
+    assert (answer.headers["x-image-width"], answer.headers["x-image-height"]) == (str(size[0]), str(size[1]))
+    if subject is not None:
+        assert answer.headers["x-mattebox-subject"] == subject
+
+
+def test_what_a_canvas_adds_is_clear_or_of_the_colour(client: TestClient, photo: bytes) -> None:
+    """200 x 150 in 100 x 100 leaves twelve empty rows above and below."""
+    clear, _ = ask(client, photo, width="100", height="100")
+    assert clear.alpha is not None
+    assert clear.alpha[:12].max() == 0
+    red, _ = ask(client, photo, width="100", height="100", channels="rgb", bg_color="red")
+    assert (red.rgb[:12] == (255, 0, 0)).all()
+
+
+def test_cover_keeps_the_subject(serve: Serve, photo: bytes) -> None:
+    """Which is at the right edge: the middle of the picture has nothing of it."""
+
+    def right_quarter(photo: RGB) -> Alpha:
+        alpha = np.zeros((8, 8), np.float32)
+        alpha[:, 6:] = 1
+        return alpha
+
+    image, _ = ask(serve(models=FakeModels(right_quarter)), photo, width="60", height="150", fit="cover")
+    assert image.alpha is not None
+    assert (image.width, image.height) == (60, 150)
+    assert (image.alpha > 0.5).any(axis=0).sum() > 35
+
+
+def test_a_video_is_refused_as_such(client: TestClient) -> None:
+    for video in (b"\0\0\0\x18ftypisom" + bytes(1000), b"\x1a\x45\xdf\xa3" + bytes(1000)):
+        answer = client.post(PATH, files={"file": video})
+        assert refused(answer) == (*INVALID, "file")
+        assert "Video" in answer.json()["details"]["message"]
+    job = client.get("/v1/jobs/job_1")
+    assert (job.status_code, job.json()["code"]) == (404, "validation_error")
 
 
 def test_a_format_that_cannot_hold_the_picture_is_named(client: TestClient) -> None:

@@ -85,6 +85,14 @@ def _parse(request: Request, incoming: edits.Incoming) -> tuple[list[Edit], bool
         return [_edit_of(request, incoming)], False
     if incoming.picture is not None or "image_url" in given.names:
         raise MatteboxError(Kind.INVALID_PARAMETER, "In a batch, each of edits has its own picture.", parameter="edits")
+    if "background_image" in given.names:
+        # It would be stored once for each of up to a thousand edits.
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            "In a batch, background_image belongs into the edits themselves; background_image_url may stand beside "
+            "them.",
+            parameter="background_image",
+        )
     for each in members:
         edits.refuse_unknown(each)
     # What is said beside the list holds for all that do not say otherwise.
@@ -224,7 +232,7 @@ _BODIES = (
     openapi.content(
         ["multipart/form-data"],
         openapi.obj(
-            {"image": openapi.binary("The picture."), "image_url": edits.URL} | edits.OPTIONS | _HOOK,
+            {"image": openapi.binary("The picture."), "image_url": edits.URL} | edits.FORM_OPTIONS | _HOOK,
         ),
     )
     | openapi.content(

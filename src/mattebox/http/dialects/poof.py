@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from typing import NoReturn
+
 from fastapi import APIRouter, Security
 from fastapi.security import APIKeyHeader
 from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox.codec import Limits
-from mattebox.edit import WHITE, Edit, Format, Layout, Link, Output, Source, Transparent, Upload
+from mattebox.edit import (
+    WHITE,
+    Canvas,
+    Edit,
+    Fit,
+    Format,
+    Layout,
+    Length,
+    Link,
+    Margin,
+    Output,
+    Source,
+    Transparent,
+    Upload,
+)
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import dialect as http
 from mattebox.http import fields, openapi, work
@@ -26,6 +43,7 @@ _WORDS = {
     Kind.INVALID_PARAMETER: _INVALID,
     Kind.MISSING_IMAGE: ("missing_image", "The request did not contain an image file"),
     Kind.UNREADABLE_IMAGE: _INVALID,
+    Kind.NO_SUBJECT: _INVALID,
     Kind.TOO_MANY_BYTES: ("image_too_large", "The uploaded image exceeds the maximum size"),
     Kind.TOO_MANY_PIXELS: ("image_too_large", "The uploaded image exceeds the maximum size"),
     Kind.UNREACHABLE_SOURCE: _INVALID,
@@ -39,6 +57,7 @@ _WORDS = {
     Kind.TIMED_OUT: _UPSTREAM,
     Kind.CANCELLED: _UPSTREAM,
     Kind.UNAVAILABLE: _UPSTREAM,
+    Kind.NOT_OFFERED: _INVALID,
     Kind.INTERNAL: ("internal_server_error", "Internal server error"),
 }
 _STATUS = {
@@ -46,6 +65,7 @@ _STATUS = {
     Kind.TOO_MANY_PIXELS: 400,
     Kind.TIMED_OUT: 502,
     Kind.UNAVAILABLE: 502,
+    Kind.NOT_OFFERED: 400,
 }
 
 # The longest side. The vendor's page has all but `hd`, which only its client offers; there it is 1920 pixels for
@@ -59,9 +79,10 @@ _SIDES: dict[str, int | None] = {
     "large": 2048,
 }
 _FORMATS = {"png": Format.PNG, "jpg": Format.JPEG, "webp": Format.WEBP, "jpeg": Format.JPEG}
+_VIDEOS = ("webm", "mov", "mp4", "gif")
 _CHANNELS = {"rgba": "rgba", "rgb": "rgb", "alpha": "alpha"}
-_NOT_OFFERED = ("padding", "width", "height", "fit")
-"""What newer clients can ask for and mattebox cannot do: ignoring it would give a picture that nobody asked for."""
+_FITS = {"contain": Fit.CONTAIN, "cover": Fit.COVER, "scale-down": Fit.SCALE_DOWN}
+_LONGEST_SIDE = 6000
 
 UNLIMITED = 2_147_483_647
 """`maxCredits` of a key without a limit: the vendor's clients need a whole number, and every language can hold this."""
@@ -79,9 +100,8 @@ async def parse(request: Request) -> tuple[Edit, str]:
     """The vendor's words to ours, and the field that the picture came in."""
     form = await fields.form(request, max_bytes=limits(request).max_bytes, picture="image_file")
     source, picture = _source(form)
-    for name in _NOT_OFFERED:
-        if name in form.names:
-            raise MatteboxError(Kind.INVALID_PARAMETER, f"{name} is not supported here.", parameter=name)
+    if (form.text("format") or "").lower() in _VIDEOS:
+        raise MatteboxError(Kind.NOT_OFFERED, "There are no videos here, only pictures.", parameter="format")
     output = form.choice("format", _FORMATS, Format.PNG)
     channels = form.choice("channels", _CHANNELS, "rgba")
     color = form.color("bg_color")
@@ -90,10 +110,56 @@ async def parse(request: Request) -> tuple[Edit, str]:
         source=source,
         # The vendor uses bg_color for opaque results only.
         backdrop=(color or WHITE) if flat else Transparent(),
-        layout=Layout(crop=form.flag("crop"), max_side=form.choice("size", _SIDES, None)),
+        layout=_layout(form),
         output=Output(format=output, alpha_only=channels == "alpha"),
     )
     return edit, picture
+
+
+def _layout(form: fields.Fields) -> Layout:
+    ratio = _ratio(form)
+    crop = ratio is not None or form.flag("crop")
+    width = form.integer("width", least=1, most=_LONGEST_SIDE)
+    height = form.integer("height", least=1, most=_LONGEST_SIDE)
+    fit = form.choice("fit", _FITS, Fit.CONTAIN)
+    side = form.choice("size", _SIDES, None)
+    canvas = None if width is None and height is None else Canvas(width=width, height=height, fit=fit)
+    return Layout(
+        crop=crop,
+        ratio=ratio,
+        margin=_margin(form, crop=crop),
+        canvas=canvas,
+        max_side=side if canvas is None else None,  # width and height override it
+    )
+
+
+def _ratio(form: fields.Fields) -> tuple[int, int] | None:
+    word = form.text("crop")
+    if word is None or ":" not in word:
+        return None
+    found = re.fullmatch(r"([0-9]{1,4})\s*:\s*([0-9]{1,4})", word)
+    if found is None or not int(found[1]) or not int(found[2]):
+        _wrong("crop", "must be true, false, or a ratio of whole numbers such as 4:3")
+    return int(found[1]), int(found[2])
+
+
+def _margin(form: fields.Fields, *, crop: bool) -> Margin:
+    word = form.text("padding")
+    if word is None:
+        return Margin()
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(%?)", word)
+    percent = -1.0 if found is None else float(found[1]) * (1 if found[2] else 100)
+    if not 0 <= percent <= 100:
+        _wrong("padding", "must be a fraction from 0 to 1, or 0% to 100%")
+    if percent and not crop:
+        # Without this the picture would come back as large as it was, and nobody would know why.
+        _wrong("padding", "goes round a cropped subject, so it needs crop")
+    every = Length(percent, percent=True)
+    return Margin(every, every, every, every)
+
+
+def _wrong(name: str, why: str) -> NoReturn:
+    raise MatteboxError(Kind.INVALID_PARAMETER, f"{name} {why}.", parameter=name)
 
 
 def _source(form: fields.Fields) -> tuple[Source, str]:
@@ -158,7 +224,13 @@ _FORM = openapi.obj(
         ),
         "bg_color": openapi.plain("string", "`#fff`, `rgb(255, 255, 255)` or a name; for opaque results; white."),
         "size": openapi.word(tuple(_SIDES), "The longest side: 256, 512, 1024, 1920 or 2048 pixels.", default="full"),
-        "crop": openapi.plain("boolean", "Cut the picture to the subject."),
+        "crop": openapi.plain(
+            "string", "`true` cuts the picture to the subject; a ratio such as `4:3` widens the cut to it."
+        ),
+        "padding": openapi.plain("string", "Round a cropped subject: `0.1` or `10%` of it, at most `100%`."),
+        "width": openapi.plain("integer", "Of the result; overrides `size`.", least=1, most=_LONGEST_SIDE),
+        "height": openapi.plain("integer", "Of the result; overrides `size`.", least=1, most=_LONGEST_SIDE),
+        "fit": openapi.word(tuple(_FITS), "How it is brought to `width` and `height`.", default="contain"),
     }
 )
 _HEADERS = {
@@ -241,7 +313,7 @@ async def me(request: Request) -> Response:
 
 DIALECT = http.Dialect(
     name="poof",
-    prefixes=("/v1/remove", "/v1/me"),
+    prefixes=("/v1/remove", "/v1/me", "/v1/jobs"),
     router=router,
     present=present,
     status=_STATUS,

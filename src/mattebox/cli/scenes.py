@@ -1,0 +1,161 @@
+"""`mattebox scenes`: the places that prompts are served from, their files, and packs of one's own pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mattebox import backdrop_options
+from mattebox.cli.terminal import Bar, say
+from mattebox.errors import Kind, MatteboxError
+
+app = typer.Typer(no_args_is_help=True, help="The places behind prompts: which there are, and their files.")
+
+_SHOWN_TAGS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    name: str
+    tags: tuple[str, ...]
+    licence: str
+    author: str
+    installed: bool
+    pack: str | None
+
+
+@app.command("list")
+def list_scenes(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a scene, a line each.")] = False,
+) -> None:
+    """Show which scenes there are, those of your own packs first."""
+    rows = _rows()
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(dataclasses.asdict(row)))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "shows", "licence", "author", "installed", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for row in rows:
+        more = ", …" if len(row.tags) > _SHOWN_TAGS else ""
+        tags = ", ".join(row.tags[:_SHOWN_TAGS]) + more
+        table.add_row(row.name, tags, row.licence, row.author, "yes" if row.installed else "no")
+    console = Console(highlight=False, markup=False)  # a pack's words are its author's
+    if not console.is_terminal:
+        console.width = 200  # a file or a pipe has no width: keep a scene on one line
+    console.print(table)
+
+
+def _rows() -> list[_Facts]:
+    from mattebox.backdrops import packs, scenes
+
+    own = [
+        _Facts(
+            name=f"{pack.name}/{scene.name}",
+            tags=scene.tags,
+            licence=scene.licence,
+            author=scene.author,
+            installed=True,
+            pack=pack.name,
+        )
+        for pack in packs.load_packs(_packs_directory())
+        for scene in pack.scenes
+    ]
+    directory = _directory()
+    return own + [
+        _Facts(
+            name=view.name,
+            tags=view.tags,
+            licence=view.licence,
+            author=view.author,
+            installed=scenes.installed(view, directory),
+            pack=None,
+        )
+        for view in scenes.CATALOGUE.values()
+    ]
+
+
+@app.command()
+def pull(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Scenes or places. By default all that every machine can fetch, and the network that understands "
+            "prompts; a few places come with a Linux distribution's package and only by their name.",
+        ),
+    ] = None,
+) -> None:
+    """Fetch scenes, so that nothing has to be fetched later."""
+    from mattebox.backdrops import files, scenes
+
+    directory = _directory()
+    with Bar() as bar:
+        try:
+            failures = scenes.pull(names or (), directory=directory, progress=bar.fetching)
+        except MatteboxError as error:
+            if error.kind is not Kind.INVALID_PARAMETER:
+                raise
+            raise typer.BadParameter(error.message, param_hint="NAME") from error
+        if not names:
+            failures += files.pull_encoder(directory, progress=bar.fetching)
+    for failure in failures:
+        say(failure.message, style="red")
+    ready = sum(scenes.installed(view, directory) for view in scenes.CATALOGUE.values())
+    say(f"{ready} of {len(scenes.CATALOGUE)} scenes are here.")
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def add(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures, and a pack.toml that describes them.")],
+) -> None:
+    """Add a pack of your own pictures: it is checked, and copied whole or not at all."""
+    from mattebox.backdrops import packs
+    from mattebox.batch import shown
+
+    pack = packs.add_pack(folder, _packs_directory())
+    say(f"{len(pack.scenes)} scenes are in {shown(pack.folder)}.")
+
+
+@app.command()
+def path(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A scene or place; by default the folder of them all.")
+    ] = None,
+) -> None:
+    """Show where a scene's file belongs, whether it is there or not."""
+    from mattebox import downloads
+    from mattebox.backdrops import scenes
+
+    directory = _directory()
+    if name is None:
+        typer.echo(directory)
+        return
+    try:
+        found = scenes.chosen([name])
+    except MatteboxError as error:
+        raise typer.BadParameter(error.message, param_hint="NAME") from error
+    for file in found:
+        typer.echo(downloads.path(file.download, directory))
+
+
+def _directory() -> Path:
+    from mattebox.backdrops import files
+
+    return backdrop_options().directory or files.default_directory()
+
+
+def _packs_directory() -> Path:
+    from mattebox.backdrops import packs
+
+    return backdrop_options().packs or packs.default_directory()
