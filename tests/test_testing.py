@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mattebox.backdrops import BackdropOptions, Backdrops
+from mattebox.edit import Prompt
+from mattebox.engine import Generators
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Image
+from mattebox.plate import Plate
 from mattebox.samples import still_life
-from mattebox.testing import FakeSegmenter, make_photo, make_scene
+from mattebox.testing import FakeBackdrops, FakeSegmenter, make_photo, make_scene
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> float:
@@ -62,6 +69,46 @@ def test_fake_segmenter_with_a_given_answer() -> None:
     given_back = segment(make_scene(width=50, height=40, seed=0).photo)
     np.testing.assert_array_equal(given_back, answer)
     assert given_back is not answer
+
+
+# the backdrops
+
+
+def backdrop(generators: Generators, prompt: Prompt, *, width: int = 30, height: int = 20) -> Plate:
+    cutout = Image(rgb=np.zeros((height, width, 3), np.uint8), alpha=np.zeros((height, width), np.float32))
+    return generators.plate(prompt, cutout, checkpoint=lambda: None)
+
+
+def test_fake_backdrops_have_a_colour_for_each_prompt_and_seed() -> None:
+    fake = FakeBackdrops()
+    plate = backdrop(fake, Prompt(" in a warehouse ", seed=3))
+    assert plate.rgb.shape == (20, 30, 3)
+    assert (plate.rgb == FakeBackdrops.color("in a warehouse", 3)).all()
+    assert (plate.served.backend, plate.served.scene, plate.served.score) == ("fake", "color", 1.0)
+    colors = {FakeBackdrops.color(text, seed) for text in ("", "a", "b") for seed in (0, 1)}
+    assert len(colors) == 6
+    assert all(64 <= channel <= 191 for color in colors for channel in color)
+    painted = fake.paint("in a warehouse", width=5, height=7, seed=3, checkpoint=lambda: None)
+    assert painted.rgb.shape == (7, 5, 3)
+    assert (painted.rgb == plate.rgb[0, 0]).all()
+    fake.warm()
+    assert fake.warmed == 1
+
+
+@pytest.mark.parametrize("kind", ["fake", "real"])
+def test_fake_backdrops_refuse_as_the_real_ones_do(kind: str, tmp_path: Path) -> None:
+    real = Backdrops(BackdropOptions(directory=tmp_path, packs=tmp_path), fetch_when_used=False)
+    generators: Generators = FakeBackdrops() if kind == "fake" else real
+    with pytest.raises(MatteboxError, match="There is no backdrop here that shows this") as caught:
+        backdrop(generators, Prompt("nowhere"))
+    assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, "prompt")
+    with pytest.raises(MatteboxError, match="is not configured here") as caught:
+        backdrop(generators, Prompt("white background", generator="openai"))
+    assert (caught.value.kind, caught.value.parameter) == (Kind.NOT_OFFERED, "generator")
+    prompt = Prompt("nowhere" if kind == "fake" else "an igloo with a marble table", nearest=True)
+    warning = backdrop(generators, prompt).served.warning
+    assert warning is not None
+    assert warning.startswith("Nothing here shows this; ")
 
 
 # the scene

@@ -121,6 +121,17 @@ class Service:
 
         return await self._in_turn(partial(self._in_thread, work))
 
+    async def paint(self, prompt: str, *, width: int, height: int, seed: int) -> Encoded:
+        """A picture for words alone; as `Engine.paint`, and admitted, timed and cancelled as in `run`.
+
+        Raises:
+            MatteboxError: OVERLOADED, TIMED_OUT, and whatever the engine raises.
+        """
+        work = partial(self._engine.paint, prompt, width=width, height=height, seed=seed)
+        return await self._in_turn(
+            partial(self._in_thread, partial(work, checkpoint=anyio.from_thread.check_cancelled))
+        )
+
     async def run_kept(self, edit: Edit, *, limits: Limits) -> Encoded:
         """As `run`, for an upload that is a picture that was kept: of the limits only that on pixels holds.
 

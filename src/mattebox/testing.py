@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from mattebox.edit import Prompt
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import RGB, Alpha
+from mattebox.image import RGB, Alpha, Image, Served
 from mattebox.models import Segmenter
+from mattebox.plate import Light, Plate
 from mattebox.samples import make_photo
 
-__all__ = ["FakeModels", "FakeSegmenter", "Scene", "make_photo", "make_scene"]
+__all__ = ["FakeBackdrops", "FakeModels", "FakeSegmenter", "Scene", "make_photo", "make_scene"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,6 +67,62 @@ class FakeModels:
     def warm(self, name: str) -> None:
         """Remember that `name` was asked for."""
         self.warmed.append(name)
+
+
+class FakeBackdrops:
+    """Paints every prompt in one colour of its own, where `backdrops.Backdrops` would find or generate a scene.
+
+    The prompt `nowhere` is one that it cannot show. Its plates have neither ground nor grain, so that what is behind
+    the subject is exactly that colour.
+    """
+
+    def __init__(self) -> None:
+        self.warmed = 0
+
+    def warm(self) -> None:
+        """Count that it was asked to make ready."""
+        self.warmed += 1
+
+    @staticmethod
+    def color(prompt: str, seed: int = 0) -> tuple[int, int, int]:
+        """The red, green and blue of a prompt with a seed, each in 64..191."""
+        red, green, blue = hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:3]
+        return 64 + red % 128, 64 + green % 128, 64 + blue % 128
+
+    def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Callable[[], None]) -> Plate:
+        """A plate of the cutout's size.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER about `prompt` for `nowhere`, unless what is nearest will do; NOT_OFFERED
+                about `generator` for any but `auto` and `fake`.
+        """
+        checkpoint()
+        if prompt.generator not in ("auto", "fake"):
+            raise MatteboxError(
+                Kind.NOT_OFFERED, f"The generator {prompt.generator} is not configured here.", parameter="generator"
+            )
+        text, warning = prompt.text.strip(), None
+        if text == "nowhere":
+            if not prompt.nearest:
+                raise MatteboxError(
+                    Kind.INVALID_PARAMETER,
+                    "There is no backdrop here that shows this. The nearest here are somewhere.",
+                    parameter="prompt",
+                )
+            warning = "Nothing here shows this; somewhere is the nearest."
+        return self._painted(text, cutout.width, cutout.height, prompt.seed, warning)
+
+    def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Callable[[], None]) -> Plate:
+        """A plate of this size."""
+        checkpoint()
+        return self._painted(prompt.strip(), width, height, seed, None)
+
+    def _painted(self, text: str, width: int, height: int, seed: int, warning: str | None) -> Plate:
+        rgb = np.empty((height, width, 3), np.uint8)
+        rgb[:] = self.color(text, seed)
+        scene, score = ("somewhere", 0.25) if warning else ("color", 1.0)
+        served = Served(backend="fake", scene=scene, score=score, warning=warning)
+        return Plate(rgb=rgb, light=Light(strength=0.0), served=served)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

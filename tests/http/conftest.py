@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from mattebox import codec
 from mattebox.edit import Output
-from mattebox.engine import Segmenters
+from mattebox.engine import Generators, Segmenters
 from mattebox.http.app import create_app
 from mattebox.image import Image
 from mattebox.settings import Settings
@@ -29,7 +29,8 @@ def photo() -> bytes:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Starts servers: `serve(keys=("k",), ...)` with settings by name; `models` stands in for the networks.
+    """Starts servers: `serve(keys=("k",), ...)` with settings by name; `models` stands in for the networks, and
+    `backdrops` for the generators of backdrops, which they have none of otherwise.
 
     They have no queue, which takes long to start and fits into a process only once, unless `tasks` is True or
     has the queue's settings.
@@ -37,12 +38,16 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     with ExitStack() as running:
 
         def start(
-            *, models: Segmenters | None = None, tasks: bool | Mapping[str, object] = False, **settings: object
+            *,
+            models: Segmenters | None = None,
+            backdrops: Generators | None = None,
+            tasks: bool | Mapping[str, object] = False,
+            **settings: object,
         ) -> TestClient:
             if isinstance(tasks, Mapping):
                 settings["tasks"] = tasks
             chosen = Settings.model_validate({"data_dir": tmp_path} | settings)
-            app = create_app(chosen, models=models or FakeModels(), tasks=bool(tasks))
+            app = create_app(chosen, models=models or FakeModels(), backdrops=backdrops, tasks=bool(tasks))
             return running.enter_context(TestClient(app, raise_server_exceptions=False))
 
         yield start

@@ -21,6 +21,7 @@ from mattebox.plate import Plate
 
 if TYPE_CHECKING:
     from mattebox.backdrops.packs import PackScene
+    from mattebox.backdrops.scenes import View
     from mattebox.backdrops.words import Embed, Index, Match
     from mattebox.downloads import Progress
 
@@ -37,6 +38,7 @@ GENERATORS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What can make backdrops, by name."""
+_REMOTE = frozenset({"openai", "automatic1111"})
 
 Checkpoint = Callable[[], None]
 """Called between steps; raises when the work should stop."""
@@ -72,10 +74,12 @@ class BackdropOptions:
         unknown = [name for name in self.generators if name not in GENERATORS]
         if unknown or not self.generators:
             raise ValueError(f"there is no generator {', '.join(unknown)}; there are {', '.join(GENERATORS)}")
-        if not self.url and {"openai", "automatic1111"} & set(self.generators):
+        if not self.url and _REMOTE & set(self.generators):
             raise ValueError("openai and automatic1111 need url")
         if not 0 < self.timeout <= 3600:
             raise ValueError("timeout must be above 0 and at most 3600")
+        for name in _REMOTE & set(self.generators):
+            _open(name, self, download=False)  # what is wrong with its address or its key is said now
 
 
 class Generator(Protocol):
@@ -134,11 +138,7 @@ class Backdrops:
                 `generator` where there is none of this name; NOT_OFFERED where that one is not configured; UNAVAILABLE
                 where what serves it is not installed; and a generator's own failure.
         """
-        text = prompt.text.strip()
-        if len(text) > LONGEST_PROMPT:
-            raise MatteboxError(
-                Kind.INVALID_PARAMETER, f"A prompt has at most {LONGEST_PROMPT:,} characters.", parameter="prompt"
-            )
+        text = _checked(prompt.text)
         asked = self._asked(prompt.generator)
         if not text:
             return self._scenes.plain(cutout, seed=prompt.seed)
@@ -157,12 +157,14 @@ class Backdrops:
         """A picture for words alone, without a subject.
 
         Raises:
-            MatteboxError: NOT_OFFERED where no generator paints; and a generator's own failure.
+            MatteboxError: INVALID_PARAMETER about `prompt` where it is too long; NOT_OFFERED where no generator paints;
+                and a generator's own failure.
         """
+        text = _checked(prompt)
         name = next((name for name in self._options.generators if name != "scenes"), None)
         if name is None:
             raise MatteboxError(Kind.NOT_OFFERED, "No generator of pictures is configured here.")
-        return self._painter(name).plate(prompt, None, width=width, height=height, seed=seed, checkpoint=checkpoint)
+        return self._painter(name).plate(text, None, width=width, height=height, seed=seed, checkpoint=checkpoint)
 
     def _asked(self, generator: str) -> Sequence[str]:
         if generator == "auto":
@@ -184,6 +186,16 @@ class Backdrops:
             if name not in self._painters:
                 self._painters[name] = _open(name, self._options, download=self._fetch_when_used)
             return self._painters[name]
+
+
+def _checked(prompt: str) -> str:
+    """The prompt without the spaces around it."""
+    text = prompt.strip()
+    if len(text) > LONGEST_PROMPT:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER, f"A prompt has at most {LONGEST_PROMPT:,} characters.", parameter="prompt"
+        )
+    return text
 
 
 def _open(name: str, options: BackdropOptions, *, download: bool) -> Generator:
@@ -259,24 +271,39 @@ class _Scenes:
         from mattebox.backdrops import packs, scenes, words
 
         width, height = cutout.width, cutout.height
-        served = Served(backend="scenes", scene=found.name, score=found.score, warning=warning)
-        if found.name in self._own:
-            plate = packs.view(self._own[found.name], width=width, height=height)
-            return replace(plate, served=replace(served, backend="packs"))
-        if found.name in scenes.PLACES:
-            views = scenes.PLACES[found.name]
-            view = views[seed % len(views)]
-            if not scenes.installed(view, self._directory) and self._fetch_when_used:
-                for failure in scenes.pull([view.name], directory=self._directory, progress=self._progress):
-                    raise failure
+        # A cosine, which may be below 0, or above 1 by a rounding.
+        score = min(1.0, max(0.0, found.score))
+        served = Served(backend="scenes", scene=found.name, score=score, warning=warning)
+        if found.name not in self._own and found.name not in scenes.PLACES:
+            return self._draw(found.name, cutout, seed, _color(words.color_in(text)), replace(served, backend="studio"))
+        try:
+            if found.name in self._own:
+                plate = packs.view(self._own[found.name], width=width, height=height)
+                return replace(plate, served=replace(served, backend="packs"))
+            view = self._fetched(found.name, seed)
             plate = scenes.view(view, width=width, height=height, directory=self._directory)
             return replace(plate, served=replace(served, scene=view.name))
-        return self._draw(found.name, cutout, seed, _color(words.color_in(text)), replace(served, backend="studio"))
+        except MatteboxError as error:
+            if error.kind is Kind.CANCELLED:
+                raise
+            # It is this machine's own picture that is not there or no good, and never the asker's.
+            raise MatteboxError(Kind.UNAVAILABLE, error.message, parameter="prompt") from error
+
+    def _fetched(self, place: str, seed: int) -> View:
+        from mattebox.backdrops import scenes
+
+        views = scenes.PLACES[place]
+        view = views[seed % len(views)]
+        if self._fetch_when_used and not scenes.installed(view, self._directory):
+            for failure in scenes.pull([view.name], directory=self._directory, progress=self._progress):
+                raise failure
+        return view
 
     def _draw(self, kind: str, cutout: Image, seed: int, color: Color | None, served: Served) -> Plate:
         from mattebox.backdrops import studio
 
-        plate = studio.draw(kind, width=cutout.width, height=cutout.height, seed=seed, color=color)
+        # Its random numbers know no seed below 0.
+        plate = studio.draw(kind, width=cutout.width, height=cutout.height, seed=seed % 2**64, color=color)
         return replace(plate, served=served)
 
     def _make_index(self) -> Index:
@@ -297,15 +324,16 @@ class _Scenes:
         return index
 
     def _encoder(self) -> tuple[Embed | None, Callable[[str], bool] | None]:
+        from mattebox import downloads
         from mattebox.backdrops import files, minilm
-        from mattebox.downloads import NotInstalledError
 
-        try:
-            encoder = minilm.Encoder.load(files.locate_encoder(self._directory))
-        except NotInstalledError as error:
+        directory = files.encoder_directory(self._directory)
+        missing = next((each for each in files.ENCODER if not downloads.path(each, directory).is_file()), None)
+        if missing is not None:
             # Words alone find nearly as much, and refuse a little less of what they should.
-            _log.info("prompts are matched by their words alone: %s", error.message)
+            _log.info("prompts are matched by their words alone: %s", downloads.not_installed(missing).message)
             return None, None
+        encoder = minilm.Encoder.load(files.locate_encoder(self._directory))
         return encoder, encoder.knows
 
 

@@ -38,7 +38,10 @@ _ROWS: Mapping[str, tuple[openapi.Schema, object]] = {
     "size": (openapi.plain("integer", "bytes"), 745_112),
     "created_at": (openapi.plain("string", "RFC 3339"), "2026-11-20T09:00:00.000Z"),
     "parent": (openapi.plain("string", "what it was made from, which may be gone", nullable=True), None),
-    "made_by": (openapi.plain("string", "`upload`, `link`, `remove-background`, or the change's name"), "upload"),
+    "made_by": (
+        openapi.plain("string", "`upload`, `link`, `imagine`, `remove-background`, or the change's name"),
+        "upload",
+    ),
 }
 SCHEMA = openapi.obj({name: schema for name, (schema, _) in _ROWS.items()})
 """Of `as_json`."""
@@ -235,6 +238,34 @@ async def transform(
         )
 
     return await _made_of(request, account, image, run, name=name, made_by=made_by, picture="image", cost=cost)
+
+
+async def imagine(
+    request: Request, account: Account, prompt: str, *, seed: int, side: int, name: str, cost: int = 1
+) -> StoredImage:
+    """Paint a picture from words, into a new image.
+
+    Args:
+        request: what came; its body was read.
+        account: whose it will be, and who pays.
+        prompt: what is to be seen.
+        seed: the same one paints the same picture, as far as the generator keeps to that.
+        side: of the square that is painted, in pixels.
+        name: as `library.check_name` has it.
+        cost: in credits.
+
+    Raises:
+        MatteboxError: NOT_OFFERED where nothing here paints; and what `Service.paint` and `Library.add` raise.
+    """
+    name = check_name(name)
+    await anyio.to_thread.run_sync(library(request).check, account.id)
+    service = rooms(request).service
+
+    async def make() -> StoredImage:
+        encoded = await service.paint(prompt, width=side, height=side, seed=seed)
+        return await _store(request, account, encoded, name=name, made_by="imagine", parent=None)
+
+    return await work.paid(request, account, make, picture="prompt", cost=cost)
 
 
 async def file(request: Request, image: StoredImage, *, cache_control: str = "private, no-cache") -> Response:

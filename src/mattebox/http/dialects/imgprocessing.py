@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox.accounts import Account
+from mattebox.backdrops import LONGEST_PROMPT
 from mattebox.codec import Limits
 from mattebox.edit import Color, Edit, Fit, Format, Link, Output, Upload
 from mattebox.errors import Kind, MatteboxError
@@ -359,7 +360,8 @@ async def create(request: Request) -> Response:
         return _made(request, await images.add(request, account, Link(url), name=name, picture="url"))
 
 
-_NO_GENERATOR = "No generator of pictures is configured on this server."
+_NO_GENERATOR = "No generator of pictures is configured here."
+_PAINTED_SIDE = 1024
 
 
 @router.post(
@@ -370,21 +372,29 @@ _NO_GENERATOR = "No generator of pictures is configured on this server."
     openapi_extra=_sent(
         {
             "prompt": openapi.plain("string", "What is to be seen."),
-            "negative_prompt": openapi.plain("string", "What is not to be seen."),
-            "seed": openapi.plain("integer", "Makes the same picture again."),
-            **_NEW_NAME,
+            "negative_prompt": openapi.plain("string", "Is read and left out: no generator here is told it."),
+            "seed": openapi.plain("integer", "Makes the same picture again; 0."),
+            "name": openapi.plain("string", "1 to 30 characters; `image`."),
         },
         required=("prompt",),
     ),
     responses=_created("The image") | _not_offered(_NO_GENERATOR),
 )
 async def imagine(request: Request) -> Response:
-    """Answered with 501 unless a generator of pictures is configured."""
-    async with work.admitted_to_library(request):
+    """Have a generator paint a square of 1024 pixels. Answered with 501 unless one is configured."""
+    async with work.admitted_to_library(request) as account:
         body = await _body(request)
-        _name(body)
-        _needed(body.text("prompt"), "prompt")
-        raise MatteboxError(Kind.NOT_OFFERED, _NO_GENERATOR)
+        name = _name(body)
+        prompt = _needed(body.text("prompt", longest=LONGEST_PROMPT), "prompt")
+        left_out = body.text("negative_prompt")
+        seed = body.integer("seed", least=-(2**63), most=2**63 - 1) or 0
+        image = await images.imagine(
+            request, account, prompt, seed=seed, side=_PAINTED_SIDE, name="image" if name is None else name
+        )
+    answer = _made(request, image)
+    if left_out is not None:
+        answer.headers["X-Mattebox-Warning"] = "The generator is not told negative_prompt."
+    return answer
 
 
 @router.get(

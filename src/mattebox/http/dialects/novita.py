@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox import codec
+from mattebox.backdrops import LONGEST_PROMPT
 from mattebox.codec import Limits
 from mattebox.edit import Edit, Format, Link, Output, Prompt, Source, Transparent, Upload
 from mattebox.errors import Kind, MatteboxError
@@ -79,34 +80,33 @@ def present(error: MatteboxError, status: int, request_id: str) -> Response:
     return http.json_response(body, status=status)
 
 
-async def parse(request: Request) -> Edit:
-    """The vendor's words to ours. `enterprise_plan` only steers the vendor's queues, so it says nothing here."""
+async def parse(request: Request, *, replacement: bool = False) -> Edit:
+    """The vendor's words to ours. `enterprise_plan` only steers the vendor's queues, so it says nothing here.
+
+    Args:
+        request: its body must not have been read yet.
+        replacement: the background is not removed, but replaced by what the prompt says.
+    """
     body = await fields.json(request, max_bytes=limits(request).max_bytes, picture="image_file")
     picture = body.base64("image_file")
     if picture is None:
         raise MatteboxError(Kind.MISSING_IMAGE, "image_file is required.", parameter="image_file")
     chosen = body.group("extra").choice("response_image_type", _FORMATS, Format.PNG)
-    return Edit(source=Upload(picture), output=Output(format=chosen))
-
-
-async def parse_replacement(request: Request) -> Edit:
-    """The vendor's words to ours, for another background. Without a prompt it is a plain studio."""
-    body = await fields.json(request, max_bytes=limits(request).max_bytes, picture="image_file")
-    picture = body.base64("image_file")
-    if picture is None:
-        raise MatteboxError(Kind.MISSING_IMAGE, "image_file is required.", parameter="image_file")
-    chosen = body.group("extra").choice("response_image_type", _FORMATS, Format.PNG)
-    return Edit(source=Upload(picture), backdrop=_prompt(body), output=Output(format=chosen))
+    backdrop = _prompt(body) if replacement else Transparent()
+    return Edit(source=Upload(picture), backdrop=backdrop, output=Output(format=chosen))
 
 
 def _prompt(body: fields.Fields) -> Prompt:
-    return Prompt(text=body.text("prompt") or "", seed=body.integer("seed", least=0, most=2**63 - 1) or 0)
+    """The vendor's page has no prompt where it has to be; without one it is a plain studio."""
+    text = body.text("prompt", longest=LONGEST_PROMPT) or ""
+    return Prompt(text=text, seed=body.integer("seed", least=-(2**63), most=2**63 - 1) or 0)
 
 
 # --- tasks: from the request -------------------------------------------------------------------------------------
 
 _IMAGE = ("image", "image_file")
-"""The vendor's page has the first; what is in use at the vendor's other asynchronous APIs is the second."""
+"""The vendor's page has the first; what is in use at the vendor's other asynchronous APIs is the second, and it is
+the first to be asked for where the background is replaced."""
 
 _SUCCEED, _FAILED = "TASK_STATUS_SUCCEED", "TASK_STATUS_FAILED"
 # There is a word for a status that is not known; the vendor's own client dies of it, so it is never said.
@@ -134,7 +134,8 @@ async def parse_task(request: Request, *, replacement: bool = False) -> tuple[Ed
         request: its body must not have been read yet.
         replacement: the background is not removed, but replaced by what the prompt says.
     """
-    body = await fields.json(request, max_bytes=limits(request).max_bytes, picture=_IMAGE[0])
+    names = _IMAGE[::-1] if replacement else _IMAGE
+    body = await fields.json(request, max_bytes=limits(request).max_bytes, picture=names[0])
     extra = body.group("extra")
     if "custom_storage" in extra.names:
         raise MatteboxError(Kind.INVALID_PARAMETER, "Results go to this server's own storage only.", parameter=_STORAGE)
@@ -148,18 +149,18 @@ async def parse_task(request: Request, *, replacement: bool = False) -> tuple[Ed
     )
     remembered: dict[str, object] = ({_WEBHOOK: shown} if url else {}) | ({_TEST: asked} if asked else {})
     backdrop = _prompt(body) if replacement else Transparent()
-    edit = Edit(source=_source(body), backdrop=backdrop, output=Output(format=chosen))
+    edit = Edit(source=_source(body, names), backdrop=backdrop, output=Output(format=chosen))
     return edit, Hook(url) if url else None, remembered
 
 
-def _source(body: fields.Fields) -> Source:
-    if body.is_address(*_IMAGE):
-        url = body.address(*_IMAGE)
+def _source(body: fields.Fields, names: tuple[str, ...]) -> Source:
+    if body.is_address(*names):
+        url = body.address(*names)
         if url is not None:
             return Link(url)
-    picture = body.base64(*_IMAGE)
+    picture = body.base64(*names)
     if picture is None:
-        raise MatteboxError(Kind.MISSING_IMAGE, f"{_IMAGE[0]} is required.", parameter=_IMAGE[0])
+        raise MatteboxError(Kind.MISSING_IMAGE, f"{names[0]} is required.", parameter=names[0])
     return Upload(picture)
 
 
@@ -192,7 +193,7 @@ def _shown(task: Task, address: str | None, *, now: float, webhook: bool = False
         images = [_image(name, address or "", now)] if name else []
     return {
         "extra": {
-            "seed": "0",
+            "seed": str(task.edit.backdrop.seed if isinstance(task.edit.backdrop, Prompt) else 0),
             "enable_nsfw_detection": False,
             "debug_info": {
                 "request_info": "",
@@ -285,14 +286,16 @@ _BODY = openapi.obj(
     },
     required=("image_file",),
 )
+_REPLACEMENT = {
+    "prompt": openapi.plain("string", "Where the subject is to be, in English; without it, in a plain studio."),
+    "seed": openapi.plain("integer", "The same seed gives the same picture; 0."),
+}
+_RESULT_TYPE = {"response_image_type": openapi.word(("png", "webp", "jpeg"), "What the result is.", default="png")}
 _REPLACEMENT_BODY = openapi.obj(
     {
         "image_file": openapi.plain("string", "The picture in base64; a data URL is accepted too."),
-        "prompt": openapi.plain("string", "Where the subject is to be, in English; without it, in a plain studio."),
-        "seed": openapi.plain("integer", "The same seed gives the same picture.", least=0),
-        "extra": openapi.obj(
-            {"response_image_type": openapi.word(("png", "webp", "jpeg"), "What the result is.", default="png")}
-        ),
+        **_REPLACEMENT,
+        "extra": openapi.obj(_RESULT_TYPE),
     },
     required=("image_file",),
 )
@@ -329,6 +332,14 @@ _TASK_BODY = openapi.obj(
     },
     required=("image",),
 )
+_REPLACEMENT_TASK_BODY = openapi.obj(
+    {
+        "image_file": openapi.plain("string", "The picture in base64; a data URL and an address are accepted too."),
+        **_REPLACEMENT,
+        "extra": openapi.obj({**_RESULT_TYPE, "webhook": _WEBHOOK_SCHEMA}),
+    },
+    required=("image_file",),
+)
 _TASK_ID = openapi.obj({"task_id": openapi.plain("string", "what to ask for the result with")})
 _DIGITS = openapi.plain("string", "digits")
 _TASK_RESULT = openapi.obj(
@@ -350,7 +361,7 @@ _TASK_RESULT = openapi.obj(
         "task": openapi.obj(
             {
                 "task_id": openapi.plain("string", "of the task"),
-                "task_type": openapi.plain("string", "always IMAGE_REMOVE_BACKGROUND"),
+                "task_type": openapi.word(("IMAGE_REMOVE_BACKGROUND", "REPLACE_BACKGROUND"), "what it does"),
                 "status": openapi.word(tuple(_TESTED.values()), "the last two are final"),
                 "reason": openapi.plain("string", "why it failed, in one sentence"),
                 "eta": openapi.plain("integer", "always 0"),
@@ -428,14 +439,16 @@ async def remove_background_later(request: Request) -> Response:
         headers={
             "X-Mattebox-Backdrop": "what served the prompt, as in `scenes/warehouse-ramp`",
             "X-Mattebox-Backdrop-Score": "how well it matches, 0 to 1",
+            "X-Mattebox-Warning": "where it is not what was asked for",
+            "X-Mattebox-Subject": "`left,top,width,height`, or `none`",
         },
     )
     | _FAILURES,
 )
 async def replace_background(request: Request) -> Response:
-    """Put the subject of a picture where the prompt says. A prompt that nothing here shows is refused, by name."""
+    """Put the subject of a picture where the prompt says. A prompt that nothing here shows is refused."""
     async with work.admitted(request) as account:
-        edit = await parse_replacement(request)
+        edit = await parse(request, replacement=True)
         encoded = await work.run_edit(request, account, edit, picture="image_file")
     answer = {"image_file": pybase64.b64encode_as_string(encoded.data), "image_type": edit.output.format.value}
     headers = {"X-Mattebox-Subject": http.subject_header(encoded)} | http.backdrop_headers(encoded)
@@ -446,11 +459,13 @@ async def replace_background(request: Request) -> Response:
     "/v3/async/replace-background",
     summary="Replace the background by words, as a task",
     response_class=Response,
-    openapi_extra={"requestBody": {"required": True, "content": openapi.content([openapi.JSON], _REPLACEMENT_BODY)}},
+    openapi_extra={
+        "requestBody": {"required": True, "content": openapi.content([openapi.JSON], _REPLACEMENT_TASK_BODY)}
+    },
     responses=openapi.success("The task's id", openapi.content([openapi.JSON], _TASK_ID)) | _FAILURES,
 )
 async def replace_background_later(request: Request) -> Response:
-    """Queue a picture. `image_file` may be an address too. A prompt that nothing shows makes the task fail, and say so."""
+    """Queue a picture; `image_file` may be its address. A prompt that nothing shows makes the task fail and say so."""
     return await _queue(request, replacement=True)
 
 
