@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mattebox.plate import Light, Plate
 from mattebox.image import RGB, Alpha, Box, Image, Served
 from mattebox.matting import find_subject
+from mattebox.plate import Light, Plate
 from mattebox.staging import stage
 
 NEUTRAL = Light(direction=(0.0, 0.8, 0.6), color=(1.0, 1.0, 1.0), strength=0.0)

@@ -52,6 +52,13 @@ class Generators(Protocol):
     def warm(self) -> None:
         """Make ready for the first prompt."""
 
+    def check(self, prompt: Prompt) -> None:
+        """Refuse what `plate` would refuse, before a subject is cut out for it.
+
+        Raises:
+            MatteboxError: as in `plate`.
+        """
+
     def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Checkpoint) -> Plate:
         """A backdrop of the cutout's size.
 
@@ -79,13 +86,12 @@ class Engine:
         self.models = models
         self._backdrops = backdrops
 
-    def warm(self, model: str) -> None:
-        """Make a network and the backdrops ready for the first photo.
+    def warm_backdrops(self) -> None:
+        """Make the backdrops ready for the first prompt.
 
         Raises:
-            MatteboxError: a part that is needed is missing.
+            MatteboxError: a part of them is no good.
         """
-        self.models.warm(model)
         if self._backdrops is not None:
             self._backdrops.warm()
 
@@ -111,6 +117,9 @@ class Engine:
             MatteboxError: a file cannot be read or is over the limits, or a part that is needed is missing. What is
                 wrong with the backdrop's file is blamed on `backdrop`.
         """
+        prompt = edit.backdrop if isinstance(edit.backdrop, Prompt) and not edit.output.alpha_only else None
+        if prompt is not None:
+            self._generators().check(prompt)
         image = codec.decode(photo, limits)
         roi = None if edit.layout.roi is None else layout.region(image.width, image.height, edit.layout.roi)
         checkpoint()
@@ -118,8 +127,8 @@ class Engine:
         matte = replace(edit.matte, foreground=Foreground.KEEP) if edit.output.alpha_only else edit.matte
         cutout = self.cut_out(image, matte, within=roi, checkpoint=checkpoint)
         checkpoint()
-        if isinstance(edit.backdrop, Prompt) and not edit.output.alpha_only:
-            return self._stage(cutout, edit, edit.backdrop, checkpoint)
+        if prompt is not None:
+            return self._stage(cutout, edit, prompt, checkpoint)
         return cutout.encode(
             arrange=edit.layout,
             shadow=edit.shadow,
@@ -198,14 +207,17 @@ class Engine:
             served=plate.served,
         )
 
-    def _stage(self, cutout: Cutout, edit: Edit, prompt: Prompt, checkpoint: Checkpoint) -> Encoded:
-        """The subject in a scene that is described in words."""
+    def _generators(self) -> Generators:
         if self._backdrops is None:
             raise MatteboxError(Kind.NOT_OFFERED, "There is no generator of backdrops here.", parameter="prompt")
+        return self._backdrops
+
+    def _stage(self, cutout: Cutout, edit: Edit, prompt: Prompt, checkpoint: Checkpoint) -> Encoded:
+        """The subject in a scene that is described in words."""
         placement = layout.plan(cutout.image.width, cutout.image.height, cutout.subject, edit.layout)
         placed = codec.in_profile(layout.place(cutout.image, placement), None)  # plates are in sRGB
         subject = None if cutout.subject is None else placement.moved(cutout.subject)
-        plate = self._backdrops.plate(prompt, placed, checkpoint=checkpoint)
+        plate = self._generators().plate(prompt, placed, checkpoint=checkpoint)
         checkpoint()
         picture = staging.stage(placed, subject, plate)
         checkpoint()

@@ -72,8 +72,16 @@ class Service:
 
     async def warm(self) -> None:
         """Load the default model and run it once, so that the first request does not pay for it."""
-        await anyio.to_thread.run_sync(self._engine.warm, self.model)
+        await anyio.to_thread.run_sync(self._engine.models.warm, self.model)
         self.ready = True
+
+    async def warm_backdrops(self) -> None:
+        """Make the backdrops ready for the first prompt.
+
+        Raises:
+            MatteboxError: a part of them is no good; who asks for a backdrop will be told the same.
+        """
+        await anyio.to_thread.run_sync(self._engine.warm_backdrops)
 
     async def run(self, edit: Edit, *, limits: Limits) -> Encoded:
         """Do one edit.

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mattebox import compositing, layout, shadows
-from mattebox.plate import Light, Plate
 from mattebox.image import RGB, Alpha, Box, Image
 from mattebox.matting import CLEAR, Pixels
+from mattebox.plate import Light, Plate
 
 _Kind = TypeVar("_Kind", np.uint8, np.float32)
 

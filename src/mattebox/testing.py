@@ -89,6 +89,10 @@ class FakeBackdrops:
         red, green, blue = hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:3]
         return 64 + red % 128, 64 + green % 128, 64 + blue % 128
 
+    def check(self, prompt: Prompt) -> None:
+        """Refuse what `plate` refuses."""
+        self._warning(prompt)
+
     def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Callable[[], None]) -> Plate:
         """A plate of the cutout's size.
 
@@ -97,20 +101,24 @@ class FakeBackdrops:
                 about `generator` for any but `auto` and `fake`.
         """
         checkpoint()
+        warning = self._warning(prompt)
+        return self._painted(prompt.text.strip(), cutout.width, cutout.height, prompt.seed, warning)
+
+    @staticmethod
+    def _warning(prompt: Prompt) -> str | None:
         if prompt.generator not in ("auto", "fake"):
             raise MatteboxError(
                 Kind.NOT_OFFERED, f"The generator {prompt.generator} is not configured here.", parameter="generator"
             )
-        text, warning = prompt.text.strip(), None
-        if text == "nowhere":
-            if not prompt.nearest:
-                raise MatteboxError(
-                    Kind.INVALID_PARAMETER,
-                    "There is no backdrop here that shows this. The nearest here are somewhere.",
-                    parameter="prompt",
-                )
-            warning = "Nothing here shows this; somewhere is the nearest."
-        return self._painted(text, cutout.width, cutout.height, prompt.seed, warning)
+        if prompt.text.strip() != "nowhere":
+            return None
+        if not prompt.nearest:
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER,
+                "There is no backdrop here that shows this. The nearest here are somewhere.",
+                parameter="prompt",
+            )
+        return "Nothing here shows this; somewhere is the nearest."
 
     def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Callable[[], None]) -> Plate:
         """A plate of this size."""

@@ -130,6 +130,10 @@ class Backdrops:
         if "scenes" in self._options.generators:
             self._scenes.index()
 
+    def check(self, prompt: Prompt) -> None:
+        """Refuse what `plate` would refuse, before anything is done for it; arguments and errors as there."""
+        self._choose(prompt)
+
     def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Checkpoint) -> Plate:
         """A backdrop of the cutout's size.
 
@@ -138,20 +142,31 @@ class Backdrops:
                 `generator` where there is none of this name; NOT_OFFERED where that one is not configured; UNAVAILABLE
                 where what serves it is not installed; and a generator's own failure.
         """
+        chosen = self._choose(prompt)
+        if isinstance(chosen, _Choice):
+            return self._scenes.show(chosen, cutout)
+        return self._painter(chosen).plate(
+            prompt.text.strip(),
+            cutout,
+            width=cutout.width,
+            height=cutout.height,
+            seed=prompt.seed,
+            checkpoint=checkpoint,
+        )
+
+    def _choose(self, prompt: Prompt) -> _Choice | str:
+        """What serves the prompt: something that is here, or the painter of this name."""
         text = _checked(prompt.text)
         asked = self._asked(prompt.generator)
         if not text:
-            return self._scenes.plain(cutout, seed=prompt.seed)
+            return _Choice(name="sweep", seed=prompt.seed, color=_PLAIN)
         for name in asked:
-            if name == "scenes":
-                found = self._scenes.plate(text, cutout, seed=prompt.seed)
-                if found is not None:
-                    return found
-            else:
-                return self._painter(name).plate(
-                    text, cutout, width=cutout.width, height=cutout.height, seed=prompt.seed, checkpoint=checkpoint
-                )
-        return self._scenes.nearest(text, cutout, seed=prompt.seed, allowed=prompt.nearest)
+            if name != "scenes":
+                return name
+            found = self._scenes.find(text, seed=prompt.seed)
+            if found is not None:
+                return found
+        return self._scenes.nearest(text, seed=prompt.seed, allowed=prompt.nearest)
 
     def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Checkpoint) -> Plate:
         """A picture for words alone, without a subject.
@@ -186,6 +201,28 @@ class Backdrops:
             if name not in self._painters:
                 self._painters[name] = _open(name, self._options, download=self._fetch_when_used)
             return self._painters[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """What is here and serves a prompt: a place, a studio, or a scene of a pack."""
+
+    name: str
+    seed: int
+    color: Color | None
+    score: float | None = None
+    warning: str | None = None
+
+
+_PLAIN = Color(236, 236, 234)
+"""The paper behind a subject for whose backdrop nothing is asked."""
+
+
+def _view(choice: _Choice) -> View:
+    from mattebox.backdrops import scenes
+
+    views = scenes.PLACES[choice.name]
+    return views[choice.seed % len(views)]
 
 
 def _checked(prompt: str) -> str:
@@ -246,16 +283,16 @@ class _Scenes:
                 self._index = self._make_index()
             return self._index
 
-    def plain(self, cutout: Image, *, seed: int) -> Plate:
-        """A studio for who asks for nothing."""
-        return self._draw("sweep", cutout, seed, Color(236, 236, 234), Served(backend="studio", scene="sweep"))
+    def find(self, text: str, *, seed: int) -> _Choice | None:
+        """What shows what the words say; None where nothing does.
 
-    def plate(self, text: str, cutout: Image, *, seed: int) -> Plate | None:
-        """What shows what the words say; None where nothing does."""
+        Raises:
+            MatteboxError: UNAVAILABLE where it is not installed, and nothing may be fetched now.
+        """
         found = self.index().best(text)
-        return None if found is None else self._show(found, text, cutout, seed, warning=None)
+        return None if found is None else self._choice(found, text, seed, warning=None)
 
-    def nearest(self, text: str, cutout: Image, *, seed: int, allowed: bool) -> Plate:
+    def nearest(self, text: str, *, seed: int, allowed: bool) -> _Choice:
         """What comes nearest to the words, with a warning, or the refusal that names it."""
         near = self.index().nearest(text)
         names = [each.name.replace("_", " ") for each in near]
@@ -264,47 +301,58 @@ class _Scenes:
             raise MatteboxError(
                 Kind.INVALID_PARAMETER, f"There is no backdrop here that shows this.{said}", parameter="prompt"
             )
-        warning = f"Nothing here shows this; {names[0]} is the nearest."
-        return self._show(near[0], text, cutout, seed, warning=warning)
+        return self._choice(near[0], text, seed, warning=f"Nothing here shows this; {names[0]} is the nearest.")
 
-    def _show(self, found: Match, text: str, cutout: Image, seed: int, *, warning: str | None) -> Plate:
-        from mattebox.backdrops import packs, scenes, words
+    def show(self, choice: _Choice, cutout: Image) -> Plate:
+        """The chosen backdrop, at the cutout's size.
+
+        Raises:
+            MatteboxError: UNAVAILABLE about `prompt` where its picture is not there or no good.
+        """
+        from mattebox.backdrops import packs, scenes, studio
 
         width, height = cutout.width, cutout.height
-        # A cosine, which may be below 0, or above 1 by a rounding.
-        score = min(1.0, max(0.0, found.score))
-        served = Served(backend="scenes", scene=found.name, score=score, warning=warning)
-        if found.name not in self._own and found.name not in scenes.PLACES:
-            return self._draw(found.name, cutout, seed, _color(words.color_in(text)), replace(served, backend="studio"))
+        served = Served(backend="studio", scene=choice.name, score=choice.score, warning=choice.warning)
+        if choice.name not in self._own and choice.name not in scenes.PLACES:
+            # Its random numbers know no seed below 0.
+            plate = studio.draw(choice.name, width=width, height=height, seed=choice.seed % 2**64, color=choice.color)
+            return replace(plate, served=served)
         try:
-            if found.name in self._own:
-                plate = packs.view(self._own[found.name], width=width, height=height)
+            if choice.name in self._own:
+                plate = packs.view(self._own[choice.name], width=width, height=height)
                 return replace(plate, served=replace(served, backend="packs"))
-            view = self._fetched(found.name, seed)
+            view = self._fetched(choice)
             plate = scenes.view(view, width=width, height=height, directory=self._directory)
-            return replace(plate, served=replace(served, scene=view.name))
+            return replace(plate, served=replace(served, backend="scenes", scene=view.name))
         except MatteboxError as error:
             if error.kind is Kind.CANCELLED:
                 raise
             # It is this machine's own picture that is not there or no good, and never the asker's.
             raise MatteboxError(Kind.UNAVAILABLE, error.message, parameter="prompt") from error
 
-    def _fetched(self, place: str, seed: int) -> View:
+    def _choice(self, found: Match, text: str, seed: int, *, warning: str | None) -> _Choice:
+        from mattebox import downloads
+        from mattebox.backdrops import scenes, words
+
+        # A cosine, which may be below 0, or above 1 by a rounding.
+        score = min(1.0, max(0.0, found.score))
+        color = _color(words.color_in(text))
+        choice = _Choice(name=found.name, seed=seed, color=color, score=score, warning=warning)
+        if found.name in scenes.PLACES and not self._fetch_when_used:
+            view = _view(choice)
+            if not scenes.installed(view, self._directory):
+                missing = downloads.not_installed(view.file.download)
+                raise MatteboxError(missing.kind, missing.message, parameter="prompt")
+        return choice
+
+    def _fetched(self, choice: _Choice) -> View:
         from mattebox.backdrops import scenes
 
-        views = scenes.PLACES[place]
-        view = views[seed % len(views)]
+        view = _view(choice)
         if self._fetch_when_used and not scenes.installed(view, self._directory):
             for failure in scenes.pull([view.name], directory=self._directory, progress=self._progress):
                 raise failure
         return view
-
-    def _draw(self, kind: str, cutout: Image, seed: int, color: Color | None, served: Served) -> Plate:
-        from mattebox.backdrops import studio
-
-        # Its random numbers know no seed below 0.
-        plate = studio.draw(kind, width=cutout.width, height=cutout.height, seed=seed % 2**64, color=color)
-        return replace(plate, served=served)
 
     def _make_index(self) -> Index:
         from mattebox.backdrops import files, packs, scenes

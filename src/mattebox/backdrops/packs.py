@@ -29,10 +29,10 @@ import numpy as np
 import platformdirs
 
 from mattebox import codec, files
-from mattebox.plate import Light, Plate
 from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Served
+from mattebox.plate import Light, Plate
 
 FILE = "pack.toml"
 BACKEND = "packs"

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mattebox import compositing
-from mattebox.plate import Light, Plate
 from mattebox.edit import WHITE, Color
 from mattebox.image import RGB, Image, Served
+from mattebox.plate import Light, Plate
 
 Checkpoint: TypeAlias = Callable[[], None]
 """Called between steps; raises where nobody waits for the result any more or its time is over."""

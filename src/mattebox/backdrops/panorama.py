@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mattebox.plate import Light
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB
+from mattebox.plate import Light
 
 _Floats: TypeAlias = npt.NDArray[np.float32]
 

@@ -26,10 +26,10 @@ import numpy as np
 from mattebox import codec
 from mattebox.backdrops import painting
 from mattebox.backdrops.painting import Checkpoint, Sketch
-from mattebox.plate import Plate
 from mattebox.edit import Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
+from mattebox.plate import Plate
 
 _log = logging.getLogger(__name__)
 

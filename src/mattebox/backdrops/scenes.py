@@ -16,10 +16,10 @@ from mattebox import downloads
 from mattebox.backdrops import panorama
 from mattebox.backdrops.files import PANORAMAS, PanoramaFile, default_directory
 from mattebox.backdrops.panorama import Camera, Panorama
-from mattebox.plate import Plate
 from mattebox.downloads import Progress
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Served
+from mattebox.plate import Plate
 
 BACKEND = "scenes"
 """What a plate says made it."""

@@ -95,7 +95,7 @@ def pull(
     ] = None,
 ) -> None:
     """Fetch scenes, so that nothing has to be fetched later."""
-    from mattebox.backdrops import files, scenes
+    from mattebox.backdrops import BackdropOptions, Backdrops, files, scenes
 
     directory = _directory()
     with Bar() as bar:
@@ -107,6 +107,9 @@ def pull(
             raise typer.BadParameter(error.message, param_hint="NAME") from error
         if not names:
             failures += files.pull_encoder(directory, progress=bar.fetching)
+    if not failures and not names:
+        say("Reading what the scenes are called …")
+        Backdrops(BackdropOptions(directory=directory)).warm()  # its vectors are kept, so that no server has to wait
     for failure in failures:
         say(failure.message, style="red")
     ready = sum(scenes.installed(view, directory) for view in scenes.CATALOGUE.values())

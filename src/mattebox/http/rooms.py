@@ -78,6 +78,12 @@ class Readiness:
                     return
                 with anyio.move_on_after(self._pause):
                     await self._stopping.wait()
+        if self._service.ready:
+            try:
+                await self._service.warm_backdrops()
+            except MatteboxError as error:
+                # Nobody who removes a background needs to care.
+                _log.warning("backdrops in words cannot be had: %s", reason(error))
 
     async def check(self, *, patience: float = 0.0) -> None:
         """Return when the networks are loaded.
