@@ -61,6 +61,8 @@ golden: .venv/dev ## draw the golden pictures anew, to be looked at before they 
 docs: .venv/dev ## the generated pages
 	$(BIN)/python -m mattebox.settings > docs/settings.md
 	$(BIN)/python docs/images/make.py
+	$(BIN)/python docs/places.py
+	$(BIN)/python docs/images/gallery.py --sheet
 
 lock: $(UV) ## resolve the requirements anew
 	$(UV) pip compile $(LOCK) --upgrade pyproject.toml --group dev -o requirements/dev.txt

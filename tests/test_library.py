@@ -96,6 +96,8 @@ class Painter:
 
     asked: list[Prompt] = field(default_factory=list)
 
+    def check(self, prompt: Prompt) -> None: ...
+
     def warm(self) -> None: ...
 
     def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Checkpoint) -> Plate:

@@ -36,7 +36,7 @@ from mattebox.storage import StorageOptions
 from mattebox.tasks import TaskOptions
 
 _PREFIX = "MATTEBOX_"
-_OTHERS = frozenset({"EVAL"})
+_OTHERS = frozenset({"EVAL", "GALLERY"})
 """Variables, without the prefix, that something else than the server reads."""
 
 

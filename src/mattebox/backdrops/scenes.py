@@ -294,13 +294,12 @@ _ROWS: tuple[View, ...] = (
     ),
     *_place(
         "sunset",
-        ("quay", 50, "quay at sunset, sunset over the sea, sun over the water"),
-        ("sea", 20, "sea at sunset, orange sky, sunset over water"),
-        ("villa", 150, "town square in the evening, Italian villa"),
-        ("promenade", -150, "evening promenade, square with trees"),
+        ("quay", 62, "quay at sunset, sunset over the sea, sun over the water"),
+        ("sea", -5, "sea at sunset, evening sky, stone edge over the water"),
+        ("corner", -25, "quay in the evening, water's edge"),
         common="seaside at sunset, waterfront, golden hour, evening by the sea",
         indoor=False,
-        pitch=-12,
+        pitch=-20,  # looks down, or there would be nothing but water to stand on
         field_of_view=72,
     ),
     *_place(
