@@ -6,9 +6,9 @@ import functools
 from typing import TypeAlias
 
 from mattebox.backdrops import files
+from mattebox.backdrops.index import Entry
 from mattebox.backdrops.minilm import Encoder
 from mattebox.backdrops.tags import SCENE_TAGS, STUDIO_TAGS
-from mattebox.backdrops.words import Entry
 
 Case: TypeAlias = tuple[str, frozenset[str] | None]
 """A prompt and the names that serve it, None where there is none."""
@@ -232,6 +232,246 @@ LAST = _cases(
     """
 )
 """The last rewordings. At the first run 24 of these 30 were right and two were wrong; tags were mended after it."""
+
+UNSEEN = _cases(
+    """
+    a perfume bottle standing on a polished white marble countertop, soft daylight, 8k, professional product photography -> marble
+    woman in a red evening gown in a grand ballroom with chandeliers -> hall
+    leather boots on an old wooden table, rustic look -> table_room wood
+    man in a grey suit standing in the lobby of a modern office building, shallow depth of field -> lobby
+    hiking backpack in a pine forrest, morning light -> forest
+    plain pastel pink background -> sweep
+    e-commerce shot, clean white backdrop, no shadows -> sweep
+    out of focus golden lights in the background, festive mood -> bokeh
+    sneakers against a red brick wall, street style -> brick
+    a sports car parked in a huge abandoned warehouse, cinematic lighting, ultra realistic -> warehouse
+    tea set in a japanse garden with stones and maple trees -> garden
+    headphones on a smooth gradient from purple to blue -> gradient
+    product on a dark stone slab, moody, high end cosmetic advertising -> stone
+    portrait of a young couple in Venice at sunset by the water -> piazza sunset
+    empty apartment with wooden floor and big windows, natural light -> apartment
+    excavator operator with a hard hat at a building site -> construction
+    cozy living room without people -> apartment table_room
+    model on the green grass of a city park on a sunny day -> park
+    drone flying high up against a blue sky with a few fluffy clouds -> sky
+    suitcase next to the bed in a luxury hotel room -> hotel_room
+    shopping bags inside a modern shopping centre -> esplanade
+    watch on black background with a single spotlight from above, dramatic -> spotlight
+    meadow at dawn, dew on the grass, warm glow on the horizon -> meadow_sunrise sunrise
+    businesswoman downtown between glass skyscrapers -> city
+    coffee mug on a wooden tabel with a blurred interior behind it -> table_room wood
+    bare concrete wall and floor, minimalistic industrial look, 4k -> concrete
+    fresh vegetables on a kitchen counter -> -
+    doctor in a hospital corridor -> -
+    sun cream on a sandy beach with palm trees, turquoise sea -> -
+    skis in deep snow, alpine mountains behind -> -
+    a bottle of whisky in a cozy pub by the fireplace -> -
+    running shoes on an athletics track in a stadium -> -
+    camel coat, woman walking in Paris in front of the Eiffel tower -> -
+    under water scene with coral reef and fish -> -
+    astronaut floating in outer space, stars and galaxy -> -
+    books on a library shelf, warm lamp light -> -
+    shampoo bottle on the edge of a bath tub in a spa bathroom -> -
+    desert dunes at noon, sahara -> -
+    girl in a white dress in a lavender field in Provence -> -
+    lipstick on pink silk fabric with rose petals -> -
+    """  # noqa: E501
+)
+"""Prompts as shop owners and photographers type them, written by somebody who had read neither tags nor rules. At the
+first run 30 of these 40 were right (16 of the 26 that something serves), 10 were refused wrongly and none was wrong;
+without the places that are not fetched by default 27 were right. Rules and tags were changed after it."""
+
+SECOND = _cases(
+    """
+    Ceramic vase displayed on weathered barn wood planks, overcast light, 50mm lens -> wood table_room
+    a jar of honey on the kitchen table, blurred room behind it -> table_room
+    commercial shot of a smartwatch, deep navy seamless paper backdrop, no props -> sweep
+    lilac to peach gradient, minimal, space for text -> gradient
+    singer in one spotlight, the rest pitch black -> spotlight
+    champagne glasses before twinkling bokeh lights, new year mood -> bokeh
+    matte black slate, serving board look, top light, product foto -> stone
+    lotion tube on Carrara marble with soft shadows -> marble
+    skater leaning on a rough concrete wall -> concrete
+    guitar propped up against an old brick wall, film grain -> brick
+    freelancer in the reception area of a tech company -> lobby
+    forklift driver in a logistics warehouse with high ceilings -> warehouse
+    turner at his lathe on the factory floor -> workshop
+    vintage electric motors in an old physics laboratory -> lab
+    bride and groom under the chandeliers of a banquet hall -> hall
+    fashion editorial in a glass walkway between two buildings, futuristic -> bridge
+    young man with a shopping cart in a bright mall atrium -> esplanade
+    off-road car on a rocky mountain at dusk, purple sky -> dawn
+    trail runner among tall pine trees, sunbeams -> forest
+    football on fresh green lawn, clear blue sky above -> park
+    telescope under a sky full of stars, in a field -> night
+    tourist at Saint Mark's square in Venice, evening -> piazza
+    violinist on a quay in Venice early in the morning -> venice
+    engagement shoot on the seaside promenade at sunset -> sunset
+    dentist chair in a modern practice -> -
+    cyclist on a serpentine road in the Alps -> -
+    cat sleeping on a velvet sofa near the window -> -
+    ice hockey player on the rink, floodlights -> -
+    pineapple and cocktail by the pool, tropical holiday -> -
+    hot air balloon over a canyon in Arizona -> -
+    """
+)
+"""Rewordings, written after those changes and by who had made them. At the first run 26 of these 30 were right, 3 were
+refused wrongly and one was wrong ("Saint Mark's square in Venice" was the quay); rules and tags changed after it."""
+
+THIRD = _cases(
+    """
+    vintage camera on a rough oak desk, window light, 35mm -> table_room wood
+    sneakers floating in front of a pale yellow seamless background -> sweep
+    jewellery on black granite, macro -> stone
+    girl with an umbrella in the courtyard of an old farm house -> courtyard
+    new sofa in an empty sunlit living room with parquet -> apartment
+    office worker waiting in a bright modern foyer -> lobby
+    model with a handbag in a luxury shopping arcade -> esplanade
+    climber on rocky hills at first light, pink sky -> dawn
+    dog running over a summer meadow, blue sky with few clouds -> park
+    street photography of a man between office towers in the financial district -> city
+    welder in a big production hall -> workshop
+    paraglider among white clouds -> sky
+    candle on a white marble counter top with eucalyptus -> marble
+    rock band posing in an abandoned factory hall -> warehouse workshop
+    woman reading under pine trees in the woods -> forest
+    gin bottle, wooden bar counter, blurred bar behind -> -
+    snowboarder in fresh powder -> -
+    toothbrush in a bathroom with green tiles -> -
+    tractor in a wheat field at harvest -> -
+    couple in a rowing boat on a lake -> -
+    teacher before a blackboard -> -
+    polar explorer on a glacier -> -
+    burger on a plate in an american diner -> -
+    rollerskater on a neon lit street in Tokyo -> -
+    sunbathing on the deck of a yacht -> -
+    mother with a pram at a zoo -> -
+    violin in an orchestra pit -> -
+    wine barrel in a stone cellar -> -
+    bee on a sunflower -> -
+    saxophone player in a smoky jazz bar -> -
+    """
+)
+"""Written after `SECOND` had been answered well. At the first run 28 of these 30 were right, one was refused wrongly,
+and one was wrong (an abandoned factory hall was the ballroom); the rule that had done it was narrowed."""
+
+NOWHERE = _cases(
+    """
+    woman in a grass skirt -> -
+    singer in a garage band -> -
+    model in a forest dress -> -
+    girl in a sunset dress -> -
+    man in a penthouse -> -
+    meat in cold storage -> -
+    president in front of the white house -> -
+    family in a holiday home -> -
+    hunter in a hut -> -
+    kid on a trampoline -> -
+    girl in a hammock -> -
+    runner on a treadmill -> -
+    judge in a courtroom -> -
+    worker on a scaffold -> -
+    pupils in a canteen -> -
+    chips in a corner shop -> -
+    tourists on a ferry -> -
+    cheese on a cutting board -> -
+    soup in a bowl -> -
+    ring on a velvet cushion -> -
+    cat in a basket -> -
+    woman on a bar stool -> -
+    shirt on an ironing board -> -
+    man in a phone booth -> -
+    people in a tram -> -
+    cocktail on the hotel rooftop -> -
+    dinner in a steakhouse -> -
+    mechanic under a lorry -> -
+    nurse in an ambulance -> -
+    kids in a ball pit -> -
+    sheep in a pen -> -
+    chicken in a coop -> -
+    horse in a corral -> -
+    man in a trench -> -
+    diver in a wreck -> -
+    climber on a ridge in winter -> -
+    skier on a piste -> -
+    bike on a velodrome -> -
+    man at a bus shelter -> -
+    passengers at a departure gate -> -
+    cake on a stand -> -
+    bottle on ice -> -
+    shoes on a shoe rack -> -
+    dress on a hanger -> -
+    watch on a wrist -> -
+    phone in a hand -> -
+    statue in a niche -> -
+    book on a nightstand -> -
+    tv on a sideboard -> -
+    plate on a tablecloth -> -
+    burger on a tray -> -
+    perfume on sand -> -
+    lotion on a towel -> -
+    soap on moss -> -
+    serum in a petri dish -> -
+    man in a workshop kitchen -> -
+    woman in a monastery cloister -> -
+    guard at a checkpoint -> -
+    man in an orangery -> -
+    on a boardroom table -> -
+    child in a sandpit -> -
+    worker in a coal mine -> -
+    man in a steel mill furnace -> -
+    chef in a canteen kitchen -> -
+    vase on a windowsill -> -
+    plant on a window sill -> -
+    jar in a fridge -> -
+    shoe on a conveyor belt -> -
+    pallet on a forklift -> -
+    car on a racetrack -> -
+    car in a showroom -> -
+    truck in a tunnel -> -
+    bike on a bridge over a river -> -
+    man on an escalator -> -
+    woman at a cash register -> -
+    couple at an altar -> -
+    choir in a chapel -> -
+    band on a stage -> -
+    dj in a booth -> -
+    gamer at a desk with neon -> -
+    goalkeeper on a pitch in a stadium -> -
+    golfer on a green -> -
+    jockey at the races -> -
+    fisherman on a trawler -> -
+    surfer on a wave -> -
+    sailor on deck -> -
+    pilot in a flight deck -> -
+    astronaut on a lunar plain -> -
+    monk in a pagoda -> -
+    samurai at a castle -> -
+    king in a palace hall -> -
+    knight at a tournament -> -
+    cowboy in a canyon town -> -
+    ranger in the outback -> -
+    gorilla in the bush -> -
+    lion on the steppe -> -
+    man on a mountain pass -> -
+    goat on an alp -> -
+    woman under a waterfall -> -
+    kayak on rapids -> -
+    heron on a lake shore -> -
+    duck on a pond -> -
+    boat on a canal -> -
+    lantern in a bamboo grove -> -
+    bride in a chapel garden -> -
+    woman in an olive grove -> -
+    wine in a vineyard cellar -> -
+    truck on a highway at dusk -> -
+    taxi on a street at dusk -> -
+    lights of a city from a plane -> -
+    fox in a snowy clearing -> -
+    deer in a foggy glade -> -
+    """
+)
+"""Subjects in ordinary places that are not there, on which the thresholds for a place's meaning were tuned."""
 
 REFUSED: tuple[str, ...] = (
     # other scripts and languages: an honest error follows

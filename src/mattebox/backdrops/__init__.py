@@ -20,9 +20,9 @@ from mattebox.image import Image, Served
 from mattebox.plate import Plate
 
 if TYPE_CHECKING:
+    from mattebox.backdrops.index import Embed, Index, Match
     from mattebox.backdrops.packs import PackScene
     from mattebox.backdrops.scenes import View
-    from mattebox.backdrops.words import Embed, Index, Match
     from mattebox.downloads import Progress
 
 _log = logging.getLogger(__name__)
@@ -336,7 +336,7 @@ class _Scenes:
 
         # A cosine, which may be below 0, or above 1 by a rounding.
         score = min(1.0, max(0.0, found.score))
-        color = _color(words.color_in(text))
+        color = _color(found.name, words.color_in(text))
         choice = _Choice(name=found.name, seed=seed, color=color, score=score, warning=warning)
         if found.name in scenes.PLACES and not self._fetch_when_used:
             view = _view(choice)
@@ -356,8 +356,8 @@ class _Scenes:
 
     def _make_index(self) -> Index:
         from mattebox.backdrops import files, packs, scenes
+        from mattebox.backdrops.index import Entry, Index
         from mattebox.backdrops.tags import SCENE_TAGS, STUDIO_TAGS
-        from mattebox.backdrops.words import Entry, Index
 
         self._own = {f"{pack.name}/{each.name}": each for pack in packs.load_packs(self._packs) for each in pack.scenes}
         entries = [Entry(name, each.tags) for name, each in self._own.items()]
@@ -385,8 +385,12 @@ class _Scenes:
         return encoder, encoder.knows
 
 
-def _color(words: str | None) -> Color | None:
-    """The colour that words name, as in `pastel pink`; None where they name none."""
+_OWN_COLORS = {"brick": {"red", "brown", "orange"}, "wood": {"brown"}, "concrete": {"gray"}, "marble": {"white"}}
+"""What these materials are anyway: "a red brick wall" is bricks as they come, and not bricks painted red."""
+
+
+def _color(kind: str, words: str | None) -> Color | None:
+    """The colour that words name, as in `pastel pink`, for a kind of backdrop; None where they name none."""
     from mattebox.backdrops.colors import color_named
 
-    return None if words is None else color_named(words)
+    return None if words is None or words in _OWN_COLORS.get(kind, ()) else color_named(words)

@@ -30,7 +30,8 @@ SCENE_TAGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             """city, city square, plaza, city plaza, town square, urban square, downtown, city centre, cityscape,
             urban, urban background, urban setting, skyscrapers, office towers, glass buildings, modern buildings,
             city street, modern city, business district, financial district, high-rise buildings, buildings, outside
-            in the city, grey sky, cloudy sky, glass towers, tall buildings, metropolis, urban plaza"""
+            in the city, grey sky, cloudy sky, glass towers, tall buildings, metropolis, urban plaza,
+            paved square, office blocks, tall offices, high rises"""
         ),
         "construction": _tags(
             """construction site, building under construction, building site, crane, construction crane, construction,
@@ -54,13 +55,13 @@ SCENE_TAGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "forest": _tags(
             """forest, woodland, pine forest, in the woods, trees, forest floor, forest path, forest slope, sunny
             forest, tall trees, forest clearing, glade, woodland glade, grove, pine trees, deep forest, nature trail,
-            forest trail, wilderness, moss, sunlight through the trees, nature, outdoors in nature, green forest,
+            forest trail, wilderness, sunlight through the trees, nature, outdoors in nature, green forest,
             forest background, woods"""
         ),
         "garden": _tags(
             """japanese garden, garden, zen garden, japanese park, garden path, bamboo fence, rock garden, botanical
             garden, stone garden, public garden, green garden, trees, path in a park, park path, park with trees,
-            garden trees, nature, gravel path, tree-lined path, asian garden"""
+            garden trees, nature, gravel path, tree-lined path, asian garden, zen temple garden, temple garden"""
         ),
         "hall": _tags(
             """ballroom, dance hall, banquet hall, event hall, wedding hall, hall, dance floor, function room, festive
@@ -80,7 +81,8 @@ SCENE_TAGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             """lobby, foyer, office lobby, reception, reception area, waiting area, waiting room, entrance hall,
             office, modern office, office building, hotel lobby, hotel reception, office background, corporate
             interior, office interior, modern lobby, corporate office, bright office, business office, company office,
-            bright foyer, building interior, office space, workplace, blurred office"""
+            bright foyer, front desk, company headquarters, building interior, office space, workplace, blurred
+            office"""
         ),
         "meadow_sunrise": _tags(
             """meadow at sunrise, sunrise, field at sunrise, morning meadow, sunrise meadow, misty meadow, countryside
@@ -133,13 +135,14 @@ SCENE_TAGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "venice": _tags(
             """venice, venice waterfront, venice at dawn, quay at dawn, sea at dawn, waterfront at dawn, embankment,
             waterfront, quay, harbour, lagoon, seaside, seafront, italian waterfront, cobblestone quay, seaside at
-            dawn, cobblestone, seaside in the morning, italy, lake shore, stone embankment, waterside, seaside
+            dawn, cobblestone, seaside in the morning, italy, stone embankment, waterside, seaside
             promenade, promenade"""
         ),
         "warehouse": _tags(
             """warehouse, empty warehouse, industrial hall, storage hall, abandoned warehouse, depot, storehouse,
             loft, industrial loft, industrial space, underground garage, parking garage, garage, basement, hangar,
-            industrial interior, empty hall, abandoned building, abandoned factory, old factory, derelict factory,
+            industrial interior, empty hall, abandoned building, abandoned factory, abandoned factory hall, old
+            factory hall, old factory, derelict factory,
             industrial, industrial background, empty factory, distribution centre, logistics centre, storage room,
             empty building"""
         ),
@@ -178,7 +181,7 @@ STUDIO_TAGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             key, low key background, pool of light, dark studio with a spotlight, dark background with a spotlight,
             dramatic background, dark backdrop, dark dramatic studio, dramatic studio, stage spotlight, moody studio,
             dramatic lighting on black, spotlight background, dark moody background, vignette background, coloured
-            background, coloured backdrop, coloured studio"""
+            background, coloured backdrop, coloured studio, beam of light, single beam of light, light beam"""
         ),
         "bokeh": _tags(
             """bokeh, bokeh lights, blurred lights, light bokeh, fairy lights, city lights, night lights, bokeh
@@ -192,7 +195,8 @@ STUDIO_TAGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             """wooden table, wood, wooden surface, wood table top, wooden board, wooden desk, oak table, rustic table,
             table, wooden planks, wood texture, rustic wooden table, wood background, pine table, walnut table, oak,
             table of wood, tabletop, desk, wooden counter, walnut, bamboo table, wood grain, butcher block, farmhouse
-            table, teak, oak tabletop, rustic tabletop"""
+            table, teak, oak tabletop, rustic tabletop, barn
+            wood, barn wood planks"""
         ),
         "stone": _tags(
             """stone surface, stone, slate, stone table, stone slab, granite, slate surface, granite countertop,
@@ -299,7 +303,71 @@ NOT_SERVED: tuple[str, ...] = _tags(
     aquarium tank, desert road, tennis, chess, flower, hot tub, jacuzzi, massage, veterinary clinic, kennel, saloon,
     diner, street food, food stall, hotel bar, hotel pool, hotel bathroom, hotel restaurant, balcony with a sea view,
     noon, midday, sunny noon, blue hour, moonlight, eclipse, meteor, underground cave, polar bear, tundra, horse
-    stable, green screen with markers, news studio, tv news set, kitchen studio"""
+    stable, green screen with markers, news studio, tv news set, kitchen studio,
+    city hall, chapel, chapel garden, cloister, altar, olive grove, olive trees, penthouse, hut, shack, canteen,
+    steakhouse, ferry, tram, ambulance, fridge, windowsill, window sill, trench, courtroom, holiday home, lake shore,
+    moss, treadmill, escalator, checkout, phone booth, bus shelter, departure gate, hammock, trampoline, playhouse,
+    greenhouse garden, vineyard cellar, catwalk, runway show, red carpet, laundromat, morgue, barracks, bunker,
+    shipyard, harbour crane, mill, windmill, silo, bakery counter, butcher counter, dressing room, changing room,
+    locker room, waiting room of a doctor, trading floor, call centre, newsroom, observatory, planetarium, launch pad,
+    rooftop bar, rooftop pool, ski lift, chalet, riverbank, riverside, lakeside, dam, harbour at night, glade at night,
+    meadow in winter, steppe, outback, prairie, moor, heath, marsh, bog, cornfield, rice field, tea plantation, bayou,
+    geyser, hot spring, cliffside, gorge, ravine, tree house, garden shed, shed, chicken coop, pigsty, corral, paddock,
+    horse paddock, cowshed, trailer, caravan, camper van, bus interior, train compartment, ship cabin, submarine"""
 )
 """What people ask for and is not there. A longer tag of an entry beats a shorter one of these, and the other way
 round: "sea at sunset" is served, "sea" is not."""
+
+MATERIALS: tuple[str, ...] = _tags("metal, steel, glass, marble, brick, bricks, concrete, stone, wood")
+"""What a place is built of: "glass skyscrapers" are skyscrapers, and a marble lobby is a lobby."""
+
+ATTRIBUTES: tuple[str, ...] = _tags(
+    """leather, silk, velvet, satin, fabric, linen, fur, denim, jeans, rusty metal, chrome, chocolate, candle, books,
+    money, newspaper, map, chess, car, feather"""
+)
+"""Of what is not served, what is as often the subject or what it is made of: "a leather bag on a wooden table"."""
+
+TIMES: tuple[str, ...] = _tags(
+    """night, dawn, dusk, sunrise, sunset, starry night, clear night, stars, sky, night sky, sunset sky, golden hour,
+    morning sun, setting sun, rising sun, purple sky, pink sky, violet sky, orange sky, grey sky, cloudy sky, blue sky,
+    sunny sky, summer sky, misty morning"""
+)
+"""Tags that are a time or a weather: what comes before them is a place in that light, and not less than they are."""
+
+REGIONS: tuple[str, ...] = _tags("venice, italy, city, downtown, urban, countryside, nature, wilderness, outdoors")
+"""Tags that are where a place is, and not what it is: with words that nobody knows they do not decide."""
+
+KINDS: tuple[str, ...] = _tags("hall, garden, yard, corridor, park, room, bed, suite, grass, field, trees, office")
+"""Tags that are something else after the name of another place: a hospital corridor, a factory hall."""
+
+SHOWN: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "apartment": _tags("window, windows, wooden floor, wood, parquet floor, white wall, glass"),
+        "bridge": _tags("glass, steel, metal, window, city, buildings"),
+        "city": _tags("glass, steel, street, trees, concrete, stone floor"),
+        "construction": _tags("asphalt, road, city, concrete, street"),
+        "courtyard": _tags("house, roof, trees"),
+        "dawn": _tags("rock, stone, mountain, hill, canyon, cliff"),
+        "esplanade": _tags("shops, shop, store, glass, tiles, tile"),
+        "forest": _tags("trees, leaf, moss, rock, nature"),
+        "garden": _tags("stone, stones, trees, rock, bamboo, leaf, wood fence, nature, moss"),
+        "hall": _tags("chandeliers, curtain, dance floor"),
+        "hotel_room": _tags("bed, curtain, armchair, desk, window, carpet, mirror"),
+        "lab": _tags("machines, machinery, motors, window"),
+        "lobby": _tags("stairs, staircase, wooden floor, glass, window, wood"),
+        "meadow_sunrise": _tags("grass, trees, mist, sky"),
+        "night": _tags("grass, trees, stars, field, open field, lawn, countryside, meadow"),
+        "park": _tags("grass, trees, clouds, sky, meadow"),
+        "piazza": _tags("palace, stone, sunset, stone floor, water"),
+        "sky": _tags("clouds"),
+        "studio_photo": _tags("curtain"),
+        "sunrise": _tags("grass, trees, mist, sky"),
+        "sunset": _tags("water, sea, ocean, shore, coast, stone, city, golden hour"),
+        "venice": _tags("water, sea, shore, coast, stone, city, trees"),
+        "warehouse": _tags("concrete, concrete floor, concrete wall, window"),
+        "workshop": _tags("machines, tools, steel, metal"),
+        "table_room": _tags("room, window"),
+        "brick": _tags("loft, industrial loft"),
+    }
+)
+"""What is to be seen in a photograph that is not called so: the sea in "Venice at sunset by the sea"."""

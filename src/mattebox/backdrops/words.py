@@ -1,88 +1,33 @@
-"""A prompt and what there is: which scene or studio backdrop serves it, or that none does.
-
-Curated words come first: every entry has tags, and the longest phrases of a prompt that are somebody's tag decide.
-Where no word is known, the meaning decides, by a network's vectors. Ideas that are known not to be there (snow, a
-library, a spaceship) are entries of their own that give no picture. A wrong picture is worse than none: what two
-entries would have to serve together is served by neither.
-"""
+"""What a prompt in English says: its clauses, in plain forms of words, without what is not wanted."""
 
 from __future__ import annotations
 
-import hashlib
 import html
-import logging
 import re
-import tempfile
-import threading
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Literal, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
-
-from mattebox.backdrops.tags import NOT_SERVED, WEAK
-
-_log = logging.getLogger(__name__)
-
-Floats: TypeAlias = NDArray[np.float32]
-Embed: TypeAlias = Callable[[Sequence[str]], Floats]
-"""Texts to float32 vectors of length one, shape (n, width)."""
 
 LONGEST = 1000
 """Characters of a prompt that count; the rest is not looked at."""
 
-THRESHOLD = 0.72
-"""Least cosine at which a meaning counts. See `Index` for how it was found."""
-
-MARGIN = 0.10
-"""By how much a meaning must be nearer to an entry than to anything that is not served."""
-
-FLOOR = 0.5
-"""Least cosine of an entry whose word was found: the word must mean there what it mostly means."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Something that can be served, and what people call it, the most fitting tag first."""
-
-    name: str
-    tags: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """An entry that serves a prompt.
-
-    Attributes:
-        name: the entry's.
-        score: 1 where a tag was found in the prompt, the cosine of the two meanings otherwise.
-        by: what found it.
-    """
-
-    name: str
-    score: float
-    by: Literal["tag", "meaning"]
-
-
-# --- words ------------------------------------------------------------------------------------------------------------
+_SHORTEST = 5
+"""Letters of a word that is put right, and of what it becomes."""
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_COLORS = _words(
+COLORS = _words(
     """white black gray red green blue yellow orange purple violet pink brown beige cream ivory navy teal turquoise
     cyan magenta maroon burgundy gold golden silver mint lavender lilac peach coral salmon olive khaki tan charcoal
     crimson scarlet indigo aqua azure emerald mustard taupe sage mauve fuchsia rose terracotta plum rust sand"""
 )
 # Also the names of things: a colour only where what follows says so ("rose background", never "a rose").
 _THINGS = frozenset({"rose", "coral", "sand", "plum", "peach", "salmon", "olive", "rust", "sage", "mint", "orange"})
-_SHADES = frozenset({"light", "dark", "pale", "pastel", "deep", "bright", "baby", "sky", "hot", "royal", "off", "neon"})
+SHADES = frozenset({"light", "dark", "pale", "pastel", "deep", "bright", "baby", "sky", "hot", "royal", "off", "neon"})
 _PLAIN = frozenset({"background", "backdrop", "studio", "paper", "seamless", "color", "sweep", "gradient", "surface"})
 
 _SPELLINGS: Mapping[str, str] = {
@@ -98,6 +43,7 @@ _SPELLINGS: Mapping[str, str] = {
     "blur": "blurred", "blurry": "blurred", "defocused": "blurred", "unfocused": "blurred", "glazed": "glass",
     "spotlit": "spotlight", "hallway": "corridor", "sundown": "sunset", "sunup": "sunrise",
     "daybreak": "dawn", "nightfall": "night", "nighttime": "night", "midnight": "night", "twilight": "dusk",
+    "forrest": "forest", "saint": "st",
 }  # fmt: skip
 _JOINED: Mapping[tuple[str, str], str] = {
     ("back", "drop"): "backdrop", ("table", "top"): "tabletop", ("spot", "light"): "spotlight",
@@ -108,17 +54,25 @@ _JOINED: Mapping[tuple[str, str], str] = {
     ("forest", "green"): "green", ("night", "blue"): "navy", ("brick", "red"): "red", ("sea", "green"): "teal",
     ("ocean", "blue"): "blue", ("wood", "brown"): "brown", ("stone", "gray"): "gray", ("snow", "white"): "white",
     ("ball", "room"): "ballroom", ("show", "room"): "showroom", ("class", "room"): "classroom",
+    ("ice", "cream"): "icecream", ("off", "road"): "offroad", ("foot", "path"): "footpath",
+    ("sky", "scraper"): "skyscraper",
+    ("court", "house"): "courthouse", ("farm", "house"): "farmhouse", ("store", "house"): "storehouse",
 }  # fmt: skip
 
 _JOINERS = _words(
     """in on at of with by under over near beside before behind through into onto from to for against among between
     along across around above below inside outside within toward and or but plus while where as after next front
-    surrounded"""
+    surrounded atop upon amid amidst amongst beneath"""
 )
 _STOP = _JOINERS | _words(
     """a an the this that these those its his her their our your my is are be being it i we you please make put place
     placed show use want would like very really quite some so just there here top side sharp focus soft nice beautiful
     lovely pretty gorgeous stunning realistic photorealistic detailed quality high professional hd uhd hdr k"""
+)
+# After these comes where the subject is; what comes before them is the subject.
+_PLACING = _words(
+    """in on at inside against before atop upon onto into beside among amid amidst amongst between outside within near
+    by next front through along across under beneath"""
 )
 _NEGATIONS = frozenset({"no", "not", "without", "except", "excluding", "instead", "than", "never", "avoid", "minus"})
 # Looked at as one: the light or the style of a picture, not the place in it.
@@ -126,7 +80,11 @@ _MANNERS: tuple[tuple[str, ...], ...] = tuple(
     tuple(manner.split())
     for manner in (
         "studio lighting", "studio light", "studio quality", "studio lit", "studio photo", "studio shot",
-        "studio portrait", "studio product photo", "natural light", "day light", "window light", "depth field",
+        "studio portrait", "studio product photo", "natural light", "day light", "window light", "depth of field",
+        "field of view", "street style", "street photo", "street fashion", "film still", "movie still", "film grain",
+        "film look", "magazine cover", "golden ratio", "unreal engine", "wide angle", "high key",
+        "space for text", "space for copy", "copy space", "text space", "negative space",
+        "flooded with sunlight", "flooded with light",
     )
 )  # fmt: skip
 
@@ -150,13 +108,14 @@ _FOREIGN = _words(
 _ENGLISH = _words("""the of with and on at under by from against inside near a background behind is without for to""")
 
 _MARKUP = re.compile(r"<[^<>]{0,300}>|https?://\S+|--\w+(?:\s+[\d:.]+)?|[\w.+-]+@[\w.-]+")
+_FREE = re.compile(r"\b\w{1,40}-free\b")
 _PIECE = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[.,;:!?()\[\]{}|/\n]")
 
 
 def _spread(prompt: str) -> str:
     """The part that counts, in one form of Unicode, in lower case, without markup and accents."""
     text = unicodedata.normalize("NFKC", prompt[:LONGEST])[:LONGEST]
-    text = _MARKUP.sub(" ", html.unescape(text)).casefold()
+    text = _FREE.sub(" ", _MARKUP.sub(" ", html.unescape(text)).casefold())
     return "".join(mark for mark in unicodedata.normalize("NFD", text) if not unicodedata.combining(mark))
 
 
@@ -179,14 +138,14 @@ def _lemma(word: str) -> str:
     return _SPELLINGS.get(word, word)
 
 
-def _clauses(text: str) -> list[list[str]]:
-    """Plain forms of the words between punctuation marks."""
+def _clauses(text: str, mend: Callable[[str], str] | None = None) -> list[list[str]]:
+    """Plain forms of the words between punctuation marks, with what is misspelt put right where `mend` knows how."""
     clauses: list[list[str]] = [[]]
     for piece in _PIECE.findall(text):
         if not piece[0].isalpha():
             clauses.append([])
             continue
-        word = _lemma(piece)
+        word = _lemma(piece) if mend is None else mend(_lemma(piece))
         before = clauses[-1][-1] if clauses[-1] else ""
         if (joined := _JOINED.get((before, word))) is not None:
             clauses[-1][-1] = joined
@@ -222,7 +181,7 @@ def _without_manners(words: Sequence[str]) -> list[str]:
     return left
 
 
-def _phrase(tag: str) -> tuple[str, ...]:
+def phrase(tag: str) -> tuple[str, ...]:
     """A tag as the words that a prompt is searched for."""
     return tuple(word for clause in _clauses(_spread(tag)) for word in clause if _tells(word))
 
@@ -232,7 +191,7 @@ def _tells(word: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Clause:
+class Clause:
     """The words between two punctuation marks, without what is not wanted.
 
     Attributes:
@@ -240,57 +199,102 @@ class _Clause:
         heads: for each of them the word that comes right after it, where that tells something too: in English the
             last noun says what a thing is, and "garage band" is no garage.
         parts: for each of them where the part of the clause between two joining words begins and ends in `all`.
+        subject: how many of them come before the place, as "leather boots" does in "leather boots on a table"; 0 where
+            the clause does not say where anything is, or begins with that.
         all: every word, in plain forms.
     """
 
     words: tuple[str, ...]
     heads: tuple[str | None, ...]
     parts: tuple[tuple[int, int], ...]
+    subject: int
     all: tuple[str, ...]
 
     @property
     def text(self) -> str:
+        """The clause as the network reads it."""
         return " ".join(self.all)
 
+    @property
+    def noun(self) -> str:
+        """The last word of the first part of `place`: what the place is. Empty where that part says nothing."""
+        at = next((at for at, word in enumerate(self.all) if word in _PLACING), len(self.all))
+        first = next(((start, end) for start, end in self.parts if start > at), (0, 0))
+        part = self.all[first[0] : first[1]]
+        part = part[: part.index("of")] if "of" in part else part
+        return part[-1] if part else ""
 
-def _clause(words: Sequence[str]) -> _Clause:
+    @property
+    def place(self) -> str:
+        """The clause from where it says where the subject is; empty where it does not."""
+        at = next((at for at, word in enumerate(self.all) if word in _PLACING), len(self.all))
+        return " ".join(self.all[at:])
+
+
+def clause_of(words: Sequence[str]) -> Clause:
+    """The clause that has these words, in plain forms."""
     telling = [at for at, word in enumerate(words) if _tells(word)]
     after = [words[at + 1] if at + 1 in telling else None for at in telling]
     cuts = [-1, *(at for at, word in enumerate(words) if word in _JOINERS and word != "of"), len(words)]
     parts = [next((a + 1, b) for a, b in pairwise(cuts) if a < at < b) for at in telling]
-    return _Clause(tuple(words[at] for at in telling), tuple(after), tuple(parts), tuple(words))
+    placed = next((at for at, word in enumerate(words) if word in _PLACING), 0)
+    subject = sum(at < placed for at in telling)
+    return Clause(tuple(words[at] for at in telling), tuple(after), tuple(parts), subject, tuple(words))
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class Reading:
     """What a prompt says: its clauses with something in them, and every word as written, in lower case."""
 
-    clauses: tuple[_Clause, ...]
+    clauses: tuple[Clause, ...]
     written: tuple[str, ...]
 
     @property
     def text(self) -> str:
+        """The prompt as the network reads it."""
         return ", ".join(clause.text for clause in self.clauses)
 
 
-def _read(prompt: str) -> _Reading | None:
-    """None where the prompt says nothing that can be understood."""
+def read(prompt: str, mend: Callable[[str], str] | None = None) -> Reading | None:
+    """What the prompt says; None where that is nothing that can be understood.
+
+    Args:
+        prompt: only its first 1000 characters count.
+        mend: what a plain form of a word should have been; None: every word is spelt as it should be.
+    """
     text = _spread(prompt)
     if _foreign_script(text):
         return None
-    clauses = _clauses(text)
+    clauses = _clauses(text, mend)
     written = tuple(piece for piece in _PIECE.findall(text) if piece[0].isalpha())
     foreign = sum(word in _FOREIGN for word in written)
     if foreign > sum(word in _ENGLISH for word in written):
         return None
-    read = (_clause(_without_manners(_affirmed(clause))) for clause in clauses)
+    read = (clause_of(_without_manners(_affirmed(clause))) for clause in clauses)
     telling = tuple(clause for clause in read if clause.words)
-    return _Reading(telling, written) if telling else None
+    return Reading(telling, written) if telling else None
 
 
-def _only_describes(word: str) -> bool:
+def misspelt(word: str, vocabulary: Collection[str]) -> str:
+    """The one word of the vocabulary that is one slip away: a letter too many, one too few, or two exchanged.
+
+    The word itself where there is none, or more than one. Short words are near to too many others, and a wrong letter
+    makes more often another word than a slip: a hanger is no hangar.
+    """
+    if len(word) < _SHORTEST or word in vocabulary:
+        return word
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    cuts = [(word[:at], word[at:]) for at in range(1, len(word) + 1)]  # nobody mistakes the first letter
+    near = {a + b[1:] for a, b in cuts if b}
+    near |= {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
+    near |= {a + letter + b for a, b in cuts for letter in letters}
+    found = [each for each in near if len(each) >= _SHORTEST and each in vocabulary]
+    return found[0] if len(found) == 1 else word
+
+
+def describes(word: str) -> bool:
     """Whether the word after a phrase leaves open that the phrase is the place: "forest background", "park sitting"."""
-    return word in _HEADS or word in _COLORS or word in _SHADES or word.endswith(("ing", "ed", "ly"))
+    return word in _HEADS or word in COLORS or word in SHADES or word.endswith(("ing", "ed", "ly"))
 
 
 def color_in(prompt: str) -> str | None:
@@ -301,270 +305,24 @@ def color_in(prompt: str) -> str | None:
     """
     for clause in _clauses(_spread(prompt)):
         words = _affirmed(clause)
-        first = next((index for index in range(len(words)) if _is_color(words, index)), None)
+        first = next((index for index in range(len(words)) if is_color(words, index)), None)
         if first is not None:
             start, end = first, first + 1
-            while start > 0 and words[start - 1] in _SHADES:
+            while start > 0 and words[start - 1] in SHADES:
                 start -= 1
-            while end < len(words) and words[end] in _COLORS:
+            while end < len(words) and words[end] in COLORS:
                 end += 1
             return " ".join(words[start:end])
     return None
 
 
-def _is_color(words: Sequence[str], index: int) -> bool:
+def is_color(words: Sequence[str], index: int) -> bool:
+    """Whether the word there names a colour, and not a thing that has it."""
     word = words[index]
-    if word not in _COLORS:
+    if word not in COLORS:
         return False
     if word not in _THINGS:
         return True
     after = words[index + 1] if index + 1 < len(words) else ""
     before = words[index - 1] if index else ""
-    return after in _PLAIN or after in _COLORS or before in _SHADES or before == "plain"
-
-
-# --- the index --------------------------------------------------------------------------------------------------------
-
-_NOBODY = -1
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """A phrase found in a prompt.
-
-    Attributes:
-        ranks: who has it as a tag, and at which place among their tags.
-        length: its words.
-        around: the part of the text that it is in, between two joining words.
-        weak: it decides only where nothing else does.
-        loose: it only describes a word that nobody knows.
-    """
-
-    ranks: Mapping[int, int]
-    length: int
-    around: str
-    weak: bool
-    loose: bool
-
-
-class Index:
-    """Finds what serves a prompt.
-
-    `THRESHOLD`, `MARGIN` and `FLOOR` were found with 80 prompts of product and portrait pictures. Of the 53 that
-    something serves, the right entry had a cosine of 0.57 to 1.00 (all but three above 0.72), and always 0.13 more than
-    anything that is not served. Of the 27 others the nearest entry had 0.29 to 0.80, and at best 0.07 more.
-
-    Threads may share one.
-
-    Args:
-        entries: what can be served.
-        embed: the network; None: only words count.
-        knows: whether a word is a common English one; prompts of other words are then not judged by their meaning.
-        cache: a directory that keeps the tags' vectors between runs (making them takes a processor 10 s for 1400
-            texts). Where it cannot be written, they are made anew each time.
-    """
-
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        embed: Embed | None,
-        *,
-        knows: Callable[[str], bool] | None = None,
-        cache: Path | None = None,
-    ) -> None:
-        self._entries = tuple(entries)
-        self._embed = embed
-        self._knows = knows
-        self._cache = cache
-        self._phrases: dict[tuple[str, ...], dict[int, int]] = {}
-        for denied in NOT_SERVED:
-            self._phrases.setdefault(_phrase(denied), {})[_NOBODY] = 0
-        for number, entry in enumerate(self._entries):
-            for rank, tag in enumerate(entry.tags):
-                owners = self._phrases.setdefault(_phrase(tag), {})
-                owners.pop(_NOBODY, None)  # what an entry offers is served, whatever the list says
-                owners.setdefault(number, rank)
-        self._phrases.pop((), None)
-        self._weak = frozenset(_phrase(word) for word in WEAK)
-        self._lengths = sorted({len(phrase) for phrase in self._phrases}, reverse=True)
-        # The texts of the network, each with its entry.
-        refused = [(text, _NOBODY) for text in NOT_SERVED if _NOBODY in self._phrases.get(_phrase(text), {})]
-        offered = [(tag, number) for number, entry in enumerate(self._entries) for tag in entry.tags]
-        self._texts = [text for text, _ in offered + refused]
-        self._owners = np.array([owner for _, owner in offered + refused], np.intp)
-        self._vectors: Floats | None = None
-        self._once = threading.Lock()
-
-    def best(self, prompt: str) -> Match | None:
-        """What serves the prompt, or None where nothing does. Only its first 1000 characters count."""
-        reading = _read(prompt)
-        if reading is None:
-            return None
-        spans = self._spans(reading)
-        if any(_NOBODY in span.ranks for span in spans):
-            return None
-        firm = [span for span in spans if not span.loose]
-        if not firm or (len(firm) < len(spans) and all(span.weak for span in firm)):
-            return self._by_meaning(reading)
-        chosen = self._together(firm)
-        if chosen is None or not self._plausible(firm, chosen):
-            return None
-        if any(chosen not in span.ranks for span in spans if span.loose) and not self._nearest_of_all(reading, chosen):
-            return None
-        return Match(self._entries[chosen].name, 1.0, "tag")
-
-    def nearest(self, prompt: str, n: int = 3) -> list[Match]:
-        """The n entries that come nearest to the prompt, the best first, for a message about it; fewer where there is
-        nothing to go by. None of them need serve it."""
-        reading = _read(prompt)
-        if reading is None:
-            return []
-        spans = [span for span in self._spans(reading) if _NOBODY not in span.ranks]
-        found: dict[int, int] = {}
-        for span in spans:
-            for owner in span.ranks:
-                found[owner] = found.get(owner, 0) + span.length
-        scores = {
-            owner: hits / (1 + sum(len(clause.words) for clause in reading.clauses)) for owner, hits in found.items()
-        }
-        if self._embed is not None and self._entries:
-            scores = dict(enumerate(float(score) for score in self._scores(reading.text)[0]))
-        order = sorted(scores, key=lambda owner: (-scores[owner], owner))[:n]
-        by: Literal["tag", "meaning"] = "tag" if self._embed is None else "meaning"
-        return [Match(self._entries[owner].name, scores[owner], by) for owner in order]
-
-    # words
-
-    def _spans(self, reading: _Reading) -> list[_Span]:
-        """The phrases in the prompt, longest first within a clause, none overlapping another."""
-        if all(word in _COLORS or word in _SHADES for clause in reading.clauses for word in clause.words):
-            named = any(_is_color(clause.words, at) for clause in reading.clauses for at in range(len(clause.words)))
-            reading = _Reading((_clause(("color", "background")),), ()) if named else reading
-        return [span for clause in reading.clauses for span in self._spans_of(clause)]
-
-    def _spans_of(self, clause: _Clause) -> list[_Span]:
-        words = clause.words
-        taken = [False] * len(words)
-        found: list[tuple[int, int, Mapping[int, int]]] = []
-        for length in self._lengths:
-            for start in range(len(words) - length + 1):
-                if any(taken[start : start + length]):
-                    continue
-                ranks = self._owners_of(words, start, length)
-                if ranks is not None:
-                    taken[start : start + length] = [True] * length
-                    found.append((start, length, ranks))
-        spans = []
-        for start, length, ranks in found:
-            last = start + length - 1
-            head = clause.heads[last]
-            loose = head is not None and not taken[last + 1] and not _only_describes(head)
-            around = " ".join(clause.all[clause.parts[start][0] : clause.parts[last][1]])
-            spans.append(_Span(ranks, length, around, words[start : last + 1] in self._weak, loose))
-        return spans
-
-    def _owners_of(self, words: tuple[str, ...], start: int, length: int) -> Mapping[int, int] | None:
-        phrase = words[start : start + length]
-        if (ranks := self._phrases.get(phrase)) is not None or length == 1:
-            return ranks
-        colors = (word in _COLORS and _is_color(words, at) for at, word in enumerate(phrase, start))
-        return self._phrases.get(tuple("color" if is_one else w for is_one, w in zip(colors, phrase, strict=True)))
-
-    def _together(self, spans: Sequence[_Span]) -> int | None:
-        """The entry that has all the phrases, or all but weak ones where it is the strong ones that tell."""
-        strong = [span for span in spans if not span.weak] or list(spans)
-        common = _common(strong)
-        if not common:
-            return None
-
-        # Weak words choose between the entries that the strong ones leave.
-        def merit(number: int) -> tuple[int, int, int]:
-            helped = sum(span.length for span in spans if number in span.ranks)
-            return -helped, min(span.ranks[number] for span in strong), number
-
-        return min(common, key=merit)
-
-    # meaning
-
-    def _by_meaning(self, reading: _Reading) -> Match | None:
-        if self._embed is None or not self._entries:
-            return None
-        if sum(len(clause.words) for clause in reading.clauses) < 2:
-            return None  # single words are near to too much: "spring" to a park, "nightstand" to a bedroom
-        if self._knows is not None and 2 * sum(map(self._knows, reading.written)) < len(reading.written):
-            return None
-        scores, denied = self._scores(reading.text)
-        chosen = int(np.argmax(scores))
-        score = float(scores[chosen])
-        if score < THRESHOLD or score < denied + MARGIN:
-            return None
-        return Match(self._entries[chosen].name, score, "meaning")
-
-    def _plausible(self, spans: Sequence[_Span], chosen: int) -> bool:
-        """Whether the entry's words mean what they mostly mean: a movie star is no star in the sky."""
-        if self._embed is None:
-            return True
-        scores, denied = self._scores(", ".join(dict.fromkeys(span.around for span in spans)))
-        score = float(scores[chosen])
-        return score >= FLOOR and score >= denied
-
-    def _nearest_of_all(self, reading: _Reading, chosen: int) -> bool:
-        """Whether the whole prompt means the entry rather than any other: asked where some of its words say no."""
-        return self._embed is not None and int(np.argmax(self._scores(reading.text)[0])) == chosen
-
-    def _scores(self, text: str) -> tuple[Floats, float]:
-        """The cosine of the nearest tag of each entry, and that of the nearest idea that is not served."""
-        embed = self._network()
-        products = self._tag_vectors(embed) @ embed([text])[0]
-        scores = np.full(len(self._entries), -1, np.float32)
-        served = self._owners != _NOBODY
-        np.maximum.at(scores, self._owners[served], products[served])
-        return scores, float(products[~served].max(initial=-1))
-
-    def prepare(self) -> None:
-        """Make the tags' vectors now, or read them from the cache, rather than with the first prompt."""
-        if self._embed is not None:
-            self._tag_vectors(self._embed)
-
-    def _network(self) -> Embed:
-        if self._embed is None:
-            raise LookupError("this index has no network")
-        return self._embed
-
-    def _tag_vectors(self, embed: Embed) -> Floats:
-        with self._once:
-            if self._vectors is None:
-                self._vectors = _kept(self._texts, embed, self._cache)
-            return self._vectors
-
-
-def _common(spans: Sequence[_Span]) -> Collection[int]:
-    common = set(spans[0].ranks)
-    for span in spans[1:]:
-        common &= set(span.ranks)
-    return common
-
-
-def _kept(texts: Sequence[str], embed: Embed, cache: Path | None) -> Floats:
-    """The texts' vectors, from the cache where it has just these texts."""
-    if cache is None:
-        return embed(texts)
-    file = cache / f"tags-{hashlib.sha256(chr(10).join(texts).encode()).hexdigest()[:32]}.npy"
-    try:
-        kept: Floats = np.load(file, allow_pickle=False)
-        if kept.dtype == np.float32 and kept.ndim == 2 and len(kept) == len(texts):
-            return kept
-        _log.warning("the vectors in %s are of another shape; making them anew", file)
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, EOFError) as error:
-        _log.warning("the vectors in %s cannot be read (%s); making them anew", file, error)
-    vectors = embed(texts)
-    try:
-        # Under another name first: a reader must never see half of it.
-        with tempfile.NamedTemporaryFile(dir=cache, prefix=".tags-", suffix=".npy", delete=False) as written:
-            np.save(written, vectors)
-        Path(written.name).replace(file)
-    except OSError as error:
-        _log.warning("the tags' vectors cannot be kept in %s: %s", cache, error)
-    return vectors
+    return after in _PLAIN or after in COLORS or before in SHADES or before == "plain"
