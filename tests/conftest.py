@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 
 from mattebox.engine import Engine
@@ -23,3 +26,12 @@ def regenerate(request: pytest.FixtureRequest) -> bool:
 def real_engine() -> Engine:
     """One engine with the real networks for all tests that need them."""
     return Engine(Models())
+
+
+@pytest.fixture(autouse=True)
+def _as_a_library_logs() -> Iterator[None]:
+    """The command line says how much is logged, for its process. Here one process runs it and much else."""
+    logger = logging.getLogger("mattebox")
+    logger.setLevel(logging.NOTSET)
+    yield
+    logger.setLevel(logging.NOTSET)

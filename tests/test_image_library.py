@@ -267,7 +267,7 @@ def test_a_page_has_its_bounds(library: Library, take: int) -> None:
     assert refused(Kind.INVALID_PARAMETER, lambda: library.listing("ann", take=take)).parameter == "take"
 
 
-def test_a_page_of_ten_thousand_takes_no_time(place: Place) -> None:
+def test_a_page_in_the_middle_of_ten_thousand(place: Place) -> None:
     place.write(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) "
         "INSERT INTO images (id, owner, state, name, width, height, format, size, created, made_by, published) "
@@ -279,13 +279,8 @@ def test_a_page_of_ten_thousand_takes_no_time(place: Place) -> None:
     middle = "image_100000000000010000abcdef"
     page = library.listing("ann", start=middle)
     assert (len(page.images), page.images[0].id) == (10, middle)
-    seconds = []
-    for _ in range(30):
-        begun = time.perf_counter()
-        library.listing("ann", start=middle)
-        seconds.append(time.perf_counter() - begun)
-    # The machine may be busy in any round.
-    assert min(seconds) < 0.005
+    assert page.previous == "image_100000000000010020abcdef"
+    assert page.next == "image_100000000000009980abcdef"
 
 
 # Limits

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -203,16 +202,6 @@ def test_two_databases_in_one_process(tmp_path: Path) -> None:
     for engine in engines:
         assert tables(engine) == ALL
         engine.dispose()
-
-
-def test_where_nothing_is_to_be_done_it_is_soon_done(engine: Engine) -> None:
-    create(engine)
-    seconds = []
-    for _ in range(10):
-        begun = time.perf_counter()
-        create(engine)
-        seconds.append(time.perf_counter() - begun)
-    assert min(seconds) < 0.02
 
 
 def test_where_nothing_is_to_be_done_the_library_for_it_is_not_imported(tmp_path: Path) -> None:

@@ -538,20 +538,20 @@ def test_a_slow_answer_times_out(server: Server, slow: Reply) -> None:
     began = time.monotonic()
     error = failure(OpenAIImages(server.url, timeout=0.4))
     assert error.kind is Kind.TIMED_OUT
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10  # the server would take 20
     assert len(server.seen) == 1
 
 
 def test_edit_and_generation_share_one_time_out(server: Server) -> None:
     def late(handler: Handler) -> None:
-        time.sleep(0.4)
+        time.sleep(2)
         handler.answer(404, b"{}")
 
     server.replies["/v1/images/edits"] = late
     server.replies["/v1/images/generations"] = lambda handler: handler.hold(20)
     began = time.monotonic()
-    assert failure(OpenAIImages(server.url, timeout=0.8), subject()).kind is Kind.TIMED_OUT
-    assert time.monotonic() - began < 1.15
+    assert failure(OpenAIImages(server.url, timeout=3), subject()).kind is Kind.TIMED_OUT
+    assert time.monotonic() - began < 4.5  # and not 2 + 3
 
 
 class GoneError(Exception):
@@ -572,10 +572,10 @@ def test_a_running_request_is_given_up(server: Server, slow: Reply) -> None:
     threads = threading.active_count()
     with pytest.raises(GoneError):
         plate(OpenAIImages(server.url), None, checkpoint=checkpoint)
-    assert time.monotonic() - gone_at < 0.5
+    assert time.monotonic() - gone_at < 10  # the server would take 20
     if slow is not drip:
-        assert server.hung_up.wait(2)  # the server learns of it, and can stop painting
-    until = time.monotonic() + 2
+        assert server.hung_up.wait(10)  # the server learns of it, and can stop painting
+    until = time.monotonic() + 10
     while threading.active_count() > threads and time.monotonic() < until:
         time.sleep(0.02)
     assert threading.active_count() <= threads

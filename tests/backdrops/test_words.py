@@ -413,18 +413,6 @@ def test_the_network_s_vectors() -> None:
     assert not network.knows("holztisch")
 
 
-@pytest.mark.model
-def test_a_prompt_takes_less_than_60_ms(by_both: Index) -> None:
-    by_both.prepare()
-    prompt = "product on a rustic wooden table with soft morning light from the left, blurred room, 85 mm, high detail"
-    taken = []
-    for _ in range(10):
-        before = time.perf_counter()
-        by_both.best(prompt)
-        taken.append(time.perf_counter() - before)
-    assert min(taken) < 0.06
-
-
 def test_an_incomplete_network_says_so(tmp_path: Path) -> None:
     with pytest.raises(MatteboxError, match=r"config\.json") as caught:
         Encoder.load(tmp_path)

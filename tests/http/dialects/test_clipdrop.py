@@ -127,7 +127,8 @@ def test_no_subject_is_an_empty_cutout(serve: Serve, photo: bytes) -> None:
     assert (image.alpha.max(), answer.headers["x-mattebox-subject"]) == (0, "none")
 
 
-def test_what_is_wrong_is_named(client: TestClient, photo: bytes) -> None:
+def test_what_is_wrong_is_named(serve: Serve, photo: bytes) -> None:
+    client = serve(backdrops=FakeBackdrops())
     answer = client.post(REMOVE, files={"image_file": photo}, data={"transparency_handling": "keep"})
     assert refused(answer)[0] == 400
     assert "transparency_handling" in refused(answer)[1]
