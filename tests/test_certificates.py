@@ -4,9 +4,11 @@ import socket
 import ssl
 import stat
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from mattebox import certificates
 from mattebox.errors import Kind, MatteboxError
@@ -72,9 +74,20 @@ def test_names_that_are_none(names: list[str], tmp_path: Path) -> None:
     assert not (tmp_path / "certs").exists()
 
 
-@pytest.mark.parametrize("days", [0, 826])
+@pytest.mark.parametrize("days", [1, certificates.LONGEST_DAYS])
+def test_it_is_valid_from_now_for_so_many_days(days: int, tmp_path: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    made = certificates.make(["localhost"], tmp_path, days=days)
+    for path in (made.certificate, made.authority):
+        found = x509.load_pem_x509_certificate(path.read_bytes())
+        assert before + timedelta(days=days) <= found.not_valid_after_utc <= datetime.now(UTC) + timedelta(days=days)
+        assert found.not_valid_before_utc < before
+        assert found.not_valid_after_utc - found.not_valid_before_utc <= timedelta(days=825)
+
+
+@pytest.mark.parametrize("days", [0, 825])
 def test_days_that_no_client_accepts(days: int, tmp_path: Path) -> None:
-    with pytest.raises(MatteboxError, match="1 to 825 days"):
+    with pytest.raises(MatteboxError, match="1 to 824 days"):
         certificates.make(["localhost"], tmp_path, days=days)
 
 

@@ -39,12 +39,37 @@ def test_postgresql_is_known_by_all_its_names(scheme: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "mattebox.db", "mysql://host/name", "sqlite://", "sqlite:///:memory:", "postgresql://host"]
+    "url",
+    [
+        "",
+        "mattebox.db",
+        "mysql://host/name",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql://host",
+        "postgresql://host:port/name",
+    ],
 )
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(MatteboxError, match="must be sqlite") as caught:
         connect(url)
     assert caught.value.kind is Kind.INVALID_PARAMETER
+
+
+def test_a_folder_that_cannot_be_made_is_no_defect(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MatteboxError) as caught:
+        connect(f"sqlite:///{tmp_path}/file/mattebox.db")
+    assert caught.value.kind is Kind.UNAVAILABLE
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_a_file_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    engine = connect("sqlite:///~/deep/mattebox.db")
+    create(engine)
+    engine.dispose()
+    assert (tmp_path / "deep" / "mattebox.db").is_file()
 
 
 def test_tables_are_created_by_many_at_once(engine: Engine) -> None:

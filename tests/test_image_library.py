@@ -495,3 +495,17 @@ def test_addresses_that_are_none(tmp_path: Path) -> None:
     refused(Kind.INVALID_PARAMETER, lambda: Library.open(database=f"sqlite:///{tmp_path}/x.db", storage="images"))
     (tmp_path / "folder.db").mkdir()
     refused(Kind.UNAVAILABLE, lambda: Library.open(database=f"sqlite:///{tmp_path}/folder.db", storage=folder))
+
+
+def test_a_file_that_cannot_be_removed_does_not_keep_those_after_it(tmp_path: Path) -> None:
+    storage = tmp_path / "images"
+    with Library.open(database=f"sqlite:///{tmp_path}/images.db", storage=storage.as_uri()) as library:
+        first, second = add(library), add(library)
+        stuck = storage / library.blob_key(first)
+        stuck.unlink()
+        stuck.mkdir()  # a folder is no file that could be removed
+        (stuck / "full").touch()
+        for image in (first, second):
+            library._leave(image.id, "kept")
+        refused(Kind.UNAVAILABLE, lambda: library.sweep(time.time()))
+        assert not (storage / library.blob_key(second)).exists()

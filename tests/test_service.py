@@ -217,17 +217,41 @@ def test_of_a_picture_that_was_kept_only_the_pixels_are_bounded() -> None:
     for ours, theirs in ((few_bytes, Limits()), (Limits(), few_bytes)):
         shell = Service(Engine(FakeModels()), Fetcher(FetchOptions()), limits=ours)
         assert anyio.run(partial(shell.transform, None, lambda: PHOTO, limits=theirs)).width == 80
-        assert anyio.run(partial(shell.run_kept, EDIT, limits=theirs)).width == 80
+        assert anyio.run(partial(shell.run_kept, EDIT, lambda: PHOTO, limits=theirs)).width == 80
     for ours, theirs in ((few_pixels, Limits()), (Limits(), few_pixels)):
         shell = Service(Engine(FakeModels()), Fetcher(FetchOptions()), limits=ours)
         for work in (
             partial(shell.transform, None, lambda: PHOTO, limits=theirs),
-            partial(shell.run_kept, EDIT, limits=theirs),
+            partial(shell.run_kept, EDIT, lambda: PHOTO, limits=theirs),
             partial(shell.keep, Upload(PHOTO), limits=theirs),
         ):
             with pytest.raises(MatteboxError) as caught:
                 anyio.run(work)
             assert caught.value.kind is Kind.TOO_MANY_PIXELS
+
+
+def test_who_waits_with_a_picture_that_was_kept_holds_none_in_memory() -> None:
+    gate = Gate()
+    read: list[str] = []
+
+    def photo() -> bytes:
+        read.append("read")
+        return PHOTO
+
+    async def main() -> None:
+        shell = service(gate, ServiceOptions(workers=1, queue=2))
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(shell.run, EDIT, limits=Limits()))
+            await anyio.to_thread.run_sync(gate.entered.acquire)
+            group.start_soon(partial(shell.run_kept, EDIT, photo, limits=Limits()))
+            group.start_soon(partial(shell.transform, None, photo, limits=Limits()))
+            await anyio.wait_all_tasks_blocked()
+            assert shell.free == 0
+            assert not read
+            gate.open.set()
+        assert read == ["read", "read"]
+
+    anyio.run(main)
 
 
 def test_a_picture_that_comes_to_be_kept_is_bounded_in_bytes() -> None:
@@ -262,7 +286,7 @@ def test_changes_wait_in_the_same_line_as_edits_and_have_the_same_deadline() -> 
             for refused in (
                 partial(shell.transform, None, lambda: PHOTO, limits=Limits()),
                 partial(shell.keep, Upload(PHOTO), limits=Limits()),
-                partial(shell.run_kept, EDIT, limits=Limits()),
+                partial(shell.run_kept, EDIT, lambda: PHOTO, limits=Limits()),
             ):
                 with pytest.raises(MatteboxError) as caught:
                     await refused()

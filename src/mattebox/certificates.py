@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-LONGEST_DAYS = 825
-"""Systems of Apple refuse a server's certificate that is valid for longer."""
-_BEFORE = datetime.timedelta(days=1)
+LONGEST_DAYS = 824
+"""Systems of Apple refuse a server's certificate that is valid for more than 825, and one begins a day early."""
+_EARLY = datetime.timedelta(days=1)
 """Clocks differ."""
 
 
@@ -41,7 +41,7 @@ def make(names: Sequence[str], folder: Path, *, days: int = LONGEST_DAYS, overwr
     Args:
         names: host names and addresses that clients call the server by, as in `cutout.example` or `127.0.0.1`.
         folder: where they go; it is made where it is missing.
-        days: how long they are valid, 1..825.
+        days: how long they are valid, 1..824.
         overwrite: replace files that are there.
 
     Raises:
@@ -86,7 +86,7 @@ def names_in(certificate: Path) -> list[str]:
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise MatteboxError(Kind.INVALID_PARAMETER, "The certificate's file cannot be read.") from error
     return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
 
@@ -126,8 +126,8 @@ def _sign(
         .issuer_name(subject if authority is None else authority.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BEFORE)
-        .not_valid_after(now + datetime.timedelta(days=days) - _BEFORE)
+        .not_valid_before(now - _EARLY)
+        .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=authority is None, path_length=0 if authority is None else None), True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), False)

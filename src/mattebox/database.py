@@ -72,11 +72,12 @@ def connect(url: str) -> Engine:
     Nothing is connected to yet, except that the folder of an SQLite file is made.
 
     Raises:
-        MatteboxError: INVALID_PARAMETER where `url` is not the address of an SQLite or PostgreSQL database.
+        MatteboxError: INVALID_PARAMETER where `url` is not the address of an SQLite or PostgreSQL database; UNAVAILABLE
+            where the folder cannot be made.
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # the latter where the port is no number
         raise _unknown() from error
     match parsed.drivername:
         case "sqlite" if parsed.database and parsed.database != ":memory:":
@@ -183,8 +184,12 @@ def _now_of_postgresql(_element: now, _compiler: SQLCompiler, **_: object) -> st
 
 
 def _sqlite(url: URL) -> Engine:
-    Path(str(url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, pool_size=10, max_overflow=20, pool_timeout=BUSY_SECONDS)
+    try:
+        file = Path(str(url.database)).expanduser()
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # the latter where a home is nobody's
+        raise MatteboxError(Kind.UNAVAILABLE, "The folder of the database's file cannot be made.") from error
+    engine = create_engine(url.set(database=str(file)), pool_size=10, max_overflow=20, pool_timeout=BUSY_SECONDS)
 
     def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         if isinstance(connection, sqlite3.Connection):

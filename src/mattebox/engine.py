@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol, assert_never
 
@@ -272,7 +272,7 @@ def transform(
     change: Transform | None,
     photo: bytes,
     *,
-    marks: Sequence[bytes] = (),
+    marks: Iterable[bytes] = (),
     output: Output | None = None,
     limits: codec.Limits = codec.Limits(),
     checkpoint: Checkpoint = _go_on,
@@ -293,10 +293,7 @@ def transform(
     image = codec.decode(photo, limits)
     checkpoint()
     if change is not None:
-        seals = []
-        for each in marks:
-            seals.append(codec.decode(each, limits))
-            checkpoint()
+        seals = _decoded(marks, limits, checkpoint)
         image = transforms.apply(image, change, marks=seals, max_pixels=limits.max_pixels)
         checkpoint()
     chosen = output or Output(format=codec.kept_format(photo) or Format.PNG)
@@ -306,6 +303,13 @@ def transform(
         width=image.width,
         height=image.height,
     )
+
+
+def _decoded(files: Iterable[bytes], limits: codec.Limits, checkpoint: Checkpoint) -> Iterator[Image]:
+    """The pictures one by one, so that no more than one is in memory."""
+    for each in files:
+        checkpoint()
+        yield codec.decode(each, limits)
 
 
 def keep(photo: bytes, *, limits: codec.Limits = codec.Limits()) -> Encoded:

@@ -423,18 +423,25 @@ class Library:
             How many were finished, at most `SWEPT_AT_ONCE`. As many as that means that there are probably more.
 
         Raises:
-            MatteboxError: UNAVAILABLE.
+            MatteboxError: UNAVAILABLE where one or more could not be finished; the others are all the same.
         """
         late = (_IMAGES.c.state == _LEAVING) | (_IMAGES.c.created < now - ARRIVAL_SECONDS)
         query = select(_IMAGES.c.id, _IMAGES.c.state).where(_UNSETTLED, late).order_by(_IMAGES.c.sequence)
         with reachable(), self._database.connect() as connection:
             found = connection.execute(query.limit(SWEPT_AT_ONCE)).all()
         finished = 0
+        failure: MatteboxError | None = None
         for row in found:
             left = self._leave(row.id, row.state)
-            if left is not None:  # else another was first, or it has come in the end
+            if left is None:  # another was first, or it has come in the end
+                continue
+            try:
                 self._remove(left)
                 finished += 1
+            except MatteboxError as error:
+                failure = error  # one file that cannot be removed must not keep those after it
+        if failure is not None:
+            raise failure
         return finished
 
     # -- rows -------------------------------------------------------------------------------------------------------

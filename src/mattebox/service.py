@@ -121,7 +121,7 @@ class Service:
             return transform(
                 change,
                 photo(),
-                marks=[mark() for mark in marks],
+                marks=(mark() for mark in marks),
                 output=output,
                 limits=self._for_kept(limits),
                 checkpoint=anyio.from_thread.check_cancelled,
@@ -140,15 +140,16 @@ class Service:
             partial(self._in_thread, partial(work, checkpoint=anyio.from_thread.check_cancelled))
         )
 
-    async def run_kept(self, edit: Edit, *, limits: Limits) -> Encoded:
-        """As `run`, for an upload that is a picture that was kept: of the limits only that on pixels holds.
+    async def run_kept(self, edit: Edit, photo: Callable[[], bytes], *, limits: Limits) -> Encoded:
+        """As `run`, with a picture that was kept as the photo, whatever the edit's source is.
 
-        A PNG of what came may well have more bytes than may come.
+        Of the limits only that on pixels holds for it: a PNG of what came may well have more bytes than may come. It is
+        read in the worker's thread, as in `transform`.
 
         Raises:
-            MatteboxError: as in `run`.
+            MatteboxError: as in `run`, and whatever `photo` raises.
         """
-        return await self._in_turn(partial(self._run, edit, self._for_kept(limits)))
+        return await self._in_turn(partial(self._run, edit, self.limits & limits, kept=photo))
 
     def _for_kept(self, limits: Limits) -> Limits:
         return replace(self.limits & limits, max_bytes=sys.maxsize)
@@ -184,25 +185,26 @@ class Service:
         # never left alone: its worker is free when it has really ended.
         return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
-    async def _run(self, edit: Edit, limits: Limits) -> Encoded:
+    async def _run(self, edit: Edit, limits: Limits, *, kept: Callable[[], bytes] | None = None) -> Encoded:
         edit = with_model(edit, self.model)
-        photo = await self._read(edit.source, limits)
+        photo = b"" if kept is not None else await self._read(edit.source, limits)
         backdrop = None
         if isinstance(edit.backdrop, Picture):
             try:
                 backdrop = await self._read(edit.backdrop.source, limits)
             except MatteboxError as error:
                 raise error.about("backdrop") from error.__cause__
-        return await self._in_thread(
-            partial(
-                self._engine.run,
+
+        def work() -> Encoded:
+            return self._engine.run(
                 edit,
-                photo,
+                photo if kept is None else kept(),
                 backdrop=backdrop,
-                limits=limits,
+                limits=limits if kept is None else self._for_kept(limits),
                 checkpoint=anyio.from_thread.check_cancelled,
             )
-        )
+
+        return await self._in_thread(work)
 
     async def _read(self, source: Source, limits: Limits) -> bytes:
         match source:

@@ -8,9 +8,10 @@ mathematics is done on the stored values, as image editors do, and not on linear
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 from typing import TypeAlias, assert_never
 
 import cv2
@@ -205,16 +206,19 @@ class Watermark:
             raise _wrong("places", "At least one mark is needed.")
 
 
+_MARKS = "marks must be as many as the places of a Watermark"
+
 Transform: TypeAlias = Resize | Crop | Rotate | Mirror | Blur | Modulate | Watermark
 
 
-def apply(image: Image, transform: Transform, *, marks: Sequence[Image] = (), max_pixels: int = MOST_PIXELS) -> Image:
+def apply(image: Image, transform: Transform, *, marks: Iterable[Image] = (), max_pixels: int = MOST_PIXELS) -> Image:
     """The changed picture, in the same profile. Its arrays are new; those of `image` are not written to.
 
     Args:
         image: any picture.
         transform: what to do.
-        marks: the pictures of a `Watermark`, as many as it has places; empty for the others.
+        marks: the pictures of a `Watermark`, as many as it has places; empty for the others. They are taken one after
+            the other, so that an iterator need hold no more than one of them.
         max_pixels: a size or a turn that would make a larger picture is refused before memory is taken.
 
     Raises:
@@ -222,8 +226,8 @@ def apply(image: Image, transform: Transform, *, marks: Sequence[Image] = (), ma
             not inside of the picture, or a mark lies wholly outside.
         ValueError: there are not as many marks as places.
     """
-    if len(marks) != (len(transform.places) if isinstance(transform, Watermark) else 0):
-        raise ValueError("marks must be as many as the places of a Watermark")
+    if not isinstance(transform, Watermark) and any(True for _ in marks):
+        raise ValueError(_MARKS)
     match transform:
         case Resize():
             return _resize(image, transform, max_pixels)
@@ -554,10 +558,12 @@ def _srgb_levels() -> npt.NDArray[np.uint8]:
 # Marks --------------------------------------------------------------------------------------------------------------
 
 
-def _watermark(image: Image, watermark: Watermark, marks: Sequence[Image]) -> Image:
-    for number, ((left, top), mark) in enumerate(zip(watermark.places, marks, strict=True), 1):
+def _watermark(image: Image, watermark: Watermark, marks: Iterable[Image]) -> Image:
+    for number, (place, mark) in enumerate(zip_longest(watermark.places, marks), 1):
+        if place is None or mark is None:
+            raise ValueError(_MARKS)
+        left, top = place
         if not (-mark.width < left < image.width and -mark.height < top < image.height):
             raise _wrong("places", f"Mark {number}, at {left:,} and {top:,}, lies wholly outside of the picture.")
-    for (left, top), mark in zip(watermark.places, marks, strict=True):
         image = compositing.stack(mark, image, left=left, top=top)
     return image

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mattebox.certificates import LONGEST_DAYS
 from mattebox.cli.terminal import say
-
-DAYS = 825
 
 
 def certificate(
@@ -17,7 +16,7 @@ def certificate(
         list[str], typer.Argument(metavar="NAME...", help="Names and addresses that clients call the server by.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the files.")] = Path("certificate"),
-    days: Annotated[int, typer.Option(min=1, max=DAYS, help="How long it is valid.")] = DAYS,
+    days: Annotated[int, typer.Option(min=1, max=LONGEST_DAYS, help="How long it is valid.")] = LONGEST_DAYS,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Make a certificate for a server of your own, and an authority that clients can be told to trust.

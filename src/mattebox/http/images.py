@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from mattebox import codec
 from mattebox.accounts import Account
-from mattebox.edit import Edit, Format, Output, Source, Upload
+from mattebox.edit import Edit, Format, Output, Source, Stored, Upload
 from mattebox.errors import Kind, MatteboxError
 from mattebox.http import openapi, work
 from mattebox.http.blobs import serve
@@ -175,18 +175,20 @@ async def remove_background(
         request: what came; its body was read.
         account: whose they are, and who pays.
         image_id: the image.
-        edit: makes the edit, from the image's file.
+        edit: makes the edit, from where the image's file lies.
         name: of the new image; None takes the old one's.
         cost: in credits.
 
     Raises:
         MatteboxError: NOT_FOUND; and what `work.run_edit` and `Library.add` raise.
     """
-    image, photo = await _open(request, account, image_id)
+    image = await get(request, account, image_id)
+    kept = library(request)
     service, limits = rooms(request).service, visit(request).dialect.limits
 
     async def run() -> Encoded:
-        return await service.run_kept(edit(Upload(photo)), limits=limits)
+        source = Stored(kept.blob_key(image))
+        return await service.run_kept(edit(source), partial(kept.read, image), limits=limits)
 
     return await _made_of(
         request, account, image, run, name=name, made_by="remove-background", picture="image", cost=cost
@@ -338,11 +340,6 @@ def _blaming(parameter: str) -> Iterator[None]:
         yield
     except MatteboxError as error:
         raise (error.about(parameter) if error.kind is Kind.NOT_FOUND else error) from error.__cause__
-
-
-async def _open(request: Request, account: Account, image_id: str) -> tuple[StoredImage, bytes]:
-    image = await get(request, account, image_id)
-    return image, await anyio.to_thread.run_sync(library(request).read, image)
 
 
 async def _made_of(

@@ -280,6 +280,19 @@ def test_a_picture_goes_behind_what_is_kept(client: TestClient, photo: bytes) ->
     assert refused(answer) == (400, "unreadable_image", "background_image")
 
 
+def test_a_picture_behind_that_is_fetched_has_no_more_bytes_than_may_come(
+    serve: Serve, receiver: Receiver, photo: bytes
+) -> None:
+    client = serve(fetch={"allow_private": True}, limits={"max_bytes": len(photo)})
+    path = f"{PATH}/{keep(client, photo)['id']}/remove"
+    behind = codec.encode(Image(rgb=np.full((30, 40, 3), (0, 200, 0), np.uint8)), Output())
+    receiver.files = {"/small": behind, "/large": behind + bytes(len(photo))}
+    image = made(client.post(path, json={"background_image_url": receiver.address + "/small"}))
+    assert tuple(codec.decode(file_of(client, image)).rgb[0, 0]) == (0, 200, 0)
+    answer = client.post(path, json={"background_image_url": receiver.address + "/large"})
+    assert refused(answer) == (413, "too_many_bytes", "background_image")
+
+
 def test_a_change_of_a_change_and_the_end_of_the_first(client: TestClient, photo: bytes) -> None:
     first = keep(client, photo)
     second = made(client.post(f"{PATH}/{first['id']}/remove", json={"format": "avif"}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -131,7 +130,7 @@ async def _run(request: Request, account: Account, edit: Edit, data: bytes, hand
         return await work.paid(request, account, same, picture="image_file", cost=0), 0
     opaque = await _in_thread(partial(_without_alpha, data, limits(request)))
     # It may well have more bytes than a picture may come with.
-    cut = partial(service.run_kept, replace(edit, source=Upload(opaque)), limits=own)
+    cut = partial(service.run_kept, edit, lambda: opaque, limits=own)
     return await work.paid(request, account, cut, picture="image_file"), 1
 
 
