@@ -59,7 +59,7 @@ def test_the_key_is_nobody_elses_and_the_authoritys_is_nowhere(tmp_path: Path) -
 
 def test_what_clients_trust_is_not_replaced_unasked(tmp_path: Path) -> None:
     before = certificates.make(["localhost"], tmp_path).authority.read_bytes()
-    with pytest.raises(MatteboxError, match=r"authority\.pem, server\.pem, server\.key is there") as caught:
+    with pytest.raises(MatteboxError, match=r"^Already there: authority\.pem, server\.pem, server\.key\.") as caught:
         certificates.make(["localhost"], tmp_path)
     assert caught.value.kind is Kind.CONFLICT
     assert (tmp_path / "authority.pem").read_bytes() == before

@@ -250,6 +250,15 @@ def test_a_file_that_is_there_needs_no_writing(tmp_path: Path) -> None:
     assert names(tmp_path) == {"tiny.onnx"}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that nobody can read, not even root")
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    download = row(Address("http://127.0.0.1:9/a"))
+    downloads.path(download, tmp_path).symlink_to("/proc/self/mem")
+    with pytest.raises(downloads.NotInstalledError, match="cannot be read") as caught:
+        downloads.locate(download, tmp_path)
+    assert caught.value.kind is Kind.UNAVAILABLE
+
+
 @pytest.mark.parametrize("blocked", ["lock", "directory"])
 def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path, blocked: str) -> None:
     directory = tmp_path / "models"

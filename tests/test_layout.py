@@ -441,3 +441,10 @@ def test_a_picture_covers_a_canvas() -> None:
     assert np.all(covering.rgb == 90)
     same = Image(rgb=rgb)
     assert np.shares_memory(layout.cover(same, 300, 100).rgb, rgb)
+
+
+@pytest.mark.parametrize(("width", "height"), [(40_000, 3), (3, 40_000)])
+def test_a_picture_covers_a_canvas_as_long_as_a_photo_may_be(width: int, height: int) -> None:
+    made = layout.cover(Image(rgb=np.full((2, 5, 3), 7, np.uint8)), width, height)
+    assert (made.width, made.height) == (width, height)
+    assert (made.rgb == 7).all()

@@ -187,3 +187,12 @@ def test_flat_backdrops_show_no_steps() -> None:
     beyond = dark[1790:]
     assert np.abs(np.diff(beyond, axis=1)).max() < 0.03
     assert np.abs(np.diff(beyond, axis=0)).max() < 0.03
+
+
+@pytest.mark.parametrize("kind", ShadowKind)
+def test_a_wire_that_a_small_copy_hardly_shows_has_a_shadow_too(kind: ShadowKind) -> None:
+    alpha = np.zeros((300, 3000), np.float32)
+    alpha[150] = 1
+    made = shadows.cast(Image(rgb=np.zeros((300, 3000, 3), np.uint8), alpha=alpha), Shadow(kind=kind)).alpha
+    assert made is not None
+    assert made[151:].max() > 0

@@ -14,14 +14,15 @@ from standardwebhooks import Webhook
 
 from mattebox import codec
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Format, Link, Matte, Output, Stored, Upload
-from mattebox.engine import Engine
+from mattebox.edit import Edit, Format, Link, Matte, Output, Picture, Prompt, Stored, Upload
+from mattebox.engine import Engine, Generators
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fetch import Fetcher, FetchOptions
 from mattebox.image import Image
+from mattebox.plate import Plate
 from mattebox.storage import Blobs, expiry_of
 from mattebox.tasks import Hook, Result, Status, Task
-from mattebox.testing import FakeModels, make_scene
+from mattebox.testing import FakeBackdrops, FakeModels, make_scene
 from mattebox.worker import BASE, Announce, Worker, check_hook, result_address
 
 PHOTO = codec.encode(Image(rgb=make_scene(width=80, height=60, seed=0).photo), Output())
@@ -95,9 +96,10 @@ def make(
     announce: dict[str, Announce] | None = None,
     model: str = "auto",
     secret: str = "",
+    backdrops: Generators | None = None,
 ) -> Worker:
     return Worker(
-        Engine(FakeModels()),
+        Engine(FakeModels(), backdrops),
         blobs,
         Fetcher(fetching),
         loop=loop,
@@ -196,6 +198,29 @@ def test_a_model_on_its_way_is_waited_for(
     worker = make(loop, blobs, ready=not_ready)
     found = failure(lambda: worker.cut_out(Edit(source=Stored("sources/one"))))
     assert (found.kind, found.message) == (kind, error.message)
+
+
+@pytest.mark.parametrize("after", [0.0, 7.0])
+def test_a_generator_that_is_busy_for_ever_is_not_asked_for_ever(
+    loop: asyncio.AbstractEventLoop, blobs: Blobs, after: float
+) -> None:
+    class Busy(FakeBackdrops):
+        def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Callable[[], None]) -> Plate:
+            raise MatteboxError(Kind.OVERLOADED, "Too much to do.", retry_after=after)
+
+    blobs.put("sources/one", PHOTO, media_type="image/png")
+    worker = make(loop, blobs, backdrops=Busy())
+    error = failure(lambda: worker.cut_out(Edit(source=Stored("sources/one"), backdrop=Prompt("a quay"))))
+    # Of this kind a queue counts the tries; OVERLOADED it repeats without end.
+    assert (error.kind, error.message, error.retry_after) == (Kind.UNAVAILABLE, "Too much to do.", max(1, after))
+
+
+def test_a_picture_behind_is_fetched_and_not_kept(loop: asyncio.AbstractEventLoop, tmp_path: Path, site: str) -> None:
+    blobs = Blobs(tmp_path.as_uri())
+    blobs.put("sources/one", PHOTO, media_type="image/png")
+    behind = Picture(Link(f"{site}/photo.png"))
+    make(loop, blobs).cut_out(Edit(source=Stored("sources/one"), backdrop=behind))
+    assert [file.name for file in (tmp_path / "sources").rglob("*") if file.is_file()] == ["one"]
 
 
 def task(result: Result | None = RESULT, dialect: str = "native") -> Task:

@@ -58,7 +58,8 @@ def make(names: Sequence[str], folder: Path, *, days: int = LONGEST_DAYS, overwr
     there = [path.name for path in (files.authority, files.certificate, files.key) if path.exists()]
     if there and not overwrite:
         raise MatteboxError(
-            Kind.CONFLICT, f"{', '.join(there)} is there already; clients may trust it. Say --overwrite to replace it."
+            Kind.CONFLICT,
+            f"Already there: {', '.join(there)}. Clients may trust them; say --overwrite to replace them.",
         )
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _sign(authority_key, authority_key, "mattebox, this machine's authority", None, days)

@@ -153,9 +153,17 @@ def locate(download: Download, directory: Path) -> Path:
     """The file, read whole and checked. Nothing is fetched and nothing written.
 
     Raises:
-        NotInstalledError: UNAVAILABLE where it is missing or damaged; the message says what to do.
+        NotInstalledError: UNAVAILABLE where it is missing, damaged or cannot be read; the message says what to do.
     """
-    match verify(download, directory):
+    try:
+        state = verify(download, directory)
+    except OSError as error:
+        raise NotInstalledError(
+            Kind.UNAVAILABLE,
+            f"The file of {download.what} cannot be read: {error.strerror}.",
+            parameter=download.parameter,
+        ) from error
+    match state:
         case State.PRESENT:
             return path(download, directory)
         case State.MISSING:

@@ -100,6 +100,7 @@ def plan(
     *,
     room: Margin = Margin(),
     max_pixels: int = MAX_PIXELS,
+    largest_side: int = LARGEST_SIDE,
 ) -> Placement:
     """Decide the geometry for a picture of `width` x `height` pixels whose subject lies in `subject`.
 
@@ -117,6 +118,7 @@ def plan(
         layout: what is asked for; its `roi` plays no part here.
         room: what a shadow needs round the subject: a cropped box is widened by it before all else.
         max_pixels: a larger result than this, or than the photo, is refused.
+        largest_side: and so is one with a longer side than this, or than the photo's.
 
     Raises:
         MatteboxError: INVALID_PARAMETER, where a margin is out of range or the result would be too large.
@@ -130,7 +132,7 @@ def plan(
         window, columns, rows = _fitted(window, columns, rows, layout.canvas, subject)
     largest = columns, rows
     columns, rows = _limited(columns, rows, layout)
-    if columns * rows > max(max_pixels, width * height) or max(columns, rows) > max(LARGEST_SIDE, width, height):
+    if columns * rows > max(max_pixels, width * height) or max(columns, rows) > max(largest_side, width, height):
         raise _too_large(columns, rows)
     left, right, start, end = _span(window.left, window.width, width, columns)
     top, bottom, first, last = _span(window.top, window.height, height, rows)
@@ -141,7 +143,9 @@ def plan(
 def cover(image: Image, width: int, height: int) -> Image:
     """The picture at another size, with nothing left empty; what does not fit is cut evenly at both ends."""
     layout = Layout(canvas=Canvas(width=width, height=height, fit=Fit.COVER))
-    return place(image, plan(image.width, image.height, None, layout, max_pixels=width * height))
+    # It goes behind a picture that was let in at this size.
+    pixels, side = width * height, max(width, height)
+    return place(image, plan(image.width, image.height, None, layout, max_pixels=pixels, largest_side=side))
 
 
 def place(image: Image, placement: Placement) -> Image:

@@ -197,7 +197,8 @@ def _ground_line(view: _View, *, cut: bool) -> _Line:
     of a car that is seen obliquely.
     """
     height, width = view.alpha.shape
-    solid = view.alpha >= 0.5
+    most = float(view.alpha.max())  # a wire is thinner than a pixel of the small copy, and nowhere solid
+    solid = view.alpha >= (0.5 if most >= 0.5 else most / 2)
     columns = np.flatnonzero(solid.any(axis=0))
     lowest = np.full(width, -np.inf, np.float32)
     lowest[columns] = height - 1 - np.argmax(solid[::-1, columns], axis=0)

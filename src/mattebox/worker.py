@@ -107,8 +107,7 @@ class Worker:
         Raises:
             MatteboxError: as `Fetcher.fetch`, and UNAVAILABLE.
         """
-        download = self._fetcher.fetch(source.url, max_bytes=self._limits.max_bytes)
-        data = self._on_loop(download, self._fetch_timeout, "The picture's address did not deliver in time.")
+        data = self._download(source)
         key = new_source_name(now=time.time())
         with_patience(lambda: self._blobs.put(key, data, media_type="application/octet-stream"))
         return key
@@ -130,8 +129,14 @@ class Worker:
             source = edit.backdrop.source
             if isinstance(source, Upload):
                 raise ValueError("a task's pictures are stored before it is worked on")  # noqa: TRY004 - as above
-            backdrop = self._get(self.fetch(source) if isinstance(source, Link) else source.key)
-        encoded = self._engine.run(with_model(edit, self._model), photo, backdrop=backdrop, limits=self._limits)
+            backdrop = self._download(source) if isinstance(source, Link) else self._get(source.key)
+        try:
+            encoded = self._engine.run(with_model(edit, self._model), photo, backdrop=backdrop, limits=self._limits)
+        except MatteboxError as error:
+            if error.kind is not Kind.OVERLOADED or error.retry_after is None:
+                raise
+            # A generator's server, which may be so for ever, and each try cuts the subject out anew: a few will do.
+            raise MatteboxError(Kind.UNAVAILABLE, error.message, retry_after=max(1, error.retry_after)) from error
         name = new_result_name(codec.extension(edit.output.format), keep=self._keep, now=time.time())
         with_patience(lambda: self._blobs.put(name, encoded.data, media_type=encoded.media_type))
         return Result(
@@ -142,6 +147,10 @@ class Worker:
             subject=encoded.subject,
             confidence=encoded.confidence,
         )
+
+    def _download(self, source: Link) -> bytes:
+        download = self._fetcher.fetch(source.url, max_bytes=self._limits.max_bytes)
+        return self._on_loop(download, self._fetch_timeout, "The picture's address did not deliver in time.")
 
     def _get(self, key: str) -> bytes:
         try:

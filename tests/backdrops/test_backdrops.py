@@ -117,6 +117,8 @@ def configured(options: BackdropOptions, painter: Painter, *generators: str, tim
         ({"generators": ("automatic1111",), "url": "127.0.0.1:7860"}, "http"),
         ({"generators": ("scenes", "openai"), "url": "http://me:secret@x/"}, "no password"),
         ({"generators": ("openai",), "url": "http://127.0.0.1:1", "key": "a\nb"}, "key"),
+        ({"generators": ("openai",), "url": "http://127.0.0.1:port"}, "port"),
+        ({"generators": ("scenes", "diffusers"), "model": "dreams"}, "There is no such model"),
         ({"timeout": 0.0}, "timeout"),
         ({"timeout": float("nan")}, "timeout"),
     ],
@@ -290,7 +292,7 @@ def test_what_is_wrong_with_a_pack_is_said_at_every_prompt(bare: Backdrops, opti
     assert options.packs is not None
     folder = add_pack(options.packs, PACK.replace("Jo Doe", "", 1))
     for error in (refusal(bare, "aquarium"), refusal(bare, "white background")):
-        assert (error.kind, error.parameter) == (Kind.INVALID_PARAMETER, "pack")
+        assert (error.kind, error.parameter) == (Kind.UNAVAILABLE, "prompt")
         assert "The scene pack home" in error.message
     with pytest.raises(MatteboxError, match="The scene pack home"):
         bare.warm()
@@ -473,3 +475,15 @@ def test_what_is_nearest_in_meaning(real: Backdrops) -> None:
     assert served.warning is not None
     assert served.score is not None
     assert 0 <= served.score <= 1
+
+
+def test_what_is_not_installed_is_left_to_a_painter_that_comes_after_it(tmp_path: Path) -> None:
+    options = BackdropOptions(
+        generators=("scenes", "openai"), url="http://127.0.0.1:9", directory=tmp_path, packs=tmp_path / "packs"
+    )
+    backdrops = Backdrops(options, fetch_when_used=False)
+    with pytest.raises(MatteboxError) as caught:
+        backdrops.plate(Prompt("in a warehouse"), cutout(), checkpoint=go_on)
+    assert "generator" in caught.value.message  # which nobody listens for at that port
+    with pytest.raises(MatteboxError, match="mattebox scenes pull"):
+        backdrops.plate(Prompt("in a warehouse", generator="scenes"), cutout(), checkpoint=go_on)

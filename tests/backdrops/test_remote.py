@@ -637,7 +637,11 @@ def test_an_unknown_host_cannot_be_reached() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "generator:7860", "ftp://host", "http://", "http://user:pw@host", "http://host/?a=b", "http://host/#a"]
+    "url",
+    [
+        *("", "generator:7860", "ftp://host", "http://", "http://user:pw@host", "http://host/?a=b", "http://host/#a"),
+        *("http://host:port", "http://a..b", "http://ho\tst"),
+    ],
 )
 def test_addresses_that_cannot_be_right(url: str) -> None:
     for kind in (OpenAIImages, Automatic1111):

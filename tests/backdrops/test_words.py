@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -294,6 +295,16 @@ def test_vectors_are_made_once_and_kept(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     index = Index((Entry("a", ("quixotic zigzag",)),), _letters, cache=tmp_path / "missing")
     assert index.best("zigzag quixotic") is not None
+
+
+def test_whoever_may_read_files_may_read_the_cache(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        Index((Entry("a", ("quixotic zigzag",)),), _letters, cache=tmp_path).prepare()
+    finally:
+        os.umask(before)
+    (kept,) = tmp_path.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o644
 
 
 def test_threads_share_an_index() -> None:

@@ -78,8 +78,13 @@ class BackdropOptions:
             raise ValueError("openai and automatic1111 need url")
         if not 0 < self.timeout <= 3600:
             raise ValueError("timeout must be above 0 and at most 3600")
-        for name in _REMOTE & set(self.generators):
-            _open(name, self, download=False)  # what is wrong with its address or its key is said now
+        for name in self.generators:
+            if name == "scenes":
+                continue
+            try:
+                _open(name, self, download=False)  # what is wrong with its address, key or model is said now
+            except MatteboxError as error:
+                raise ValueError(error.message) from error
 
 
 class Generator(Protocol):
@@ -160,10 +165,16 @@ class Backdrops:
         asked = self._asked(prompt.generator)
         if not text:
             return _Choice(name="sweep", seed=prompt.seed, color=_PLAIN)
-        for name in asked:
+        for number, name in enumerate(asked, 1):
             if name != "scenes":
                 return name
-            found = self._scenes.find(text, seed=prompt.seed)
+            try:
+                found = self._scenes.find(text, seed=prompt.seed)
+            except MatteboxError as error:
+                # What is not installed does not serve the words; a painter that comes after it may.
+                if error.kind is not Kind.UNAVAILABLE or number == len(asked):
+                    raise
+                continue
             if found is not None:
                 return found
         return self._scenes.nearest(text, seed=prompt.seed, allowed=prompt.nearest)
@@ -276,7 +287,7 @@ class _Scenes:
         """What words are compared with; made once.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER where a pack is not right, UNAVAILABLE where the encoder is damaged.
+            MatteboxError: UNAVAILABLE where a pack is not right or the encoder is damaged.
         """
         with self._lock:
             if self._index is None:
@@ -359,7 +370,11 @@ class _Scenes:
         from mattebox.backdrops.index import Entry, Index
         from mattebox.backdrops.tags import SCENE_TAGS, STUDIO_TAGS
 
-        self._own = {f"{pack.name}/{each.name}": each for pack in packs.load_packs(self._packs) for each in pack.scenes}
+        try:
+            found = packs.load_packs(self._packs)
+        except MatteboxError as error:  # its owner's fault, and never the asker's
+            raise MatteboxError(Kind.UNAVAILABLE, error.message, parameter="prompt") from error
+        self._own = {f"{pack.name}/{each.name}": each for pack in found for each in pack.scenes}
         entries = [Entry(name, each.tags) for name, each in self._own.items()]
         for place, views in scenes.PLACES.items():
             # What no package manager here can fetch is there only for those who have it.

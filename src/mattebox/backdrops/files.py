@@ -127,7 +127,7 @@ def encoder_directory(directory: Path) -> Path:
 
 
 def pull_encoder(directory: Path, *, progress: Progress | None = None) -> tuple[MatteboxError, ...]:
-    """Fetch the text encoder's files (84 MB) unless they are there. Returns the failures, mostly none."""
+    """Fetch the text encoder's files (91 MB) unless they are there. Returns the failures, mostly none."""
     return downloads.pull_all(ENCODER, directory=encoder_directory(directory), progress=progress)
 
 

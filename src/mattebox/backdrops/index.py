@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mattebox import files
 from mattebox.backdrops.tags import (
     ATTRIBUTES,
     KINDS,
@@ -44,6 +45,7 @@ from mattebox.backdrops.words import (
     phrase,
     read,
 )
+from mattebox.errors import MatteboxError
 
 _log = logging.getLogger(__name__)
 
@@ -465,11 +467,10 @@ def _kept(texts: Sequence[str], embed: Embed, cache: Path | None) -> Floats:
     except (OSError, ValueError, EOFError) as error:
         _log.warning("the vectors in %s cannot be read (%s); making them anew", file, error)
     vectors = embed(texts)
+    written = BytesIO()
+    np.save(written, vectors)
     try:
-        # Under another name first: a reader must never see half of it.
-        with tempfile.NamedTemporaryFile(dir=cache, prefix=".tags-", suffix=".npy", delete=False) as written:
-            np.save(written, vectors)
-        Path(written.name).replace(file)
-    except OSError as error:
+        files.write(file, written.getvalue())
+    except MatteboxError as error:
         _log.warning("the tags' vectors cannot be kept in %s: %s", cache, error)
     return vectors

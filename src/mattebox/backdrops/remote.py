@@ -268,7 +268,14 @@ class _Server:
     def __init__(
         self, url: str, authorization: str | None, secret: str | None, *, timeout: float, max_bytes: int, edits: bool
     ) -> None:
+        import httpx2
+
         parts = urlsplit(url)
+        try:  # what would be refused only when a picture is asked for
+            httpx2.URL(url)
+            (parts.hostname or "").encode("idna")
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise ValueError("a generator's address has a host or a port that cannot be") from error
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("a generator's address is http(s)://host, perhaps with a port and a path")
         if parts.username is not None or parts.password is not None:
@@ -392,10 +399,10 @@ class _Server:
             raise no_picture from self._said(path, answer, error)
 
     def _said(self, path: str, answer: _Answer, error: Exception | None = None) -> _AnswerError:
-        excerpt = answer.body[:_EXCERPT].decode("utf-8", "replace")
-        if self._secret is not None:
-            excerpt = excerpt.replace(self._secret, "***")
-        said = _AnswerError(f"{self._url}{path} answered {answer.status}: {excerpt!r}")
+        text = answer.body[: _EXCERPT + len(self._secret or "")].decode("utf-8", "replace")
+        if self._secret is not None:  # before it is cut: a part of the secret is one too
+            text = text.replace(self._secret, "***")
+        said = _AnswerError(f"{self._url}{path} answered {answer.status}: {text[:_EXCERPT]!r}")
         said.__cause__ = error
         return said
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -42,6 +42,10 @@ __all__ = ["BASE", "FLOOR_EDGE", "FLOOR_HORIZON", "KINDS", "TABLE_EDGE", "TABLE_
 
 LAMPS = 768
 """Largest shorter side, in pixels, of a picture of blurred lights."""
+_LONGEST = 32_000
+_SLIMMEST = 100
+"""Longest side that is drawn, in pixels and in shorter sides; longer ones are stretched from that. OpenCV looks nothing
+up for more pixels, and what there is to draw grows with the proportions: a hundred thousand lamps on a thread."""
 PAPERS = ((0.93, 0.93, 0.92), (0.80, 0.79, 0.77), (0.72, 0.80, 0.86), (0.90, 0.76, 0.70), (0.78, 0.83, 0.74))
 DEEP = ((0.22, 0.30, 0.44), (0.36, 0.36, 0.38), (0.46, 0.24, 0.24), (0.22, 0.37, 0.36), (0.42, 0.33, 0.26))
 """Colours of paper and of cloth, sRGB in 0..1, from which the seed chooses where none is asked for."""
@@ -82,6 +86,13 @@ def draw(
         raise MatteboxError(Kind.INVALID_PARAMETER, "A backdrop needs at least one pixel.", parameter="size")
     if room is not None and kind != "table_room":
         raise ValueError(f"the backdrop {kind} shows no room")
+    longest = min(_LONGEST, _SLIMMEST * min(width, height))
+    if max(width, height) > longest:
+        import cv2
+
+        less = (min(width, longest), min(height, longest))
+        plate = draw(kind, width=less[0], height=less[1], seed=seed, color=color, room=room)
+        return replace(plate, rgb=np.asarray(cv2.resize(plate.rgb, (width, height)), np.uint8))
     random = np.random.default_rng([seed, *kind.encode()])
     tint = None if color is None else linear((color.red / 255, color.green / 255, color.blue / 255))
     frame = Frame(width=width, height=height, random=random, noise=Noise(random), color=tint, room=room)

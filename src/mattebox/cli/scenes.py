@@ -95,7 +95,7 @@ def pull(
     ] = None,
 ) -> None:
     """Fetch scenes, so that nothing has to be fetched later."""
-    from mattebox.backdrops import BackdropOptions, Backdrops, files, scenes
+    from mattebox.backdrops import Backdrops, files, scenes
 
     directory = _directory()
     with Bar() as bar:
@@ -109,7 +109,8 @@ def pull(
             failures += files.pull_encoder(directory, progress=bar.fetching)
     if not failures and not names:
         say("Reading what the scenes are called …")
-        Backdrops(BackdropOptions(directory=directory)).warm()  # its vectors are kept, so that no server has to wait
+        # The vectors of all that a server will offer, packs too, are kept: it does not have to wait for them.
+        Backdrops(dataclasses.replace(backdrop_options(), generators=("scenes",))).warm()
     for failure in failures:
         say(failure.message, style="red")
     ready = sum(scenes.installed(view, directory) for view in scenes.CATALOGUE.values())
