@@ -156,6 +156,12 @@ def test_colours_by_name(text: str, color: Color) -> None:
     assert codec.parse_color(text) == color
 
 
+def test_no_colour_at_all_has_a_name_too() -> None:
+    assert codec.parse_color(" Transparent", opaque=False).opacity == 0
+    with pytest.raises(MatteboxError, match="must be opaque"):
+        codec.parse_color("transparent")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -249,6 +249,13 @@ def test_keys_are_asked_for_in_the_dialect(name: str, serve: Serve, photo: bytes
 def test_two_slashes_are_one(client: TestClient, photo: bytes) -> None:
     """As sent where somebody ends the base address with a slash."""
     assert client.post("http://testserver//api/v1//remove", content=photo).status_code == 200
+    assert client.post("http://testserver/api/v1/remove/", content=photo).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_monitors_that_ask_with_head_are_answered(path: str, client: TestClient) -> None:
+    client.get("/ready")
+    assert client.head(path).status_code == client.get(path).status_code
 
 
 # --- bad input ---------------------------------------------------------------------------------------------------

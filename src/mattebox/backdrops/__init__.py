@@ -308,7 +308,7 @@ class _Scenes:
         near = self.index().nearest(text)
         names = [each.name.replace("_", " ") for each in near]
         if not allowed or not near:
-            said = f" The nearest here are {', '.join(names)}." if names else ""
+            said = f" The nearest here are {', '.join(names)}." if names else " Prompts are read in English."
             raise MatteboxError(
                 Kind.INVALID_PARAMETER, f"There is no backdrop here that shows this.{said}", parameter="prompt"
             )

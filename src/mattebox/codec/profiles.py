@@ -32,6 +32,8 @@ def parse_color(text: str, *, opaque: bool = True) -> Color:
     from PIL import ImageColor
 
     word = text.strip()
+    if word.lower() == "transparent":  # a name of CSS that Pillow does not know
+        word = "#00000000"
     if re.fullmatch(r"(?:[0-9a-fA-F]{3,4}){1,2}", word):
         word = "#" + word
     try:

@@ -248,10 +248,12 @@ def _mount_probes(app: FastAPI) -> None:
     fine = openapi.success("It is", openapi.content([openapi.JSON], status, example={"status": "ok"}))
     not_yet = openapi.failures(status, {503: {"status": "The model is still being loaded."}})
 
+    @app.head("/health", include_in_schema=False)  # what some monitors ask with
     @app.get("/health", tags=["server"], summary="Whether the process is alive", responses=fine)
     async def _health() -> Response:
         return json_response({"status": "ok"})
 
+    @app.head("/ready", include_in_schema=False)
     @app.get(
         "/ready",
         tags=["server"],

@@ -68,8 +68,8 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, _tersely(send))
             return
-        # People end base addresses with a slash, and clients put another one behind it.
-        scope["path"] = path = re.sub("/{2,}", "/", scope["path"])
+        # People end base addresses with a slash, and clients put another one behind it; or one behind the whole.
+        scope["path"] = path = re.sub("/{2,}", "/", scope["path"]).rstrip("/") or "/"
         here = Visit(dialect=speaking(self._dialects, path), request_id=f"req_{secrets.token_hex(12)}")
         scope.setdefault("state", {})["visit"] = here
         body = _Body(receive, Headers(scope=scope))

@@ -195,7 +195,7 @@ def test_the_life_of_an_image(serve: Serve, places: dict[str, str], photo: bytes
     assert client.get(f"/images/{image['id']}").status_code == 404  # the other one was not published
 
     client.headers.update(ONE)
-    assert kept(client.post(f"{PATH}/{cutout['id']}/unpublish")) == cutout
+    assert kept(client.post(f"{PATH}/{cutout['id']}/unpublish"), 0) == cutout
     for headers in ({}, {"If-None-Match": tag}, {"Range": "bytes=0-1"}):
         assert client.get(address, headers=headers).status_code == 404
     assert client.get(f"{PATH}/{cutout['id']}/download").content == file.content
@@ -426,7 +426,7 @@ def test_names_are_kept_or_given(mine: TestClient) -> None:
 @pytest.mark.parametrize("word", ["remove-background", "blur", "publish", "unpublish"])
 def test_no_body_is_an_empty_one(word: str, mine: TestClient) -> None:
     image = upload(mine)
-    path, usage = f"{PATH}/{image['id']}/{word}", 2 if word == "remove-background" else 1
+    path, usage = f"{PATH}/{image['id']}/{word}", {"remove-background": 2, "unpublish": 0}.get(word, 1)
     kept(mine.post(path), usage)
     kept(mine.post(path, json={}), usage)
     for content in (b"", b" \r\n", b"\xef\xbb\xbf{}", b'{"unknown": 1, "name": null}'):
@@ -594,11 +594,12 @@ def test_what_is_done_is_counted_and_what_fails_is_not(serve: Serve, places: dic
     assert len(before) == 3
     refused(client.post(f"{PATH}/{image['id']}/remove-background"), 402)  # two, and one is left
     assert (used(client), ids(client)) == (5, before)
-    kept(client.post(f"{PATH}/{image['id']}/unpublish"))
+    kept(client.post(f"{PATH}/{image['id']}/mirror", json={"mode": "both"}))
     for word in ("blur", "publish", "remove-background"):
         assert "credits" in refused(client.post(f"{PATH}/{image['id']}/{word}"), 402)["message"]
     refused(client.post(f"{PATH}/upload", data={"name": "n"}, files={"image": PICTURE}), 402)
-    assert (used(client), ids(client), used(client, TWO)) == (6, before, 0)
+    kept(client.post(f"{PATH}/{image['id']}/unpublish"), 0)  # also without any left
+    assert (used(client), len(ids(client)), used(client, TWO)) == (6, 4, 0)
     assert client.get(f"{PATH}/{image['id']}/download").content == PICTURE  # looking is free
     assert client.delete(f"{PATH}/{image['id']}").status_code == 204
 
@@ -693,6 +694,13 @@ def test_what_no_model_is_there_for(mine: TestClient) -> None:
     for prompt in (None, "", 1):
         assert refused(mine.post(f"{PATH}/imagine", json={"prompt": prompt}), 400)["errors"][0].startswith("prompt: ")
     assert (ids(mine), used(mine)) == ([image["id"]], 1)
+
+
+def test_an_upload_that_is_no_form_is_told_so(mine: TestClient) -> None:
+    for body in ({"json": {"name": "mug", "image": "aGVsbG8="}}, {"content": PICTURE}, {}):
+        found = refused(mine.post(f"{PATH}/upload", **body), 400)
+        assert "multipart/form-data" in found["message"]
+    assert (ids(mine), used(mine)) == ([], 0)
 
 
 # --- all at once -------------------------------------------------------------------------------------------------
@@ -967,7 +975,7 @@ def test_an_upload_that_is_no_good(scene: Scene) -> None:
         (400, "image", send(jpeg[: len(jpeg) // 2], name="a")),
         (413, "image", send(b"\xff\xd8\xff" + bytes(21 * 10**6), name="a")),
         (400, "image", scene.client.post(f"{PATH}/upload", data={"name": "a", "image": "text"})),
-        (400, "name", scene.client.post(f"{PATH}/upload", json={"name": "a"})),
+        (400, "image", scene.client.post(f"{PATH}/upload", json={"name": "a"})),
     ):
         assert refused(answer, status)["errors"][0].startswith(f"{member}: ")
     broken = scene.client.post(f"{PATH}/upload", content=b"x", headers={"Content-Type": "multipart/form-data"})

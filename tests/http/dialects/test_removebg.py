@@ -810,6 +810,18 @@ def test_failures_beside_the_vendors_list(client: TestClient) -> None:
     broken = client.post(PATH, content=b"{", headers={"Content-Type": "application/json"})
     assert refused(broken) == (400, "invalid_request")
     assert refused(client.post("/v1.0/removebg/more")) == (404, "not_found")
+    for path, method in ((PATH, "POST"), (ACCOUNT, "GET"), ("/v1.0/improve", "POST")):
+        answer = client.put(path)
+        assert refused(answer) == (405, "invalid_request")
+        assert answer.headers["allow"] == method
+
+
+def test_a_failure_says_more_only_where_there_is_more(client: TestClient, photo: bytes) -> None:
+    sentence = "scale must be from 10% to 100%, or original."
+    assert post(client, photo, scale="5%").json() == {"errors": [{"title": sentence, "code": "invalid_scale"}]}
+    (missing,) = client.post(PATH, json={}).json()["errors"]
+    assert missing["title"] == "No image given"
+    assert "image_file_b64" in missing["detail"]
 
 
 # --- large bodies ------------------------------------------------------------------------------------------------

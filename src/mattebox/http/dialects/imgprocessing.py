@@ -337,6 +337,12 @@ router = APIRouter(prefix="/v1/images", tags=["IMG Processing"], dependencies=[S
 async def upload(request: Request) -> Response:
     """Keep a picture: a JPEG, PNG or WebP as it is, anything else that can be read as a PNG of it."""
     async with work.admitted_to_library(request) as account:
+        if fields.content_type(request) not in fields.FORM_TYPES:
+            raise MatteboxError(
+                Kind.MISSING_IMAGE,
+                "Send the picture as multipart/form-data, in the field image, with a name.",
+                parameter="image",
+            )
         form = await fields.form(request, max_bytes=limits(request).max_bytes, picture="image")
         name = _needed(_name(form), "name")
         picture = _needed(form.file("image"), "image", Kind.MISSING_IMAGE)
@@ -533,12 +539,12 @@ async def _remove_background(request: Request) -> Response:
         return _made(request, image, cost=_CUTOUT_COST)
 
 
-def _publishing(change: Callable[[Request, Account, str], Awaitable[StoredImage]]) -> _Route:
+def _publishing(change: Callable[[Request, Account, str], Awaitable[StoredImage]], *, cost: int) -> _Route:
     async def route(request: Request) -> Response:
-        async with work.admitted_to_library(request) as account:
+        async with work.admitted_to_library(request, cost=cost) as account:
             await _body(request)
             do = partial(change, request, account, _id(request))
-            return _made(request, await work.paid(request, account, do, picture="image_id"))
+            return _made(request, await work.paid(request, account, do, picture="image_id", cost=cost), cost=cost)
 
     return route
 
@@ -589,7 +595,7 @@ _offer(
 )
 _offer(
     "publish",
-    _publishing(images.publish),
+    _publishing(images.publish, cost=1),
     "Publish an image",
     doc="Let anyone read the image at `url`.",
     answers=_created("The image, with its address"),
@@ -597,7 +603,8 @@ _offer(
 )
 _offer(
     "unpublish",
-    _publishing(images.unpublish),
+    # Nobody is kept from taking a picture back by having no credits left.
+    _publishing(images.unpublish, cost=0),
     "Unpublish an image",
     doc="Let nobody else read the image any more.",
     answers=_created("The image, without an address"),

@@ -136,7 +136,7 @@ def present(error: MatteboxError, status: int, _request_id: str) -> Response:
         case _:
             pass
     written = {"title": title or error.message, "code": code}
-    if title or error.parameter:
+    if title:
         written["detail"] = error.message
     return http.json_response({"errors": [written]}, status=status, headers=_OPEN)
 
@@ -452,18 +452,6 @@ async def removebg(request: Request) -> Response:
     return Response(encoded.data, media_type=encoded.media_type, headers=headers)
 
 
-@router.options("/removebg", include_in_schema=False)
-@router.options("/account", include_in_schema=False)
-@router.options("/improve", include_in_schema=False)
-async def preflight() -> Response:
-    """What a page of another site asks before it sends a key."""
-    allowed = {
-        "Access-Control-Allow-Methods": "GET, POST",
-        "Access-Control-Allow-Headers": "X-Api-Key, Authorization, Content-Type, Accept",
-    }
-    return Response(status_code=204, headers=_OPEN | allowed)
-
-
 @router.get(
     "/account",
     summary="What the key has left",
@@ -520,6 +508,21 @@ async def improve(request: Request) -> Response:
     async with work.admitted_to_library(request, cost=0):
         _source(await read(request))
     return http.json_response({"id": str(uuid.uuid4())}, headers=_OPEN)
+
+
+@router.options("/removebg", include_in_schema=False)
+@router.options("/account", include_in_schema=False)
+@router.options("/improve", include_in_schema=False)
+async def preflight() -> Response:
+    """What a page of another site asks before it sends a key.
+
+    It comes last, because where a method is not taken the first route of the address says which is.
+    """
+    allowed = {
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": "X-Api-Key, Authorization, Content-Type, Accept",
+    }
+    return Response(status_code=204, headers=_OPEN | allowed)
 
 
 DIALECT = http.Dialect(
