@@ -209,7 +209,7 @@ def test_the_life_of_an_image(serve: Serve, places: dict[str, str], photo: bytes
     assert ids(client) == [image["id"]]
     assert client.get(f"{PATH}/{image['id']}/download").content == photo
     assert library_usage(client) == (1, len(photo))
-    assert used(client) == 1 + 2 + 4
+    assert used(client) == 1 + 2 + 3
 
 
 TRANSFORMS: dict[str, Json] = {
