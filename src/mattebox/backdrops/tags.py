@@ -53,7 +53,8 @@ SCENE_TAGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             mall, mall interior, luxury mall, mall atrium, commercial centre"""
         ),
         "forest": _tags(
-            """forest, woodland, pine forest, in the woods, trees, forest floor, forest path, forest slope, sunny
+            """forest, woodland, woodland path, woodland trail,
+            pine forest, in the woods, trees, forest floor, forest path, forest slope, sunny
             forest, tall trees, forest clearing, glade, woodland glade, grove, pine trees, deep forest, nature trail,
             forest trail, wilderness, sunlight through the trees, nature, outdoors in nature, green forest,
             forest background, woods"""
@@ -355,13 +356,13 @@ SHOWN: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "hotel_room": _tags("bed, curtain, armchair, desk, window, carpet, mirror"),
         "lab": _tags("machines, machinery, motors, window"),
         "lobby": _tags("stairs, staircase, wooden floor, glass, window, wood"),
-        "meadow_sunrise": _tags("grass, trees, mist, sky"),
+        "meadow_sunrise": _tags("grass, trees, mist, sky, field, open field, meadow, countryside"),
         "night": _tags("grass, trees, stars, field, open field, lawn, countryside, meadow"),
         "park": _tags("grass, trees, clouds, sky, meadow"),
         "piazza": _tags("palace, stone, sunset, stone floor, water"),
         "sky": _tags("clouds"),
         "studio_photo": _tags("curtain"),
-        "sunrise": _tags("grass, trees, mist, sky"),
+        "sunrise": _tags("grass, trees, mist, sky, field, open field, meadow, countryside"),
         "sunset": _tags("water, sea, ocean, shore, coast, stone, city, golden hour"),
         "venice": _tags("water, sea, shore, coast, stone, city, trees"),
         "warehouse": _tags("concrete, concrete floor, concrete wall, window"),
