@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from mattebox import batch
 from mattebox.batch import Done, Failed, Job, Plan, Results
 from mattebox.edit import Format
-from mattebox.engine import Checkpoint
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
+from mattebox.plate import Checkpoint
 
 MADE = Encoded(data=b"made", media_type="image/png", width=3, height=2)
 

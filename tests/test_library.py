@@ -16,9 +16,9 @@ import mattebox
 from mattebox import codec
 from mattebox.cutout import Cutout, Replaced
 from mattebox.edit import Blur, Edit, Layout, Length, Margin, Output, Prompt, Shadow, ShadowKind, Upload
-from mattebox.engine import Checkpoint, Engine
+from mattebox.engine import Engine
 from mattebox.image import Box, Encoded, Image, Served
-from mattebox.plate import Plate
+from mattebox.plate import Checkpoint, Plate
 from mattebox.testing import FakeModels, make_scene
 
 SCENE = make_scene(width=160, height=120, seed=4)

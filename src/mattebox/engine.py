@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol, assert_never
 
@@ -26,11 +26,8 @@ from mattebox.edit import (
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Box, Encoded, Image
 from mattebox.models import Segmenter
-from mattebox.plate import Plate
+from mattebox.plate import Checkpoint, Plate
 from mattebox.transforms import Transform
-
-Checkpoint = Callable[[], None]
-"""Called between steps; raises when the work should stop. The engine knows neither deadlines nor clients."""
 
 
 def _go_on() -> None: ...

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from mattebox.image import RGB, Served
+
+Checkpoint: TypeAlias = Callable[[], None]
+"""Called between steps; raises when the work should stop. The core knows neither deadlines nor clients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

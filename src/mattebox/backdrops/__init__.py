@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, final
 from mattebox.edit import Color, Prompt
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image, Served
-from mattebox.plate import Plate
+from mattebox.plate import Checkpoint, Plate
 
 if TYPE_CHECKING:
     from mattebox.backdrops.index import Embed, Index, Match
@@ -39,9 +39,6 @@ GENERATORS: Mapping[str, str] = MappingProxyType(
 )
 """What can make backdrops, by name."""
 _REMOTE = frozenset({"openai", "automatic1111"})
-
-Checkpoint = Callable[[], None]
-"""Called between steps; raises when the work should stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

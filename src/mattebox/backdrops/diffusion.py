@@ -22,10 +22,9 @@ import numpy as np
 
 from mattebox import codec
 from mattebox.backdrops import painting
-from mattebox.backdrops.painting import Checkpoint
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
-from mattebox.plate import Plate
+from mattebox.plate import Checkpoint, Plate
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -8,9 +8,7 @@ stretched back: the stretch there and the stretch back cancel out, so that subje
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -20,9 +18,6 @@ from mattebox import compositing
 from mattebox.edit import WHITE, Color
 from mattebox.image import RGB, Image, Served
 from mattebox.plate import Light, Plate
-
-Checkpoint: TypeAlias = Callable[[], None]
-"""Called between steps; raises where nobody waits for the result any more or its time is over."""
 
 GREY = Color(128, 128, 128)
 PLAIN = "a plain photo studio backdrop"

@@ -25,11 +25,11 @@ import numpy as np
 
 from mattebox import codec
 from mattebox.backdrops import painting
-from mattebox.backdrops.painting import Checkpoint, Sketch
+from mattebox.backdrops.painting import Sketch
 from mattebox.edit import Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
-from mattebox.plate import Plate
+from mattebox.plate import Checkpoint, Plate
 
 _log = logging.getLogger(__name__)
 

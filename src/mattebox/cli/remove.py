@@ -53,8 +53,9 @@ from mattebox.edit import (
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
-    from mattebox.engine import Checkpoint, Segmenters
+    from mattebox.engine import Segmenters
     from mattebox.image import Encoded
+    from mattebox.plate import Checkpoint
 
 EPILOG = (
     "An output that exists is kept and counts as done, so that a stopped run can be started again; where one photo is "

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from fastapi import Security
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -46,6 +48,11 @@ _LONGEST_SIDE = 65_535
 _PICTURE = ("image", "image_url")
 _T = TypeVar("_T")
 
+KEYS = (
+    Security(HTTPBearer(scheme_name="Key", auto_error=False)),
+    Security(APIKeyHeader(name="x-api-key", scheme_name="Key in x-api-key", auto_error=False)),
+)
+"""Where a key goes, for the OpenAPI page; `dialect.api_key` reads it."""
 BACKGROUNDS = ("background", "background_image", "background_image_url", "background_blur")
 """What can be behind the subject: one of these."""
 PARAMETERS: Mapping[str, str] = {"backdrop": "background_image"}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -72,10 +71,7 @@ _ACCOUNT_EXAMPLE = {"account": "9f86d081884c7d659a2feaa0", "used": 12, "allowed"
 router = APIRouter(
     prefix="/api/v1",
     tags=["mattebox"],
-    dependencies=[
-        Security(HTTPBearer(scheme_name="Key", auto_error=False)),
-        Security(APIKeyHeader(name="x-api-key", scheme_name="Key in x-api-key", auto_error=False)),
-    ],
+    dependencies=edits.KEYS,
 )
 
 

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from fastapi import APIRouter, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -219,10 +218,7 @@ _CHANGES = {
 router = APIRouter(
     prefix="/api/v1",
     tags=["mattebox: images"],
-    dependencies=[
-        Security(HTTPBearer(scheme_name="Key", auto_error=False)),
-        Security(APIKeyHeader(name="x-api-key", scheme_name="Key in x-api-key", auto_error=False)),
-    ],
+    dependencies=edits.KEYS,
     default_response_class=Response,
 )
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fastapi import APIRouter, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,7 +15,6 @@ from mattebox.http import answers, edits, fields, openapi, work
 from mattebox.http import dialect as http
 from mattebox.http.problem import NO_KEY, failures, present
 
-_BACKGROUNDS = ("background", "background_image", "background_image_url", "background_blur")
 _GENERATORS = {name: name for name in ("auto", *GENERATORS)}
 
 OPTIONS: openapi.Schema = {
@@ -57,11 +55,13 @@ def _edit_of(given: fields.Fields, edit: Edit) -> Edit:
             if name in given.names:
                 raise _refused(given, name, "says nothing without prompt")
         if isinstance(edit.backdrop, Transparent):
-            raise _refused(given, "prompt", f"is required, or one of {', '.join(_BACKGROUNDS)}")
+            raise _refused(given, "prompt", f"is required, or one of {', '.join(edits.BACKGROUNDS)}")
         return edit
-    for name in _BACKGROUNDS:
+    for name in edits.BACKGROUNDS:
         if name in given.names:
-            raise _refused(given, name, f"goes not together with prompt: send one of prompt, {', '.join(_BACKGROUNDS)}")
+            raise _refused(
+                given, name, f"goes not together with prompt: send one of prompt, {', '.join(edits.BACKGROUNDS)}"
+            )
     if edit.shadow is not None:
         raise _refused(
             given, "shadow", "goes not together with prompt: the subject has the shadow that the scene makes"
@@ -95,10 +95,7 @@ _BODIES = (
 router = APIRouter(
     prefix="/api/v1",
     tags=["mattebox"],
-    dependencies=[
-        Security(HTTPBearer(scheme_name="Key", auto_error=False)),
-        Security(APIKeyHeader(name="x-api-key", scheme_name="Key in x-api-key", auto_error=False)),
-    ],
+    dependencies=edits.KEYS,
 )
 
 

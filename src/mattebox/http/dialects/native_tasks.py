@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 import anyio
 import pybase64
 import pydantic_core
-from fastapi import APIRouter, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -277,10 +276,7 @@ def _one(doc: str, *, status: int = 200, headers: dict[str, str] | None = None) 
 router = APIRouter(
     prefix="/api/v1",
     tags=["mattebox: tasks"],
-    dependencies=[
-        Security(HTTPBearer(scheme_name="Key", auto_error=False)),
-        Security(APIKeyHeader(name="x-api-key", scheme_name="Key in x-api-key", auto_error=False)),
-    ],
+    dependencies=edits.KEYS,
 )
 
 
