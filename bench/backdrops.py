@@ -23,10 +23,10 @@ from pathlib import Path
 from mattebox import codec
 from mattebox.backdrops import Backdrops
 from mattebox.edit import Color, Edit, Format, Output, Prompt, Upload
-from mattebox.engine import Engine
 from mattebox.errors import MatteboxError
 from mattebox.image import Image
 from mattebox.models import Models
+from mattebox.pipeline import Engine
 from mattebox.samples import make_photo
 from measure import peak_bytes
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
-from mattebox import database
+from mattebox.server.store import database
 from tasks import Client, server
 
 _ROW = text(

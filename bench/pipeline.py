@@ -32,9 +32,9 @@ def mattebox_run(matte: Alpha, *, foreground: str = "fast") -> Run:
 
     from mattebox import matting
     from mattebox.edit import Edit, Foreground, Matte, Upload
-    from mattebox.engine import Engine
     from mattebox.models import CATALOGUE, families
     from mattebox.models.catalogue import Variant
+    from mattebox.pipeline import Engine
     from mattebox.testing import FakeModels
 
     detail, core = CATALOGUE["isnet-general"], CATALOGUE["u2net"]

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mattebox.edit import Edit, Upload
-from mattebox.engine import Engine
 from mattebox.models import Models
+from mattebox.pipeline import Engine
 from measure import peak_bytes
 
 

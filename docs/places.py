@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mattebox.backdrops import scenes, studio
-from mattebox.backdrops.tags import SCENE_TAGS
+from mattebox.backdrops.prompts.tags import SCENE_TAGS
+from mattebox.backdrops.scenes import catalogue
+from mattebox.backdrops.studio import studio
 
 PAGE = Path(__file__).parent / "backdrops.md"
 
@@ -15,7 +16,7 @@ def places() -> Iterator[str]:
     """One row a place: who made it, under which licence, and how it gets here."""
     yield "| place | found by words like | views | author | licence | comes from |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for name, views in scenes.PLACES.items():
+    for name, views in catalogue.PLACES.items():
         file = views[0].file
         source = "Debian's `blender-data`, by name only" if file.optional else "npm"
         shown = ", ".join(SCENE_TAGS[name][:3])

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mattebox.engine import Engine
 from mattebox.models import Models
+from mattebox.pipeline import Engine
 
 pytest_plugins = ["tests.servers"]
 

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mattebox import batch
+from mattebox.backdrops.plate import Checkpoint
 from mattebox.batch import Done, Failed, Job, Plan, Results
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
-from mattebox.plate import Checkpoint
 
 MADE = Encoded(data=b"made", media_type="image/png", width=3, height=2)
 

@@ -14,11 +14,11 @@ import pytest
 
 import mattebox
 from mattebox import codec
+from mattebox.backdrops.plate import Checkpoint, Plate
 from mattebox.cutout import Cutout, Replaced
 from mattebox.edit import Blur, Edit, Layout, Length, Margin, Output, Prompt, Shadow, ShadowKind, Upload
-from mattebox.engine import Engine
 from mattebox.image import Box, Encoded, Image, Served
-from mattebox.plate import Checkpoint, Plate
+from mattebox.pipeline import Engine
 from mattebox.testing import FakeModels, make_scene
 
 SCENE = make_scene(width=160, height=120, seed=4)

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mattebox.backdrops import BackdropOptions, Backdrops
+from mattebox.backdrops.plate import Plate
 from mattebox.edit import Prompt
-from mattebox.engine import Generators
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
-from mattebox.plate import Plate
+from mattebox.pipeline import Generators
 from mattebox.samples import still_life
 from mattebox.testing import FakeBackdrops, FakeSegmenter, make_photo, make_scene
 

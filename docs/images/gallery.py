@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mattebox import codec, compositing, files, layout, staging
-from mattebox.backdrops import Backdrops
+from mattebox import codec, compositing, files, layout
+from mattebox.backdrops import Backdrops, composite
 from mattebox.cutout import Cutout
 from mattebox.edit import WHITE, Format, Layout, Output, Prompt
-from mattebox.engine import Engine
 from mattebox.errors import MatteboxError
 from mattebox.image import RGB, Image
 from mattebox.models import Models
+from mattebox.pipeline import Engine
 from mattebox.samples import make_photo
 from mattebox.testing import make_scene
 
@@ -91,7 +91,7 @@ def _reader(file: Path) -> Callable[[], RGB]:
 def compose(backdrops: Backdrops, cutout: Cutout, prompt: str) -> tuple[Image, str]:
     """The subject in the place that is described, and what that is called."""
     plate = backdrops.plate(Prompt(prompt), cutout.image, checkpoint=lambda: None)
-    return staging.stage(cutout.image, cutout.subject, plate), plate.served.scene or plate.served.backend
+    return composite.stage(cutout.image, cutout.subject, plate), plate.served.scene or plate.served.backend
 
 
 def jpeg(picture: Image, side: int | None = None, quality: int = 90) -> bytes:

@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 
     from mattebox.backdrops import BackdropOptions
     from mattebox.cutout import Cutout, Replaced
-    from mattebox.engine import Engine
     from mattebox.image import Image
     from mattebox.models import ModelOptions
+    from mattebox.pipeline import Engine
 
     Photo: TypeAlias = (
         str
@@ -234,8 +234,8 @@ def _engine() -> Engine:
     with _making:
         if _default is None:
             from mattebox.backdrops import Backdrops
-            from mattebox.engine import Engine
             from mattebox.models import Models
+            from mattebox.pipeline import Engine
 
             models = Models(replace(model_options(), user_files=True))
             _default = Engine(models, Backdrops(backdrop_options()))
@@ -245,7 +245,7 @@ def _engine() -> Engine:
 def model_options() -> ModelOptions:
     """The environment's options of the networks, as in docs/settings.md; the defaults where it sets none."""
     if any(name.upper().startswith("MATTEBOX_MODELS_") for name in os.environ):
-        from mattebox import settings  # takes half a second
+        from mattebox.server import settings
 
         return settings.load().models
     from mattebox.models import ModelOptions
@@ -256,7 +256,7 @@ def model_options() -> ModelOptions:
 def backdrop_options() -> BackdropOptions:
     """The environment's options of the backdrops, as in docs/settings.md; the defaults where it sets none."""
     if any(name.upper().startswith("MATTEBOX_BACKDROPS_") for name in os.environ):
-        from mattebox import settings
+        from mattebox.server import settings
 
         return settings.load().backdrops
     from mattebox.backdrops import BackdropOptions

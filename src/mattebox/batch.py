@@ -23,8 +23,8 @@ from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
+    from mattebox.backdrops.plate import Checkpoint
     from mattebox.image import Box, Encoded
-    from mattebox.plate import Checkpoint
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .avif .heic .heif .hif .tif .tiff .bmp .dib .gif".split()  # noqa: SIM905

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mattebox import codec, compositing, layout, modulation
+from mattebox import codec, color_adjust, compositing, layout
 from mattebox.edit import Color, Fit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Image
@@ -240,7 +240,7 @@ def apply(image: Image, transform: Transform, *, marks: Iterable[Image] = (), ma
         case Blur():
             return _blur(image, transform.sigma)
         case Modulate():
-            rgb = modulation.modulate(
+            rgb = color_adjust.modulate(
                 image.rgb,
                 brightness=transform.brightness,
                 saturation=transform.saturation,

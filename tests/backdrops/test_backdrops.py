@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.backdrops.generator import GREEN, Painter, painting
+from tests.backdrops.generators.generator import GREEN, Painter, painting
 
 from mattebox import codec
-from mattebox.backdrops import LONGEST_PROMPT, BackdropOptions, Backdrops, files, scenes
-from mattebox.backdrops.tags import SCENE_TAGS, STUDIO_TAGS
+from mattebox.backdrops import LONGEST_PROMPT, BackdropOptions, Backdrops
+from mattebox.backdrops.plate import Plate
+from mattebox.backdrops.prompts.tags import SCENE_TAGS, STUDIO_TAGS
+from mattebox.backdrops.scenes import catalogue, files
 from mattebox.edit import Output, Prompt
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Image
-from mattebox.plate import Plate
 
 WIDTH, HEIGHT = 96, 64
 ORANGE = (240, 140, 20)
@@ -133,8 +134,8 @@ def test_the_key_is_not_shown() -> None:
 
 
 def test_every_place_and_every_studio_can_be_asked_for() -> None:
-    assert set(SCENE_TAGS) == set(scenes.PLACES)
-    from mattebox.backdrops.studio import KINDS
+    assert set(SCENE_TAGS) == set(catalogue.PLACES)
+    from mattebox.backdrops.studio.studio import KINDS
 
     assert set(STUDIO_TAGS) == {kind.name for kind in KINDS}
 
@@ -236,7 +237,7 @@ def test_a_scene_that_is_not_here_says_how_to_get_it(bare: Backdrops, options: B
 def test_a_scene_whose_file_is_damaged_says_so(bare: Backdrops, options: BackdropOptions) -> None:
     assert options.directory is not None
     options.directory.mkdir()
-    for row in scenes.PLACES["warehouse"]:
+    for row in catalogue.PLACES["warehouse"]:
         (options.directory / row.file.download.file).write_bytes(b"#?RADIANCE")
     error = refusal(bare, "in a warehouse")
     assert error.kind is Kind.UNAVAILABLE
@@ -439,7 +440,7 @@ def test_threads_share_one_painter(options: BackdropOptions, painter: Painter) -
 @pytest.fixture(scope="module")
 def real() -> Backdrops:
     """Everything that every machine can fetch, without the user's own packs."""
-    assert scenes.pull() == ()
+    assert catalogue.pull() == ()
     assert files.pull_encoder(files.default_directory()) == ()
     backdrops = Backdrops(BackdropOptions(packs=Path("/nonexistent")), fetch_when_used=False)
     backdrops.warm()
@@ -448,7 +449,7 @@ def real() -> Backdrops:
 
 @pytest.mark.model
 def test_each_seed_has_its_view_of_a_place(real: Backdrops) -> None:
-    views = scenes.PLACES["warehouse"]
+    views = catalogue.PLACES["warehouse"]
     made = [plate(real, "in a warehouse", seed=seed) for seed in range(len(views))]
     assert [each.served.scene for each in made] == [view.name for view in views]
     assert {(each.served.backend, each.served.score) for each in made} == {("scenes", 1.0)}

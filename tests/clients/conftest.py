@@ -29,9 +29,9 @@ Run = Callable[..., dict[str, object]]
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base address of `mattebox serve`, ready for work. `MATTEBOX_MODELS_DIRECTORY` counts if it is set."""
-    from mattebox.backdrops import scenes
+    from mattebox.backdrops.scenes import catalogue
 
-    assert scenes.pull(["warehouse"]) == ()  # which a server never does by itself
+    assert catalogue.pull(["warehouse"]) == ()  # which a server never does by itself
     folder = tmp_path_factory.mktemp("server")
     environment = {**os.environ, **SETTINGS, "MATTEBOX_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
     environment["MATTEBOX_BACKDROPS_PACKS"] = str(folder / "packs")

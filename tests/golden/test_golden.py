@@ -16,8 +16,8 @@ import skimage.data
 
 from mattebox import codec
 from mattebox.edit import Color, Edit, Foreground, Layout, Matte, Output, Upload
-from mattebox.engine import Engine
 from mattebox.image import RGB, Image
+from mattebox.pipeline import Engine
 from mattebox.testing import FakeModels, make_photo, make_scene
 
 HERE = Path(__file__).parent

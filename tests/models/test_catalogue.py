@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from mattebox.downloads import Address
+from mattebox.download.registries import NpmPackage, PyPIPackage
+from mattebox.download.transfer import Address
 from mattebox.models.catalogue import (
     CATALOGUE,
     DEFAULT,
@@ -14,7 +15,6 @@ from mattebox.models.catalogue import (
     licence_warnings,
     members,
 )
-from mattebox.packages import NpmPackage, PyPIPackage
 
 VARIANTS = [row for row in CATALOGUE.values() if isinstance(row, Variant)]
 ENSEMBLES = [row for row in CATALOGUE.values() if isinstance(row, Ensemble)]

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mattebox.download.registries import NpmPackage
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import CATALOGUE, ModelOptions, Models, families, runtimes, weights
 from mattebox.models.catalogue import Ensemble, Row, Variant
-from mattebox.packages import NpmPackage
 
 from .networks import write_tiny
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mattebox.downloads import Address, Source
+from mattebox.download.transfer import Address, Source
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import runtimes, weights
 from mattebox.models.catalogue import CATALOGUE, Variant

@@ -17,7 +17,7 @@ import pytest
 
 from mattebox import codec
 from mattebox.edit import Edit, Matte, Output, Upload
-from mattebox.engine import Engine
+from mattebox.pipeline import Engine
 
 pytestmark = [pytest.mark.quality, pytest.mark.model, pytest.mark.timeout(3600)]
 

@@ -14,16 +14,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, final
 
+from mattebox.backdrops.plate import Checkpoint, Plate
 from mattebox.edit import Color, Prompt
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image, Served
-from mattebox.plate import Checkpoint, Plate
 
 if TYPE_CHECKING:
-    from mattebox.backdrops.index import Embed, Index, Match
-    from mattebox.backdrops.packs import PackScene
-    from mattebox.backdrops.scenes import View
-    from mattebox.downloads import Progress
+    from mattebox.backdrops.prompts.matcher import Embed, Index, Match
+    from mattebox.backdrops.scenes.catalogue import View
+    from mattebox.backdrops.scenes.packs import PackScene
+    from mattebox.download.transfer import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -227,9 +227,9 @@ _PLAIN = Color(236, 236, 234)
 
 
 def _view(choice: _Choice) -> View:
-    from mattebox.backdrops import scenes
+    from mattebox.backdrops.scenes import catalogue
 
-    views = scenes.PLACES[choice.name]
+    views = catalogue.PLACES[choice.name]
     return views[choice.seed % len(views)]
 
 
@@ -246,19 +246,19 @@ def _checked(prompt: str) -> str:
 def _open(name: str, options: BackdropOptions, *, download: bool) -> Generator:
     match name:
         case "openai":
-            from mattebox.backdrops.remote import OpenAIImages
+            from mattebox.backdrops.generators.remote import OpenAIImages
 
             return OpenAIImages(
                 options.url, key=options.key or None, model=options.model or None, timeout=options.timeout
             )
         case "automatic1111":
-            from mattebox.backdrops.remote import Automatic1111
+            from mattebox.backdrops.generators.remote import Automatic1111
 
             return Automatic1111(
                 options.url, key=options.key or None, model=options.model or None, timeout=options.timeout
             )
         case "diffusers":
-            from mattebox.backdrops import diffusion
+            from mattebox.backdrops.generators import diffusion
 
             return diffusion.Diffusers(options.model or diffusion.DEFAULT, download=download)
         case _:
@@ -270,7 +270,7 @@ class _Scenes:
     """Everything that is here already, found by words."""
 
     def __init__(self, options: BackdropOptions, progress: Progress | None, *, fetch_when_used: bool) -> None:
-        from mattebox.backdrops import files, packs
+        from mattebox.backdrops.scenes import files, packs
 
         self._directory = options.directory or files.default_directory()
         self._packs = options.packs or packs.default_directory()
@@ -317,11 +317,12 @@ class _Scenes:
         Raises:
             MatteboxError: UNAVAILABLE about `prompt` where its picture is not there or no good.
         """
-        from mattebox.backdrops import packs, scenes, studio
+        from mattebox.backdrops.scenes import catalogue, packs
+        from mattebox.backdrops.studio import studio
 
         width, height = cutout.width, cutout.height
         served = Served(backend="studio", scene=choice.name, score=choice.score, warning=choice.warning)
-        if choice.name not in self._own and choice.name not in scenes.PLACES:
+        if choice.name not in self._own and choice.name not in catalogue.PLACES:
             # Its random numbers know no seed below 0.
             plate = studio.draw(choice.name, width=width, height=height, seed=choice.seed % 2**64, color=choice.color)
             return replace(plate, served=served)
@@ -330,7 +331,7 @@ class _Scenes:
                 plate = packs.view(self._own[choice.name], width=width, height=height)
                 return replace(plate, served=replace(served, backend="packs"))
             view = self._fetched(choice)
-            plate = scenes.view(view, width=width, height=height, directory=self._directory)
+            plate = catalogue.view(view, width=width, height=height, directory=self._directory)
             return replace(plate, served=replace(served, backend="scenes", scene=view.name))
         except MatteboxError as error:
             if error.kind is Kind.CANCELLED:
@@ -339,33 +340,34 @@ class _Scenes:
             raise MatteboxError(Kind.UNAVAILABLE, error.message, parameter="prompt") from error
 
     def _choice(self, found: Match, text: str, seed: int, *, warning: str | None) -> _Choice:
-        from mattebox import downloads
-        from mattebox.backdrops import scenes, words
+        from mattebox.backdrops.prompts import prompt_parser
+        from mattebox.backdrops.scenes import catalogue
+        from mattebox.download import transfer
 
         # A cosine, which may be below 0, or above 1 by a rounding.
         score = min(1.0, max(0.0, found.score))
-        color = _color(found.name, words.color_in(text))
+        color = _color(found.name, prompt_parser.color_in(text))
         choice = _Choice(name=found.name, seed=seed, color=color, score=score, warning=warning)
-        if found.name in scenes.PLACES and not self._fetch_when_used:
+        if found.name in catalogue.PLACES and not self._fetch_when_used:
             view = _view(choice)
-            if not scenes.installed(view, self._directory):
-                missing = downloads.not_installed(view.file.download)
+            if not catalogue.installed(view, self._directory):
+                missing = transfer.not_installed(view.file.download)
                 raise MatteboxError(missing.kind, missing.message, parameter="prompt")
         return choice
 
     def _fetched(self, choice: _Choice) -> View:
-        from mattebox.backdrops import scenes
+        from mattebox.backdrops.scenes import catalogue
 
         view = _view(choice)
-        if self._fetch_when_used and not scenes.installed(view, self._directory):
-            for failure in scenes.pull([view.name], directory=self._directory, progress=self._progress):
+        if self._fetch_when_used and not catalogue.installed(view, self._directory):
+            for failure in catalogue.pull([view.name], directory=self._directory, progress=self._progress):
                 raise failure
         return view
 
     def _make_index(self) -> Index:
-        from mattebox.backdrops import files, packs, scenes
-        from mattebox.backdrops.index import Entry, Index
-        from mattebox.backdrops.tags import SCENE_TAGS, STUDIO_TAGS
+        from mattebox.backdrops.prompts.matcher import Entry, Index
+        from mattebox.backdrops.prompts.tags import SCENE_TAGS, STUDIO_TAGS
+        from mattebox.backdrops.scenes import catalogue, files, packs
 
         try:
             found = packs.load_packs(self._packs)
@@ -373,9 +375,9 @@ class _Scenes:
             raise MatteboxError(Kind.UNAVAILABLE, error.message, parameter="prompt") from error
         self._own = {f"{pack.name}/{each.name}": each for pack in found for each in pack.scenes}
         entries = [Entry(name, each.tags) for name, each in self._own.items()]
-        for place, views in scenes.PLACES.items():
+        for place, views in catalogue.PLACES.items():
             # What no package manager here can fetch is there only for those who have it.
-            if not views[0].file.optional or scenes.installed(views[0], self._directory):
+            if not views[0].file.optional or catalogue.installed(views[0], self._directory):
                 entries.append(Entry(place, SCENE_TAGS[place]))
         entries += [Entry(kind, tags) for kind, tags in STUDIO_TAGS.items()]
         embed, knows = self._encoder()
@@ -384,14 +386,15 @@ class _Scenes:
         return index
 
     def _encoder(self) -> tuple[Embed | None, Callable[[str], bool] | None]:
-        from mattebox import downloads
-        from mattebox.backdrops import files, minilm
+        from mattebox.backdrops.prompts import minilm
+        from mattebox.backdrops.scenes import files
+        from mattebox.download import transfer
 
         directory = files.encoder_directory(self._directory)
-        missing = next((each for each in files.ENCODER if not downloads.path(each, directory).is_file()), None)
+        missing = next((each for each in files.ENCODER if not transfer.path(each, directory).is_file()), None)
         if missing is not None:
             # Words alone find nearly as much, and refuse a little less of what they should.
-            _log.info("prompts are matched by their words alone: %s", downloads.not_installed(missing).message)
+            _log.info("prompts are matched by their words alone: %s", transfer.not_installed(missing).message)
             return None, None
         encoder = minilm.Encoder.load(files.locate_encoder(self._directory))
         return encoder, encoder.knows
@@ -403,6 +406,6 @@ _OWN_COLORS = {"brick": {"red", "brown", "orange"}, "wood": {"brown"}, "concrete
 
 def _color(kind: str, words: str | None) -> Color | None:
     """The colour that words name, as in `pastel pink`, for a kind of backdrop; None where they name none."""
-    from mattebox.backdrops.colors import color_named
+    from mattebox.backdrops.prompts.colors import color_named
 
     return None if words is None or words in _OWN_COLORS.get(kind, ()) else color_named(words)

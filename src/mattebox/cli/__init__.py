@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from mattebox import __version__
 from mattebox.cli import certificate, database, models, remove, replace, scenes, serve
-from mattebox.cli.parts import Parts
+from mattebox.cli.context import Parts
 from mattebox.cli.terminal import say
 from mattebox.errors import MatteboxError
 

@@ -21,7 +21,7 @@ app = typer.Typer(
 @app.command()
 def status() -> None:
     """Show which revision the tables are of."""
-    from mattebox import database
+    from mattebox.server.store import database
 
     with _opened() as engine:
         present, newest = database.revision(engine), database.revisions()[-1]
@@ -33,7 +33,7 @@ def status() -> None:
 @app.command()
 def upgrade() -> None:
     """Make the tables, or bring them up to date, as the server does when it starts."""
-    from mattebox import database
+    from mattebox.server.store import database
 
     with _opened() as engine:
         database.create(engine)
@@ -46,7 +46,7 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do it, although what only newer tables keep is lost.")] = False,
 ) -> None:
     """Go back to what an older mattebox needs. Stop every server first: one that starts goes forward again."""
-    from mattebox import database
+    from mattebox.server.store import database
 
     if not yes:
         raise typer.BadParameter(
@@ -59,7 +59,8 @@ def downgrade(
 
 @contextmanager
 def _opened() -> Iterator[Engine]:
-    from mattebox import database, settings
+    from mattebox.server import settings
+    from mattebox.server.store import database
 
     engine = database.connect(settings.load().database)
     try:

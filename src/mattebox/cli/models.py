@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mattebox import model_options
-from mattebox.cli.parts import Parts, warn_of_licence
+from mattebox.cli.context import Parts, warn_of_licence
 from mattebox.cli.terminal import Bar, say
 from mattebox.errors import MatteboxError
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mattebox import batch, files, model_options, notation
+from mattebox import batch, files, model_options, units
 from mattebox.batch import Done, Failed, Job, Plan, Results, shown
-from mattebox.cli.parts import (
+from mattebox.cli.context import (
     Device,
     FormatName,
     ModelName,
@@ -53,9 +53,9 @@ from mattebox.edit import (
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
-    from mattebox.engine import Segmenters
+    from mattebox.backdrops.plate import Checkpoint
     from mattebox.image import Encoded
-    from mattebox.plate import Checkpoint
+    from mattebox.pipeline import Segmenters
 
 EPILOG = (
     "An output that exists is kept and counts as done, so that a stopped run can be started again; where one photo is "
@@ -191,12 +191,12 @@ def remove(
         backdrop=_backdrop(background, behind, background_blur),
         shadow=_cast(shadow, shadow_opacity),
         layout=Layout(
-            roi=None if roi is None else checked("--roi", notation.region, roi),
+            roi=None if roi is None else checked("--roi", units.region, roi),
             crop=crop,
-            ratio=None if ratio is None else checked("--ratio", notation.ratio, ratio),
-            margin=Margin() if margin is None else checked("--margin", notation.margin, margin),
-            scale=None if scale is None else checked("--scale", notation.scale, scale),
-            position=None if position is None else checked("--position", notation.position, position),
+            ratio=None if ratio is None else checked("--ratio", units.ratio, ratio),
+            margin=Margin() if margin is None else checked("--margin", units.margin, margin),
+            scale=None if scale is None else checked("--scale", units.scale, scale),
+            position=None if position is None else checked("--position", units.position, position),
             canvas=None
             if width is None and height is None
             else Canvas(width=width, height=height, fit=fit or Fit.CONTAIN),
@@ -274,7 +274,7 @@ def _work(
 ) -> list[Failed]:
     """Do the plan, report as it goes, and give what failed."""
     from mattebox.codec import OWN_FILES
-    from mattebox.engine import Engine
+    from mattebox.pipeline import Engine
 
     engine = Engine(networks)
 

@@ -12,7 +12,7 @@ import typer
 
 from mattebox import backdrop_options, files, model_options
 from mattebox.batch import Job, Plan, Results, shown
-from mattebox.cli.parts import (
+from mattebox.cli.context import (
     Device,
     FormatName,
     ModelName,
@@ -140,7 +140,7 @@ def _made(
 ) -> tuple[Encoded, float]:
     """Do it, write it, and say how long it took in seconds."""
     from mattebox.codec import OWN_FILES
-    from mattebox.engine import Engine
+    from mattebox.pipeline import Engine
 
     job = plan.jobs[0]
     options = model_options()

@@ -55,7 +55,7 @@ def list_scenes(
 
 
 def _rows() -> list[_Facts]:
-    from mattebox.backdrops import packs, scenes
+    from mattebox.backdrops.scenes import catalogue, packs
 
     own = [
         _Facts(
@@ -76,10 +76,10 @@ def _rows() -> list[_Facts]:
             tags=view.tags,
             licence=view.licence,
             author=view.author,
-            installed=scenes.installed(view, directory),
+            installed=catalogue.installed(view, directory),
             pack=None,
         )
-        for view in scenes.CATALOGUE.values()
+        for view in catalogue.CATALOGUE.values()
     ]
 
 
@@ -95,12 +95,13 @@ def pull(
     ] = None,
 ) -> None:
     """Fetch scenes, so that nothing has to be fetched later."""
-    from mattebox.backdrops import Backdrops, files, scenes
+    from mattebox.backdrops import Backdrops
+    from mattebox.backdrops.scenes import catalogue, files
 
     directory = _directory()
     with Bar() as bar:
         try:
-            failures = scenes.pull(names or (), directory=directory, progress=bar.fetching)
+            failures = catalogue.pull(names or (), directory=directory, progress=bar.fetching)
         except MatteboxError as error:
             if error.kind is not Kind.INVALID_PARAMETER:
                 raise
@@ -113,8 +114,8 @@ def pull(
         Backdrops(dataclasses.replace(backdrop_options(), generators=("scenes",))).warm()
     for failure in failures:
         say(failure.message, style="red")
-    ready = sum(scenes.installed(view, directory) for view in scenes.CATALOGUE.values())
-    say(f"{ready} of {len(scenes.CATALOGUE)} scenes are here.")
+    ready = sum(catalogue.installed(view, directory) for view in catalogue.CATALOGUE.values())
+    say(f"{ready} of {len(catalogue.CATALOGUE)} scenes are here.")
     if failures:
         raise typer.Exit(1)
 
@@ -124,7 +125,7 @@ def add(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures, and a pack.toml that describes them.")],
 ) -> None:
     """Add a pack of your own pictures: it is checked, and copied whole or not at all."""
-    from mattebox.backdrops import packs
+    from mattebox.backdrops.scenes import packs
     from mattebox.batch import shown
 
     pack = packs.add_pack(folder, _packs_directory())
@@ -138,28 +139,28 @@ def path(
     ] = None,
 ) -> None:
     """Show where a scene's file belongs, whether it is there or not."""
-    from mattebox import downloads
-    from mattebox.backdrops import scenes
+    from mattebox.backdrops.scenes import catalogue
+    from mattebox.download import transfer
 
     directory = _directory()
     if name is None:
         typer.echo(directory)
         return
     try:
-        found = scenes.chosen([name])
+        found = catalogue.chosen([name])
     except MatteboxError as error:
         raise typer.BadParameter(error.message, param_hint="NAME") from error
     for file in found:
-        typer.echo(downloads.path(file.download, directory))
+        typer.echo(transfer.path(file.download, directory))
 
 
 def _directory() -> Path:
-    from mattebox.backdrops import files
+    from mattebox.backdrops.scenes import files
 
     return backdrop_options().directory or files.default_directory()
 
 
 def _packs_directory() -> Path:
-    from mattebox.backdrops import packs
+    from mattebox.backdrops.scenes import packs
 
     return backdrop_options().packs or packs.default_directory()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mattebox.cli.parts import Parts
+from mattebox.cli.context import Parts
 from mattebox.cli.terminal import say
 from mattebox.errors import Kind, MatteboxError
 
@@ -60,7 +60,7 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
 ) -> None:
     """Serve the HTTP API. What it reads from the environment is in docs/settings.md."""
-    from mattebox import settings
+    from mattebox.server import settings
 
     for name, nearest in settings.unknown(os.environ).items():
         hint = f"; {nearest} is the nearest one" if nearest else ""

@@ -12,8 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from mattebox.downloads import Address, Source
-from mattebox.packages import NpmPackage, PyPIPackage
+from mattebox.download.registries import NpmPackage, PyPIPackage
+from mattebox.download.transfer import Address, Source
 
 
 class Family(StrEnum):

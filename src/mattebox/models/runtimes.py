@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mattebox import disk
+from mattebox.download import locks
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models.catalogue import Precision
 from mattebox.models.families import Batch
@@ -223,7 +223,7 @@ def _prepare(openvino: Any, core: Any, onnx: Callable[[], Path], precision: Prec
     # Of this network in other forms, as other versions of OpenVINO keep it; and what killed processes left. A day
     # spares those that another process makes right now.
     others = set(xml.parent.glob(f"{prepared.name}-*")) - {weights, xml, record}
-    disk.remove_older([*others, *xml.parent.glob(".prepare-*")], seconds=_DAY)
+    locks.remove_older([*others, *xml.parent.glob(".prepare-*")], seconds=_DAY)
     give_back_memory()
     return xml
 
@@ -237,7 +237,7 @@ def _save(openvino: Any, network: Any, xml: Path, *, half: bool) -> None:
 
 def _digests(xml: Path, weights: Path) -> str:
     """What the record holds, in the form that `sha256sum -c` reads."""
-    return "".join(f"{disk.sha256(part)}  {part.name}\n" for part in (xml, weights))
+    return "".join(f"{locks.sha256(part)}  {part.name}\n" for part in (xml, weights))
 
 
 # --- ONNX Runtime -----------------------------------------------------------------------------------------------------

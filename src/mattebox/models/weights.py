@@ -1,6 +1,6 @@
 """Where the networks' files live and how they get there.
 
-The fetching is that of `mattebox.downloads`; what a network's row of the catalogue means to it is said here. Nothing is
+The fetching is that of `mattebox.download`; what a network's row of the catalogue means to it is said here. Nothing is
 loaded whose checksum is not known.
 """
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from mattebox import downloads
-from mattebox.downloads import Conversion, Download, NotInstalledError, Progress, State
+from mattebox.download import transfer
+from mattebox.download.transfer import Conversion, Download, NotInstalledError, Progress, State
 from mattebox.errors import Kind
 from mattebox.models.catalogue import Variant
 
@@ -48,7 +48,7 @@ def verify(variant: Variant, directory: Path) -> State:
     download = _download(variant)
     if download is None:  # whatever lies there, it is not known to be the right one
         return State.DAMAGED if path(variant, directory).is_file() else State.MISSING
-    return downloads.verify(download, directory)
+    return transfer.verify(download, directory)
 
 
 def locate(variant: Variant, directory: Path) -> Path:
@@ -60,7 +60,7 @@ def locate(variant: Variant, directory: Path) -> Path:
     download = _download(variant)
     if download is None:
         raise not_installed(variant.name, variant)
-    return downloads.locate(download, directory)
+    return transfer.locate(download, directory)
 
 
 def not_installed(name: str, variant: Variant) -> NotInstalledError:
@@ -85,7 +85,7 @@ def pull(variant: Variant, *, directory: Path, progress: Progress | None = None)
     download = _download(variant)
     if download is None or not _fetchable(variant):
         raise not_installed(variant.name, variant)
-    return downloads.pull(download, directory=directory, progress=progress)
+    return transfer.pull(download, directory=directory, progress=progress)
 
 
 def _fetchable(variant: Variant) -> bool:

@@ -1,0 +1,1 @@
+"""Generators that paint: image servers and diffusion networks."""

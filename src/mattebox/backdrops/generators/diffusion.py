@@ -1,0 +1,479 @@
+"""Backdrops painted on this machine by a diffusion model, with the packages of the `gpu` extra.
+
+The models are rows of a table. A row that takes a mask paints everything but the subject; white in its mask is painted.
+One model is loaded, when the first backdrop is asked for, and pictures are painted one after the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, final
+
+import numpy as np
+
+from mattebox import codec
+from mattebox.backdrops.generators import painting
+from mattebox.backdrops.plate import Checkpoint, Plate
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Image
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+_log = logging.getLogger(__name__)
+
+Precision: TypeAlias = Literal["auto", "bfloat16", "float16", "float32"]
+Offload: TypeAlias = Literal["auto", "none", "model", "sequential"]
+
+_LOOK_SECONDS = 0.2
+_EDIT = "Replace the plain grey background with this: {prompt}. The subject stays exactly as it is, where it is."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model that paints.
+
+    Attributes:
+        painter: the class of `diffusers` that paints on a given picture.
+        plain: the class that paints from words alone with the same parts; None where the painter has to do that too.
+        licence: of the weights.
+        commercial: whether the licence allows commercial use.
+        memory: GB of the GPU's memory that it wants whole, at 16 bits; roughly.
+        masked: whether the painter takes a mask. One that does not may move the subject.
+        multiple: what both sides of the picture are multiples of.
+        least: pixels below which it paints poorly.
+        most: pixels above which it paints poorly, or scales the picture down by itself.
+        steps: of denoising.
+        strength: how much of a painted pixel's past is forgotten, 1 for all; None where the painter has no such choice.
+        arguments: what else it is called with.
+        wording: what is said to it about a given picture; `{prompt}` in it is the prompt.
+    """
+
+    painter: str
+    plain: str | None = None
+    licence: str
+    commercial: bool = True
+    memory: float
+    masked: bool = True
+    multiple: int = 16
+    least: int = 1_000_000
+    most: int = 1_048_576
+    steps: int
+    strength: float | None = None
+    arguments: Mapping[str, float | str] = field(default_factory=dict)
+    wording: str = "{prompt}"
+
+
+DEFAULT = "black-forest-labs/FLUX.2-klein-4B"
+
+MODELS: Mapping[str, Model] = {
+    DEFAULT: Model(
+        painter="Flux2KleinInpaintPipeline",
+        plain="Flux2KleinPipeline",
+        licence="Apache-2.0",
+        memory=13,
+        steps=4,
+        strength=1.0,
+        arguments={"guidance_scale": 1.0},  # distilled: guidance is off
+        wording=_EDIT,  # it sees the picture that it paints on, grey and all
+    ),
+    "Tongyi-MAI/Z-Image-Turbo": Model(
+        painter="ZImageInpaintPipeline",
+        plain="ZImagePipeline",
+        licence="Apache-2.0",
+        memory=20,
+        most=4_194_304,
+        steps=8,
+        strength=1.0,
+        arguments={"guidance_scale": 0.0},
+    ),
+    "Qwen/Qwen-Image-Edit-2511": Model(
+        painter="QwenImageEditPlusPipeline",
+        licence="Apache-2.0",
+        memory=60,
+        masked=False,
+        steps=40,
+        arguments={"true_cfg_scale": 4.0, "negative_prompt": " "},
+        wording=_EDIT,
+    ),
+    "diffusers/stable-diffusion-xl-1.0-inpainting-0.1": Model(
+        painter="StableDiffusionXLInpaintPipeline",
+        licence="OpenRAIL++",
+        memory=10,
+        multiple=8,
+        steps=25,
+        strength=0.99,  # at 1 it begins from noise that it was not trained on
+        arguments={"guidance_scale": 7.5},
+    ),
+    "stable-diffusion-v1-5/stable-diffusion-inpainting": Model(
+        painter="StableDiffusionInpaintPipeline",
+        licence="CreativeML OpenRAIL-M",
+        memory=4,
+        multiple=8,
+        least=262_144,
+        most=393_216,
+        steps=25,
+        strength=1.0,
+        arguments={"guidance_scale": 7.5},
+    ),
+    "black-forest-labs/FLUX.2-klein-9B": Model(
+        painter="Flux2KleinInpaintPipeline",
+        plain="Flux2KleinPipeline",
+        licence="FLUX non-commercial",
+        commercial=False,
+        memory=34,
+        steps=4,
+        strength=1.0,
+        arguments={"guidance_scale": 1.0},
+        wording=_EDIT,
+    ),
+}
+"""Models by their id on the Hugging Face Hub. None is chosen but by its id; the default allows commercial use."""
+
+
+class _Result(Protocol):
+    @property
+    def images(self) -> list[PIL.Image.Image]: ...
+
+
+class _Pipeline(Protocol):
+    """What is used of a pipeline of `diffusers`."""
+
+    @property
+    def components(self) -> dict[str, object]: ...
+
+    def __call__(self, **arguments: object) -> _Result: ...
+
+    def to(self, device: str) -> object: ...
+
+    def set_progress_bar_config(self, *, disable: bool) -> None: ...
+
+    def enable_model_cpu_offload(self, *, device: str) -> None: ...
+
+    def enable_sequential_cpu_offload(self, *, device: str) -> None: ...
+
+    def maybe_free_model_hooks(self) -> None: ...
+
+
+class _PipelineClass(Protocol):
+    def __call__(self, **components: object) -> _Pipeline: ...
+
+    def from_pretrained(
+        self, model: str, *, dtype: object, local_files_only: bool, use_safetensors: bool
+    ) -> _Pipeline: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    painter: _Pipeline
+    plain: _Pipeline | None
+    device: str
+    offload: Offload
+
+
+@final
+class Diffusers:
+    """Paints with a model of `diffusers`. Safe to use from several threads; it paints one picture at a time.
+
+    The same seed gives the same picture on the same machine with the same packages.
+
+    Args:
+        model: a key of `MODELS`, or a folder in which a pipeline of one of their kinds was saved.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. Auto takes the GPU where there is one.
+        dtype: what is computed with. Auto is bfloat16 on a GPU that has it, else float16 there, and float32 on the CPU.
+        offload: `model` keeps only the part that works on the GPU, `sequential` only the layer that works, which needs
+            little memory and is very slow. Auto is `model` where the GPU's memory is too small for the whole.
+        steps: of denoising; None takes the model's own.
+        download: fetch a model that is not on this machine; it has 4 to 60 GB.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER for a model that is not known; UNAVAILABLE for a folder that holds none.
+        ValueError: a setting that cannot be right.
+    """
+
+    name = "diffusers"
+
+    def __init__(
+        self,
+        model: str = DEFAULT,
+        *,
+        device: str = "auto",
+        dtype: Precision = "auto",
+        offload: Offload = "auto",
+        steps: int | None = None,
+        download: bool = True,
+    ) -> None:
+        if steps is not None and steps < 1:
+            raise ValueError("steps must be at least 1")
+        self.model = _find(model)
+        self._source = model
+        self._device = device
+        self._dtype: Precision = dtype
+        self._offload: Offload = offload
+        self._steps = steps or self.model.steps
+        self._download = download
+        self._turn = threading.Lock()
+        self._loaded: _Loaded | None = None
+        self._placed: _Pipeline | None = None
+
+    def load(self, *, checkpoint: Checkpoint) -> None:
+        """Load the model now, so that the first backdrop need not wait for it.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where the packages, the weights, the device or its memory are not there.
+        """
+        with self._my_turn(checkpoint), self._memory():
+            self._load()
+
+    def plate(
+        self, prompt: str, cutout: Image | None, *, width: int, height: int, seed: int, checkpoint: Checkpoint
+    ) -> Plate:
+        """A backdrop of `width` by `height` for a subject that lies on a canvas of just that size.
+
+        Args:
+            prompt: what to paint.
+            cutout: the subject; None paints the scene alone.
+            width: in pixels.
+            height: in pixels.
+            seed: the same one paints the same picture; any whole number.
+            checkpoint: called while it waits for its turn and after each step; where it raises, painting ends.
+
+        Raises:
+            MatteboxError: UNAVAILABLE as `load`, or INVALID_PARAMETER where the model refuses what it has painted.
+        """
+        row = self.model
+        size = painting.working_size(width, height, multiple=row.multiple, least=row.least, most=row.most)
+        with self._my_turn(checkpoint), self._memory():
+            loaded = self._load()
+            checkpoint()
+            words = prompt.strip() or painting.PLAIN
+            picture = self._paint(loaded, cutout, prompt=words, size=size, seed=seed, checkpoint=checkpoint)
+        return painting.plate_of(
+            picture, width=width, height=height, size=size, with_subject=cutout is not None, backend=self.name
+        )
+
+    def _paint(
+        self,
+        loaded: _Loaded,
+        cutout: Image | None,
+        *,
+        prompt: str,
+        size: tuple[int, int],
+        seed: int,
+        checkpoint: Checkpoint,
+    ) -> Image:
+        import torch
+
+        def after_step(_pipeline: object, _step: int, _time: object, tensors: dict[str, object]) -> dict[str, object]:
+            checkpoint()
+            return tensors
+
+        row, steps = self.model, self._steps
+        arguments: dict[str, object] = {
+            **row.arguments,
+            "prompt": prompt,
+            "width": size[0],
+            "height": size[1],
+            # On the CPU, so that the seed means the same on every device.
+            "generator": torch.Generator("cpu").manual_seed(seed % 2**63),
+            "callback_on_step_end": after_step,
+        }
+        pipeline = loaded.plain
+        if cutout is not None or pipeline is None:
+            pipeline = loaded.painter
+            sketch = painting.sketch(cutout, size)
+            arguments["image"] = codec.to_pil(Image(rgb=sketch.rgb))
+            if cutout is not None:
+                arguments["prompt"] = row.wording.format(prompt=prompt)
+            if row.masked:
+                mask = np.where(sketch.keep, 0, 255).astype(np.uint8)
+                arguments["mask_image"] = codec.to_pil(Image(rgb=np.repeat(mask[..., None], 3, axis=2)))
+            if row.strength is not None:
+                arguments["strength"] = row.strength
+                steps = max(steps, math.ceil(1 / row.strength))  # or none would be left
+        self._place(pipeline, loaded)
+        try:
+            result = pipeline(**arguments, num_inference_steps=steps)
+        finally:
+            if loaded.offload != "none":
+                pipeline.maybe_free_model_hooks()  # which a picture that was given up has not done
+        refused: object = getattr(result, "nsfw_content_detected", None)
+        if isinstance(refused, list) and any(refused):
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER, "The generator refuses to show what the prompt asks for.", parameter="prompt"
+            )
+        return codec.from_pil(result.images[0])
+
+    def _load(self) -> _Loaded:
+        if self._loaded is not None:
+            return self._loaded
+        try:
+            import diffusers
+            import torch
+            import transformers  # noqa: F401 - diffusers does without until a model's parts are asked for
+            from safetensors import SafetensorError
+        except ImportError as error:
+            raise MatteboxError(
+                Kind.UNAVAILABLE, "Painting on this machine needs the gpu extra: pip install 'mattebox[gpu]'."
+            ) from error
+        row = self.model
+        device = _device(self._device)
+        precision = _precision(device) if self._dtype == "auto" else self._dtype
+        dtype: object = getattr(torch, precision)
+        if not row.commercial:
+            _log.warning("%s may not be used commercially: its licence is %s", self._source, row.licence)
+        try:
+            # By name: the package fails to give all that it has.
+            kind: _PipelineClass = getattr(diffusers, row.painter)
+            plain_kind: _PipelineClass | None = None if row.plain is None else getattr(diffusers, row.plain)
+        except AttributeError as error:
+            raise MatteboxError(
+                Kind.UNAVAILABLE, "The installed version of diffusers is too old for this model."
+            ) from error
+        try:
+            painter = kind.from_pretrained(
+                self._source, dtype=dtype, local_files_only=not self._download, use_safetensors=True
+            )
+        except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+            if _is_memory(error):
+                raise
+            raise MatteboxError(
+                Kind.UNAVAILABLE, "The generator's model is not on this machine or cannot be loaded."
+            ) from error
+        # With the very same parts. The package's own way, `from_pipe`, would cast all of them to one precision.
+        plain = None if plain_kind is None else plain_kind(**painter.components)
+        for pipeline in (painter, plain):
+            if pipeline is not None:
+                pipeline.set_progress_bar_config(disable=True)
+        offload = _offload(device, row.memory) if self._offload == "auto" else self._offload
+        loaded = _Loaded(painter=painter, plain=plain, device=device, offload="none" if device == "cpu" else offload)
+        self._place(painter, loaded)
+        _log.info("%s on %s as %s, offload: %s", self._source, device, precision, loaded.offload)
+        self._loaded = loaded
+        return loaded
+
+    def _place(self, pipeline: _Pipeline, loaded: _Loaded) -> None:
+        """Make this pipeline the one that may run: both share their parts, and offloading hooks belong to one."""
+        if self._placed is pipeline:
+            return
+        match loaded.offload:
+            case "model":
+                pipeline.enable_model_cpu_offload(device=loaded.device)
+            case "sequential":
+                pipeline.enable_sequential_cpu_offload(device=loaded.device)
+            case _:
+                pipeline.to(loaded.device)
+        self._placed = pipeline
+
+    @contextmanager
+    def _my_turn(self, checkpoint: Checkpoint) -> Iterator[None]:
+        checkpoint()
+        while not self._turn.acquire(timeout=_LOOK_SECONDS):
+            checkpoint()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def _memory(self) -> Iterator[None]:
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not _is_memory(error):
+                raise
+            # The frames of the failure hold what filled the memory; without them the next picture may fit.
+            traceback.clear_frames(error.__traceback__)
+            _give_back_memory()
+            raise MatteboxError(Kind.UNAVAILABLE, "The generator has too little memory for this picture.") from error
+
+
+def _find(model: str) -> Model:
+    """The row of an id, or of the kind of pipeline that a folder holds."""
+    if model in MODELS:
+        return MODELS[model]
+    index = Path(model) / "model_index.json"
+    if not Path(model).is_dir():
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER, f"There is no such model; there are {', '.join(MODELS)}.", parameter="model"
+        )
+    try:
+        said: object = json.loads(index.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise MatteboxError(Kind.UNAVAILABLE, "The folder holds no pipeline of diffusers.") from error
+    kind = said.get("_class_name") if isinstance(said, dict) else None
+    for row in MODELS.values():
+        if isinstance(kind, str) and kind in {row.painter, row.plain}:
+            # Whose weights these are and what they may be used for is for who put them there to know.
+            return dataclasses.replace(row, licence="unknown", commercial=True)
+    raise MatteboxError(Kind.UNAVAILABLE, "The folder holds a pipeline of a kind that is not supported.")
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    there = {
+        "cpu": lambda: 1,
+        "cuda": torch.cuda.device_count,
+        "mps": lambda: int(torch.backends.mps.is_available()),
+    }
+    if kind not in there or (":" in name and not index.isdecimal()):
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            "There is no such device; there are auto, cpu, cuda, cuda:1, mps.",
+            parameter="device",
+        )
+    if int(index or 0) >= int(there[kind]()):
+        raise MatteboxError(Kind.UNAVAILABLE, f"The device {name} is not on this machine.")
+    return name
+
+
+def _precision(device: str) -> str:
+    import torch
+
+    if device == "cpu":
+        return "float32"
+    if device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bfloat16"
+    return "float16"
+
+
+def _offload(device: str, memory: float) -> Offload:
+    import torch
+
+    if not device.startswith("cuda"):
+        return "none"
+    free, _ = torch.cuda.mem_get_info(device)
+    if free >= memory * 1e9:
+        return "none"
+    _log.warning("the GPU has %.1f GB free, less than %.0f: parts that rest are kept outside it", free / 1e9, memory)
+    return "model"
+
+
+def _is_memory(error: BaseException) -> bool:
+    # The CPU's allocator says it with a plain RuntimeError.
+    text = str(error).casefold()
+    return isinstance(error, MemoryError) or any(
+        phrase in text for phrase in ("out of memory", "not enough memory", "can't allocate memory")
+    )
+
+
+def _give_back_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,1 @@
+"""Which backdrop a prompt means."""

@@ -1,0 +1,1 @@
+"""Photographed scenes and packs."""

@@ -1,0 +1,1 @@
+"""Drawn studios, tables and walls."""

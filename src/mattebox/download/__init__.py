@@ -1,0 +1,1 @@
+"""Checked, resumable downloads; registries of packages as a source."""

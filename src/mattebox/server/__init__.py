@@ -1,0 +1,1 @@
+"""The HTTP server and the queue; everything here needs the `server` extra."""

@@ -1,0 +1,345 @@
+"""What every dialect does between a request and its answer: ask who it is, admit the work, do it now or later."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+
+from mattebox.edit import Edit, Link, Picture, Source, Stored, Upload
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Encoded
+from mattebox.server.fetch import check_url
+from mattebox.server.http.dialect import request_context
+from mattebox.server.jobs import Hook, Task, Tasks
+from mattebox.server.jobs.worker import BASE, check_hook
+from mattebox.server.state import base_address, server_state
+from mattebox.server.store.accounts import Account, Usage
+from mattebox.server.store.blobs import Blobs, new_source_name
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_T = TypeVar("_T")
+
+_PICTURES_FAULT = {
+    Kind.UNREADABLE_IMAGE,
+    Kind.TOO_MANY_BYTES,
+    Kind.TOO_MANY_PIXELS,
+    Kind.UNREACHABLE_SOURCE,
+    Kind.INVALID_PARAMETER,  # without a parameter's name it is about an address
+}
+
+PATIENCE = 25.0
+"""Seconds that a request waits for the networks to be loaded."""
+
+
+def authenticate(request: Request) -> Account:
+    """Who asks.
+
+    Raises:
+        MatteboxError: MISSING_KEY or INVALID_KEY.
+    """
+    return server_state(request).accounts.authenticate(request_context(request).dialect.key(request))
+
+
+async def usage(request: Request) -> tuple[Account, Usage]:
+    """Who asks, and what they have used so far.
+
+    Raises:
+        MatteboxError: MISSING_KEY or INVALID_KEY.
+    """
+    account = authenticate(request)
+    return account, await anyio.to_thread.run_sync(server_state(request).accounts.usage, account)
+
+
+@asynccontextmanager
+async def admitted(request: Request) -> AsyncIterator[Account]:
+    """Who asks, after making sure that their picture can be worked on. Read the body and do the edit inside.
+
+    Raises:
+        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
+    """
+    account = authenticate(request)
+    room = server_state(request)
+    if idempotency_key(request) is None:  # with one it may be a picture that is paid for already
+        await anyio.to_thread.run_sync(room.accounts.check, account)
+    await room.readiness.check(patience=PATIENCE)
+    with room.uploads:
+        yield account
+
+
+@asynccontextmanager
+async def admitted_later(request: Request, *, pictures: int = 1) -> AsyncIterator[Account]:
+    """Who asks for tasks. Read the body and `submit` inside. Tasks wait for the networks, so nobody does so here.
+
+    Args:
+        request: what came.
+        pictures: how many tasks it is about at least.
+
+    Raises:
+        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
+    """
+    account = authenticate(request)
+    room = server_state(request)
+    queue(request)
+    await anyio.to_thread.run_sync(partial(room.accounts.check, account, pictures))
+    with room.uploads:
+        yield account
+
+
+@asynccontextmanager
+async def admitted_to_library(request: Request, *, cost: int = 1) -> AsyncIterator[Account]:
+    """Who asks for something that takes no network. Read the body and do it inside.
+
+    Args:
+        request: what came.
+        cost: in credits.
+
+    Raises:
+        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
+    """
+    account = authenticate(request)
+    room = server_state(request)
+    await anyio.to_thread.run_sync(partial(room.accounts.check, account, cost))
+    with room.uploads:
+        yield account
+
+
+async def run_edit(
+    request: Request, account: Account, edit: Edit, *, picture: str, subject_needed: bool = False
+) -> Encoded:
+    """Do an edit that is paid for. It ends early when the client goes away. Call it after the body was read.
+
+    Args:
+        request: its client is watched.
+        account: who pays.
+        edit: what to do.
+        picture: the parameter that the picture or its address came in, to be blamed where it is no good.
+        subject_needed: a picture without a subject is a failure, and is not paid for.
+
+    Raises:
+        MatteboxError: OUT_OF_CREDITS; NO_SUBJECT; CANCELLED where the client went away; and whatever `Runner.run`
+            raises.
+    """
+
+    async def run() -> Encoded:
+        encoded = await _run(request, edit)
+        if subject_needed and encoded.subject is None:
+            raise MatteboxError(Kind.NO_SUBJECT, "There is nothing in the picture that stands out from its background.")
+        return encoded
+
+    return await paid(request, account, run, picture=picture)
+
+
+async def paid(
+    request: Request, account: Account, work: Callable[[], Awaitable[_T]], *, picture: str, cost: int = 1
+) -> _T:
+    """Do work that is paid for, and is paid back where it fails. It ends early when the client goes away.
+
+    Args:
+        request: its client is watched. Its body was read.
+        account: who pays.
+        work: what is done.
+        picture: the parameter to be blamed where a picture is no good.
+        cost: in credits.
+
+    Raises:
+        MatteboxError: OUT_OF_CREDITS; CANCELLED where the client went away; and whatever `work` raises.
+    """
+    return await _while_connected(request, partial(_paid, request, account, work, picture, cost))
+
+
+async def _run(request: Request, edit: Edit) -> Encoded:
+    return await server_state(request).runner.run(edit, limits=request_context(request).dialect.limits)
+
+
+async def run_once(request: Request, account: Account, edit: Edit, *, picture: str) -> tuple[Encoded, bool]:
+    """`run_edit`, or the result from before where the request repeats its Idempotency-Key, and which of both it is.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER where the key was used for another edit; and what `run_edit` raises.
+    """
+    key = idempotency_key(request)
+    if key is None:
+        return await run_edit(request, account, edit, picture=picture), False
+    owner = f"{request_context(request).dialect.name} {account.id}"
+    work = partial(_paid, request, account, partial(_run, request, edit), picture, 1)
+    return await _while_connected(request, partial(server_state(request).idempotency.once, owner, key, edit, work))
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Under which key the request may be sent again."""
+    return request.headers.get("idempotency-key", "").strip() or None
+
+
+async def _paid(request: Request, account: Account, work: Callable[[], Awaitable[_T]], picture: str, cost: int) -> _T:
+    accounts = server_state(request).accounts
+    await anyio.to_thread.run_sync(accounts.reserve, account, cost)
+    try:
+        return await work()
+    except BaseException as error:
+        with anyio.CancelScope(shield=True):  # also for a client that has gone
+            await anyio.to_thread.run_sync(accounts.refund, account, cost)
+        if isinstance(error, MatteboxError) and error.kind in _PICTURES_FAULT:
+            raise error.about(picture) from error.__cause__
+        raise
+
+
+async def _while_connected(request: Request, work: Callable[[], Awaitable[_T]]) -> _T:
+    """Do `work`, cancelled when the client goes away."""
+    with anyio.CancelScope() as connected:
+        watcher = asyncio.create_task(_watch(request, connected))
+        try:
+            return await work()
+        finally:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+    raise MatteboxError(Kind.CANCELLED, "Nobody waits for this picture any more.")
+
+
+async def _watch(request: Request, connected: anyio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    connected.cancel()
+
+
+# --- tasks -------------------------------------------------------------------------------------------------------
+
+
+def queue(request: Request) -> tuple[Tasks, Blobs]:
+    """Where edits wait that are done later, and where their pictures lie meanwhile.
+
+    Raises:
+        MatteboxError: UNAVAILABLE where this server has no queue.
+    """
+    room = server_state(request)
+    if room.tasks is None or room.blobs is None:
+        raise MatteboxError(Kind.UNAVAILABLE, "This server takes no tasks.")
+    return room.tasks, room.blobs
+
+
+async def submit(
+    request: Request,
+    account: Account,
+    edits: Sequence[Edit],
+    *,
+    hook: Hook | None = None,
+    batch: str | None = None,
+    extra: Mapping[str, object] | None = None,
+) -> list[Task]:
+    """Queue one task for each edit, in this order, and take one credit for each: all of them or none.
+
+    Args:
+        request: what came.
+        account: who pays. A task that fails or is cancelled gives its credit back.
+        edits: what is to be done. Pictures that came with the request are stored.
+        hook: who is told when a task has ended.
+        batch: what the tasks have in common, at most 64 characters.
+        extra: plain data that the dialect wants to find again in `Task.extra`, beside `base`: what clients see of this
+            server.
+
+    Raises:
+        ValueError: there is a hook, and the dialect has no words for it.
+        MatteboxError: INVALID_PARAMETER where an address or the hook's secret is none, OUT_OF_CREDITS, UNAVAILABLE.
+    """
+    tasks, blobs = queue(request)
+    accounts, dialect = server_state(request).accounts, request_context(request).dialect
+    if hook is not None:
+        if dialect.announce is None:
+            raise ValueError(f"the dialect {dialect.name} announces nothing")
+        check_hook(hook)
+    for edit in edits:
+        for each in _sources(edit):
+            if isinstance(each, Link):
+                check_url(each.url)
+
+    def pay(connection: Connection) -> None:
+        accounts.reserve(account, len(edits), connection=connection)
+
+    def work() -> list[Task]:
+        # Before anything is stored for an account that has nothing left.
+        accounts.check(account, len(edits))
+        kept: list[str] = []
+        stored = [_stored(blobs, edit, kept) for edit in edits]
+        try:
+            return tasks.submit(
+                account.id,
+                stored,
+                dialect=dialect.name,
+                hook=hook,
+                batch=batch,
+                extra={**(extra or {}), BASE: base_address(request)},
+                in_transaction=pay,
+            )
+        except MatteboxError as error:
+            # Where the database is away the tasks may be there all the same, and need their pictures.
+            if error.kind is not Kind.UNAVAILABLE:
+                for key in kept:
+                    blobs.delete(key)
+            raise
+
+    return await anyio.to_thread.run_sync(work)
+
+
+def _sources(edit: Edit) -> list[Source]:
+    return [edit.source, *([edit.backdrop.source] if isinstance(edit.backdrop, Picture) else [])]
+
+
+def _stored(blobs: Blobs, edit: Edit, kept: list[str]) -> Edit:
+    """The edit with its uploads in the storage, under names that are added to `kept`."""
+
+    def store(source: Source) -> Source:
+        if not isinstance(source, Upload):
+            return source
+        key = new_source_name(now=time.time())
+        blobs.put(key, source.data, media_type="application/octet-stream")
+        kept.append(key)
+        return Stored(key)
+
+    edit = replace(edit, source=store(edit.source))
+    if isinstance(edit.backdrop, Picture):
+        edit = replace(edit, backdrop=Picture(store(edit.backdrop.source)))
+    return edit
+
+
+async def task(request: Request, account: Account, task_id: str) -> Task:
+    """The account's task, as it stands now.
+
+    Raises:
+        MatteboxError: NOT_FOUND, also for a task of somebody else; UNAVAILABLE.
+    """
+    tasks, _ = queue(request)
+    return await anyio.to_thread.run_sync(tasks.get, task_id, account.id)
+
+
+async def tasks_of(
+    request: Request, account: Account, *, limit: int = 50, after: str | None = None, batch: str | None = None
+) -> list[Task]:
+    """The account's tasks, the newest first; `Tasks.listing` says more.
+
+    Raises:
+        MatteboxError: NOT_FOUND where there is no task `after`; UNAVAILABLE.
+    """
+    tasks, _ = queue(request)
+    return await anyio.to_thread.run_sync(partial(tasks.listing, account.id, limit=limit, after=after, batch=batch))
+
+
+async def cancel(request: Request, account: Account, task_id: str) -> Task:
+    """Give the account's task up; its credit is given back.
+
+    Raises:
+        MatteboxError: NOT_FOUND; CONFLICT where it has succeeded or failed already; UNAVAILABLE.
+    """
+    tasks, _ = queue(request)
+    return await anyio.to_thread.run_sync(tasks.cancel, task_id, account.id)

@@ -1,0 +1,323 @@
+"""The composition root of the server: finds the dialects, puts the rooms together, and answers what is nobody's."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.metadata
+import logging
+import pkgutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import Final
+
+import anyio
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from sqlalchemy import Connection
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Lifespan
+
+from mattebox import __version__
+from mattebox.backdrops import Backdrops
+from mattebox.errors import Kind, MatteboxError
+from mattebox.models import Models
+from mattebox.pipeline import Engine, Generators, Segmenters
+from mattebox.server import dialects
+from mattebox.server.fetch import Fetcher
+from mattebox.server.http import openapi
+from mattebox.server.http.dialect import Dialect, error_response, json_response
+from mattebox.server.http.images import published
+from mattebox.server.http.results import results
+from mattebox.server.jobs import Status, Task, Tasks
+from mattebox.server.jobs.worker import Worker
+from mattebox.server.maintenance import Stores, sweep
+from mattebox.server.middleware import RequestGuard
+from mattebox.server.runner import Runner
+from mattebox.server.settings import Settings, node_of
+from mattebox.server.state import ARRIVING, Readiness, ServerState, UploadLimiter, server_state
+from mattebox.server.store.accounts import Account, Accounts
+from mattebox.server.store.blobs import Blobs
+from mattebox.server.store.database import connect, create
+from mattebox.server.store.images import ImageStore
+
+_log = logging.getLogger(__name__)
+
+ENTRY_POINTS: Final = "mattebox.dialects"
+_STOP_SECONDS = 2.0
+"""How long a server that is being stopped waits for the thread that loads: a download ends within a second."""
+_ABOUT = """
+Cuts the subject out of a photo. The same server speaks several APIs at once: its own, and those of vendors whose
+clients only need another base address.
+"""
+
+
+def create_app(
+    settings: Settings, *, models: Segmenters | None = None, backdrops: Generators | None = None, tasks: bool = True
+) -> FastAPI:
+    """The server.
+
+    Args:
+        settings: what it is told by its environment.
+        models: the networks, for a server inside another program; by default its own.
+        backdrops: the generators of backdrops; by default, the server's own, where its networks are too.
+        tasks: keep a queue. Without one the server starts faster, several fit into one process, and tasks are refused.
+
+    Raises:
+        ValueError: two dialects claim the same paths.
+        MatteboxError: INVALID_PARAMETER where the settings name a model that there is not.
+    """
+    found = find_dialects()
+
+    def progress(what: str, done: int, total: int | None) -> None:
+        app.state.readiness.progress(what, done, total)
+
+    networks = models or _networks(settings, progress)
+    installed = networks.installed if isinstance(networks, Models) else _always
+    if backdrops is None and models is None:
+        backdrops = Backdrops(settings.backdrops, fetch_when_used=False)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as closing:
+            fetcher = Fetcher(settings.fetch)
+            closing.push_async_callback(fetcher.aclose)
+            engine = Engine(networks, backdrops)
+            runner = Runner(engine, fetcher, limits=settings.limits, model=settings.model, options=settings.service)
+            app.state.readiness = readiness = Readiness(runner)
+            loading = asyncio.create_task(readiness.load())
+            closing.push_async_callback(_end_loading, readiness, loading)
+            blobs = Blobs(settings.blobs)
+            if tasks:
+
+                def settle(connection: Connection, task: Task) -> None:
+                    if task.status is not Status.SUCCEEDED:
+                        accounts.refund(Account(task.owner), connection=connection)
+
+                queue = Tasks(
+                    settings.database,
+                    node=node_of(settings),
+                    work=_worker(settings, engine, blobs, fetcher, readiness=readiness, found=found),
+                    options=settings.tasks,
+                    settle=settle,
+                )
+                database = queue.engine
+                accounts = Accounts(settings.keys, database, settings.accounts)
+                await anyio.to_thread.run_sync(partial(queue.start, role=settings.role))
+                closing.push_async_callback(anyio.to_thread.run_sync, queue.close)
+                closing.callback(readiness.stop)  # before the queue ends: a download has no part in its grace
+            else:
+                queue = None
+                database = connect(settings.database)
+                closing.callback(database.dispose)
+                await anyio.to_thread.run_sync(create, database)
+                accounts = Accounts(settings.keys, database, settings.accounts)
+            library = ImageStore(database, blobs, settings.library)
+            sweeping = asyncio.create_task(sweep(blobs, library))
+            closing.push_async_callback(_end, sweeping)
+            app.state.stores = Stores(database, blobs)
+            app.state.server = ServerState(
+                runner=runner,
+                accounts=accounts,
+                readiness=readiness,
+                uploads=UploadLimiter(runner.capacity + ARRIVING),
+                installed=installed,
+                tasks=queue,
+                blobs=blobs,
+                library=library,
+                public_url=settings.public_url,
+                listing_url=settings.listing_url,
+            )
+            yield
+
+    app = _make_silent(lifespan) if settings.role == "worker" else _make_documented(lifespan)
+    _mount_probes(app)
+    if settings.role != "worker":
+        _mount_home(app)
+        app.include_router(results(sign=settings.storage.sign))
+        app.include_router(published())
+        for dialect in found:
+            app.include_router(dialect.router)
+    _mount_failures(app)
+    app.add_middleware(RequestGuard, dialects=found, hosts=settings.hosts, keyless=not settings.keys)
+    return app
+
+
+def _worker(
+    settings: Settings,
+    engine: Engine,
+    blobs: Blobs,
+    fetcher: Fetcher,
+    *,
+    readiness: Readiness,
+    found: Sequence[Dialect],
+) -> Worker:
+    return Worker(
+        engine,
+        blobs,
+        fetcher,
+        loop=asyncio.get_running_loop(),
+        ready=readiness.check,
+        limits=settings.limits,
+        model=settings.model,
+        keep=settings.storage.keep,
+        fetch_timeout=settings.fetch.timeout,
+        webhook_timeout=settings.tasks.webhook_timeout,
+        webhook_secret=settings.tasks.webhook_secret,
+        announce={each.name: each.announce for each in found if each.announce is not None},
+    )
+
+
+async def _end_loading(readiness: Readiness, loading: asyncio.Task[None]) -> None:
+    readiness.stop()
+    await asyncio.wait({loading}, timeout=_STOP_SECONDS)
+    await _end(loading)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _make_documented(lifespan: Lifespan[FastAPI]) -> FastAPI:
+    return FastAPIOffline(
+        docs_url="/docs",
+        redoc_url=None,  # its page fetches a picture from its maker's server
+        title="mattebox",
+        version=__version__,
+        description=_ABOUT,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        swagger_ui_parameters={"validatorUrl": None, "tryItOutEnabled": True},
+    )
+
+
+def _make_silent(lifespan: Lifespan[FastAPI]) -> FastAPI:
+    return FastAPI(openapi_url=None, lifespan=lifespan, redirect_slashes=False)
+
+
+def _always(_name: str) -> bool:
+    return True
+
+
+def _networks(settings: Settings, progress: Callable[[str, int, int | None], None]) -> Models:
+    """The server's own. They are fetched while it starts, never for a request."""
+    networks = Models(settings.models, progress=progress, fetch_when_used=False)
+    networks.installed(settings.model)  # a name that there is not is said now, and not to every request
+    return networks
+
+
+def find_dialects() -> tuple[Dialect, ...]:
+    """All dialects that are installed: the files beside this one, and those that other packages announce.
+
+    Raises:
+        ValueError: two of them claim the same paths.
+    """
+    names = [f"{dialects.__name__}.{module.name}" for module in pkgutil.iter_modules(dialects.__path__)]
+    found = [importlib.import_module(name).DIALECT for name in names]
+    found += [entry.load() for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)]
+    owners: dict[str, str] = {}
+    for dialect in found:
+        if not isinstance(dialect, Dialect):
+            raise TypeError(f"{dialect!r} is not a dialect")
+        for prefix in dialect.prefixes:
+            if prefix in owners:
+                raise ValueError(f"the dialects {owners[prefix]} and {dialect.name} both claim {prefix}")
+            owners[prefix] = dialect.name
+    return tuple(found)
+
+
+def _mount_failures(app: FastAPI) -> None:
+    app.add_exception_handler(MatteboxError, _answer(_as_it_is))
+    app.add_exception_handler(HTTPException, _answer(_from_http))
+    app.add_exception_handler(RequestValidationError, _answer(_from_validation))
+
+
+def _mount_home(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def _home(request: Request) -> Response:
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
+
+
+def _mount_probes(app: FastAPI) -> None:
+    status = openapi.obj({"status": openapi.plain("string", "`ok`, or why not")})
+    fine = openapi.success("It is", openapi.content([openapi.JSON], status, example={"status": "ok"}))
+    not_yet = openapi.failures(status, {503: {"status": "The model is still being loaded."}})
+
+    @app.head("/health", include_in_schema=False)  # what some monitors ask with
+    @app.get("/health", tags=["server"], summary="Whether the process is alive", responses=fine)
+    async def _health() -> Response:
+        return json_response({"status": "ok"})
+
+    @app.head("/ready", include_in_schema=False)
+    @app.get(
+        "/ready",
+        tags=["server"],
+        summary="Whether pictures can be worked on",
+        responses=fine | not_yet,
+    )
+    async def _ready(request: Request) -> Response:
+        try:
+            await server_state(request).readiness.check()
+            await request.app.state.stores.check()
+        except MatteboxError as error:
+            return json_response({"status": error.message}, status=503)
+        return json_response({"status": "ok"})
+
+
+# --- failures ----------------------------------------------------------------------------------------------------
+
+
+def _as_it_is(error: Exception, _: Request) -> MatteboxError:
+    if not isinstance(error, MatteboxError):
+        raise TypeError("not a MatteboxError")
+    return error
+
+
+_KINDS = {
+    401: Kind.MISSING_KEY,
+    402: Kind.OUT_OF_CREDITS,
+    404: Kind.NOT_FOUND,
+    413: Kind.TOO_MANY_BYTES,
+    429: Kind.OVERLOADED,
+}
+
+
+def _from_http(error: Exception, request: Request) -> MatteboxError:
+    if not isinstance(error, HTTPException):
+        raise TypeError("not an HTTPException")
+    status = error.status_code
+    match status:
+        case 404:
+            message = "There is nothing at this address."
+        case 405:
+            message = f"This address does not take {request.method}."
+        case _:
+            message = error.detail
+    return MatteboxError(_KINDS.get(status, Kind.INTERNAL if status >= 500 else Kind.INVALID_REQUEST), message)
+
+
+def _from_validation(error: Exception, _: Request) -> MatteboxError:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError("not a RequestValidationError")
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][1:])
+    return MatteboxError(Kind.INVALID_PARAMETER, f"{name or 'The request'}: {first['msg']}.", parameter=name or None)
+
+
+def _answer(
+    translate: Callable[[Exception, Request], MatteboxError],
+) -> Callable[[Request, Exception], Response]:
+    def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            response = error_response(request, translate(error, request), status=error.status_code)
+            response.headers.update(error.headers or {})
+            return response
+        return error_response(request, translate(error, request))
+
+    return handle

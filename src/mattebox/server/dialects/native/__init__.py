@@ -1,0 +1,20 @@
+"""mattebox's own API, `/api/v1`: everything the engine can do, in its own words."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from mattebox.server.dialects.native import images, options, remove, replace, tasks
+from mattebox.server.dialects.native.problem import render_error
+from mattebox.server.http.dialect import Dialect
+
+router = APIRouter(routes=[route for each in (remove, replace, images, tasks) for route in each.router.routes])
+
+DIALECT = Dialect(
+    name="native",
+    prefixes=("/",),
+    router=router,
+    render_error=render_error,
+    parameters={"places": "marks", **options.PARAMETERS},
+    announce=tasks.announce,
+)

@@ -1,0 +1,184 @@
+"""What a dialect is: its vendor's routes, words and limits, and how failures are answered in them.
+
+A dialect translates: its vendor's fields into an `Edit`, an `Encoded` into its vendor's answer, a `Kind` into its
+vendor's words. What it does between is in `work`, the same for all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+import pydantic_core
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mattebox.codec import Limits
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Encoded
+from mattebox.server.jobs.worker import Announce
+
+_log = logging.getLogger(__name__)
+
+STATUS: Mapping[Kind, int] = MappingProxyType(
+    {
+        Kind.INVALID_REQUEST: 400,
+        Kind.INVALID_PARAMETER: 400,
+        Kind.MISSING_IMAGE: 400,
+        Kind.UNREADABLE_IMAGE: 400,
+        Kind.NO_SUBJECT: 400,
+        Kind.TOO_MANY_BYTES: 413,
+        Kind.TOO_MANY_PIXELS: 413,
+        Kind.UNREACHABLE_SOURCE: 400,
+        Kind.MISSING_KEY: 401,
+        Kind.INVALID_KEY: 401,
+        Kind.FORBIDDEN: 403,
+        Kind.OUT_OF_CREDITS: 402,
+        Kind.NOT_FOUND: 404,
+        Kind.CONFLICT: 409,
+        Kind.OVERLOADED: 429,
+        Kind.TIMED_OUT: 504,
+        Kind.CANCELLED: 499,  # nobody reads it; it is what proxies write into their logs
+        Kind.UNAVAILABLE: 503,
+        Kind.NOT_OFFERED: 501,
+        Kind.INTERNAL: 500,
+    }
+)
+"""The status of each kind, where a dialect does not say otherwise."""
+
+NO_LIMITS = Limits(max_bytes=sys.maxsize, max_pixels=sys.maxsize)
+RenderError: TypeAlias = Callable[[MatteboxError, int, str], Response]
+"""Writes a failure in a vendor's own form, from the failure, the status and the request's id."""
+
+
+def api_key(request: Request) -> str | None:
+    """The key in `x-api-key` or in `Authorization`, where clients write it with `Bearer` or without."""
+    scheme, _, rest = request.headers.get("authorization", "").strip().partition(" ")
+    bearer = rest.strip() if scheme.lower() == "bearer" else f"{scheme} {rest}".strip()
+    return request.headers.get("x-api-key", "").strip() or bearer or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dialect:
+    """One vendor's words.
+
+    Attributes:
+        name: for logs.
+        prefixes: beginnings of paths; failures below them are answered in this dialect, the longest match winning.
+        router: its routes, with their whole paths.
+        present: writes a failure.
+        status: where it differs from `STATUS`.
+        parameters: the vendor's name for a parameter that the engine blames by ours (`format`), where it differs.
+        limits: the vendor's own; the narrower of these and the server's hold.
+        key: reads the API key.
+        announce: writes a webhook's body, from a task that has ended and the address of its result, if it has one.
+            Without it the dialect sends no webhooks.
+    """
+
+    name: str
+    prefixes: tuple[str, ...]
+    router: APIRouter
+    render_error: RenderError
+    status: Mapping[Kind, int] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = NO_LIMITS
+    key: Callable[[Request], str | None] = api_key
+    announce: Announce | None = None
+
+
+def speaking(dialects: Sequence[Dialect], path: str) -> Dialect:
+    """The dialect that answers at `path`."""
+    matches = [(len(prefix), each) for each in dialects for prefix in each.prefixes if path.startswith(prefix)]
+    return max(matches, key=lambda match: match[0])[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RequestContext:
+    """One request: in which dialect, under which id, since when (`time.perf_counter`)."""
+
+    dialect: Dialect
+    request_id: str
+    begin: float = field(default_factory=time.perf_counter)
+
+    @property
+    def milliseconds(self) -> int:
+        """Since the request's head was there."""
+        return round(1000 * (time.perf_counter() - self.begin))
+
+
+def request_context(request: Request) -> RequestContext:
+    """What is known of this request."""
+    found = request.scope["state"]["context"]
+    if not isinstance(found, RequestContext):
+        raise TypeError("no visit")
+    return found
+
+
+def error_response(request: Request, error: MatteboxError, *, status: int | None = None) -> Response:
+    """A failure in the words of the request's dialect. It is logged here, in one line."""
+    here = request_context(request)
+    named = here.dialect.parameters.get(error.parameter or "")
+    if named is not None:
+        cause = error.__cause__
+        error = MatteboxError(error.kind, error.message, parameter=named, retry_after=error.retry_after)
+        error.__cause__ = cause
+    if status is None:
+        status = here.dialect.status.get(error.kind, STATUS[error.kind])
+    _note(error, status, here)
+    response = here.dialect.render_error(error, status, here.request_id)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return response
+
+
+def _note(error: MatteboxError, status: int, here: RequestContext) -> None:
+    ours = status >= 500 and error.kind not in (Kind.TIMED_OUT, Kind.OVERLOADED, Kind.NOT_OFFERED)
+    defect = error.kind is Kind.INTERNAL and ours
+    line = (here.request_id, here.dialect.name, status, here.milliseconds)
+    said = reason(error) if ours and not defect else error.message
+    _log.log(
+        logging.ERROR if ours else logging.INFO,
+        "%s %s %d %d ms %s: %s",
+        *line,
+        error.kind,
+        said,
+        exc_info=error.__cause__ if defect else None,
+    )
+
+
+def reason(error: MatteboxError) -> str:
+    """The sentence, and what is behind it, for the log."""
+    cause = error.__cause__
+    return error.message if cause is None or isinstance(cause, MatteboxError) else f"{error.message} ({cause!r})"
+
+
+def json_response(
+    value: object, *, status: int = 200, media_type: str = "application/json", headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON answer, written fast enough for pictures in base64."""
+    return Response(pydantic_core.to_json(value), status_code=status, media_type=media_type, headers=headers)
+
+
+def backdrop_headers(encoded: Encoded) -> dict[str, str]:
+    """Where a backdrop that was asked for in words came from, and how well it answers them; none for other results."""
+    served = encoded.served
+    if served is None:
+        return {}
+    return {
+        "X-Mattebox-Backdrop": served.backend if served.scene is None else f"{served.backend}/{served.scene}",
+        **({} if served.score is None else {"X-Mattebox-Backdrop-Score": f"{served.score:.3f}"}),
+        **({} if served.warning is None else {"X-Mattebox-Warning": served.warning}),
+    }
+
+
+def subject_header(encoded: Encoded) -> str:
+    """Where the subject is in the result, as `left,top,width,height`; `none` where no subject was found."""
+    box = encoded.subject
+    return "none" if box is None else f"{box.left},{box.top},{box.width},{box.height}"

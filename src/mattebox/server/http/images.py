@@ -1,0 +1,381 @@
+"""The library at the server: keep an image, make another one of it, hand its file out."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import PurePath
+from urllib.parse import quote
+
+import anyio.to_thread
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mattebox import codec
+from mattebox.edit import Edit, Format, Output, Source, Stored, Upload
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Encoded
+from mattebox.server import actions
+from mattebox.server.http import openapi
+from mattebox.server.http.dialect import json_response, request_context
+from mattebox.server.http.range_responses import serve
+from mattebox.server.state import base_address, server_state
+from mattebox.server.store.accounts import Account
+from mattebox.server.store.images import (
+    LONGEST_NAME,
+    Holdings,
+    ImageStore,
+    ImageStoreOptions,
+    Page,
+    StoredImage,
+    check_name,
+)
+from mattebox.transforms import Transform
+
+_PIXELS = openapi.plain("integer", "pixels")
+_ROWS: Mapping[str, tuple[openapi.Schema, object]] = {
+    "id": (openapi.plain("string", "`image_` and 24 letters and digits"), "image_k3v9q2m4x8c1z7p5t0b6n2d4"),
+    "name": (openapi.plain("string", f"1 to {LONGEST_NAME} characters"), "mug"),
+    "url": (openapi.plain("string", "where anyone may read it; null unless it is published", nullable=True), None),
+    "width": (_PIXELS, 1200),
+    "height": (_PIXELS, 800),
+    "format": (openapi.word([each.value for each in Format if each is not Format.ZIP], "what the file is"), "png"),
+    "size": (openapi.plain("integer", "bytes"), 745_112),
+    "created_at": (openapi.plain("string", "RFC 3339"), "2026-11-20T09:00:00.000Z"),
+    "parent": (openapi.plain("string", "what it was made from, which may be gone", nullable=True), None),
+    "made_by": (
+        openapi.plain("string", "`upload`, `link`, `imagine`, `remove-background`, or the change's name"),
+        "upload",
+    ),
+}
+SCHEMA = openapi.obj({name: schema for name, (schema, _) in _ROWS.items()})
+"""Of `as_json`."""
+EXAMPLE: openapi.Schema = {name: example for name, (_, example) in _ROWS.items()}
+
+
+def as_json(request: Request, image: StoredImage) -> openapi.Schema:
+    """An image in mattebox's own words."""
+    return {
+        "id": image.id,
+        "name": image.name,
+        "url": published_address(request, image),
+        "width": image.width,
+        "height": image.height,
+        "format": image.format.value,
+        "size": image.size,
+        "created_at": image.created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "parent": image.parent,
+        "made_by": image.made_by,
+    }
+
+
+def library(request: Request) -> ImageStore:
+    """The server's library.
+
+    Raises:
+        MatteboxError: UNAVAILABLE where it has none.
+    """
+    found = server_state(request).library
+    if found is None:
+        raise MatteboxError(Kind.UNAVAILABLE, "This server keeps no images.")
+    return found
+
+
+async def get(request: Request, account: Account, image_id: str) -> StoredImage:
+    """The account's image.
+
+    Raises:
+        MatteboxError: NOT_FOUND, also for an image of somebody else; UNAVAILABLE.
+    """
+    return await anyio.to_thread.run_sync(library(request).get, account.id, image_id)
+
+
+async def listing(request: Request, account: Account, *, take: int, start: str | None) -> Page:
+    """The account's images; `Library.listing` says more.
+
+    Raises:
+        MatteboxError: NOT_FOUND about `start`; UNAVAILABLE.
+    """
+    with _blaming("start"):
+        return await anyio.to_thread.run_sync(partial(library(request).listing, account.id, take=take, start=start))
+
+
+async def publish(request: Request, account: Account, image_id: str) -> StoredImage:
+    """Let anyone read the image.
+
+    Raises:
+        MatteboxError: NOT_FOUND, UNAVAILABLE.
+    """
+    return await anyio.to_thread.run_sync(library(request).publish, account.id, image_id)
+
+
+async def unpublish(request: Request, account: Account, image_id: str) -> StoredImage:
+    """Let nobody else read the image any more.
+
+    Raises:
+        MatteboxError: NOT_FOUND, UNAVAILABLE.
+    """
+    return await anyio.to_thread.run_sync(library(request).unpublish, account.id, image_id)
+
+
+async def delete(request: Request, account: Account, image_id: str) -> None:
+    """Delete the image and its file.
+
+    Raises:
+        MatteboxError: NOT_FOUND, UNAVAILABLE.
+    """
+    await anyio.to_thread.run_sync(library(request).delete, account.id, image_id)
+
+
+async def holdings(request: Request, account: Account) -> tuple[Holdings, ImageStoreOptions]:
+    """How much the account keeps, and how much it may.
+
+    Raises:
+        MatteboxError: UNAVAILABLE.
+    """
+    kept = library(request)
+    return await anyio.to_thread.run_sync(kept.usage, account.id), kept.options
+
+
+def published_address(request: Request, image: StoredImage) -> str | None:
+    """Where anyone may read the image; None where nobody may."""
+    return f"{base_address(request)}/images/{image.id}" if image.published else None
+
+
+async def add(
+    request: Request, account: Account, source: Source, *, name: str, picture: str, cost: int = 1
+) -> StoredImage:
+    """Keep a picture that was sent, or that an address leads to.
+
+    Args:
+        request: what came; its body was read.
+        account: whose it will be, and who pays.
+        source: the picture.
+        name: as `library.check_name` has it.
+        picture: the parameter to be blamed where the picture is no good.
+        cost: in credits.
+
+    Raises:
+        MatteboxError: the name or the picture is no good, there is no room, or the account has no credits left.
+    """
+    name = check_name(name)
+    size = len(source.data) if isinstance(source, Upload) else 0
+    await anyio.to_thread.run_sync(partial(library(request).check, account.id, size=size))
+    runner, limits = server_state(request).runner, request_context(request).dialect.limits
+
+    async def make() -> StoredImage:
+        encoded = await runner.keep(source, limits=limits)
+        made_by = "upload" if isinstance(source, Upload) else "link"
+        return await _store(request, account, encoded, name=name, made_by=made_by, parent=None)
+
+    return await actions.paid(request, account, make, picture=picture, cost=cost)
+
+
+async def remove_background(
+    request: Request, account: Account, image_id: str, edit: Callable[[Source], Edit], *, name: str | None, cost: int
+) -> StoredImage:
+    """Cut the subject out of an image, into a new one.
+
+    Args:
+        request: what came; its body was read.
+        account: whose they are, and who pays.
+        image_id: the image.
+        edit: makes the edit, from where the image's file lies.
+        name: of the new image; None takes the old one's.
+        cost: in credits.
+
+    Raises:
+        MatteboxError: NOT_FOUND; and what `work.run_edit` and `Library.add` raise.
+    """
+    image = await get(request, account, image_id)
+    kept = library(request)
+    runner, limits = server_state(request).runner, request_context(request).dialect.limits
+
+    async def run() -> Encoded:
+        source = Stored(kept.blob_key(image))
+        return await runner.run_kept(edit(source), partial(kept.read, image), limits=limits)
+
+    return await _made_of(
+        request, account, image, run, name=name, made_by="remove-background", picture="image", cost=cost
+    )
+
+
+async def transform(
+    request: Request,
+    account: Account,
+    image_id: str,
+    change: Transform | None,
+    *,
+    made_by: str,
+    marks: Sequence[str] = (),
+    output: Output | None = None,
+    name: str | None,
+    cost: int = 1,
+) -> StoredImage:
+    """Change an image, into a new one.
+
+    Args:
+        request: what came; its body was read.
+        account: whose they are, and who pays.
+        image_id: the image.
+        change: what to do; None changes the format only.
+        made_by: what is kept of how it was made.
+        marks: the ids of the images that a watermark is made of.
+        output: the new image's format; None keeps the old one's.
+        name: of the new image; None takes the old one's.
+        cost: in credits.
+
+    Raises:
+        MatteboxError: NOT_FOUND, about `marks` where it is one of those; INVALID_PARAMETER where the change does not
+            fit the image; and what `Library.add` raises.
+    """
+    image = await get(request, account, image_id)
+    with _blaming("marks"):
+        seals = {each: await get(request, account, each) for each in set(marks)}
+    read = library(request).read
+    runner, limits = server_state(request).runner, request_context(request).dialect.limits
+
+    async def run() -> Encoded:
+        return await runner.transform(
+            change,
+            partial(read, image),
+            marks=[partial(read, seals[each]) for each in marks],
+            output=output,
+            limits=limits,
+        )
+
+    return await _made_of(request, account, image, run, name=name, made_by=made_by, picture="image", cost=cost)
+
+
+async def imagine(
+    request: Request, account: Account, prompt: str, *, seed: int, side: int, name: str, cost: int = 1
+) -> StoredImage:
+    """Paint a picture from words, into a new image.
+
+    Args:
+        request: what came; its body was read.
+        account: whose it will be, and who pays.
+        prompt: what is to be seen.
+        seed: the same one paints the same picture, as far as the generator keeps to that.
+        side: of the square that is painted, in pixels.
+        name: as `library.check_name` has it.
+        cost: in credits.
+
+    Raises:
+        MatteboxError: NOT_OFFERED where nothing here paints; and what `Runner.paint` and `Library.add` raise.
+    """
+    name = check_name(name)
+    await anyio.to_thread.run_sync(library(request).check, account.id)
+    runner = server_state(request).runner
+
+    async def make() -> StoredImage:
+        encoded = await runner.paint(prompt, width=side, height=side, seed=seed)
+        return await _store(request, account, encoded, name=name, made_by="imagine", parent=None)
+
+    return await actions.paid(request, account, make, picture="prompt", cost=cost)
+
+
+async def file(request: Request, image: StoredImage, *, cache_control: str = "private, no-cache") -> Response:
+    """The image's file, or the part of it that is asked for.
+
+    Raises:
+        MatteboxError: UNAVAILABLE.
+    """
+    blobs = server_state(request).blobs
+    if blobs is None:
+        raise MatteboxError(Kind.UNAVAILABLE, "This server keeps no images.")
+    # An image never changes: what is changed is a new one. So its id says which file it is.
+    return await serve(
+        request,
+        blobs,
+        library(request).blob_key(image),
+        size=image.size,
+        tag=f'"{hashlib.sha256(image.id.encode()).hexdigest()[:32]}"',
+        media_type=image.media_type,
+        headers={"Cache-Control": cache_control},
+    )
+
+
+def disposition(image: StoredImage) -> str:
+    """A Content-Disposition that saves the file under the image's name, without what means something to a disk.
+
+    RFC 6266: written once for clients that know ASCII only, and once for the others.
+    """
+    # Category C has the characters that turn the direction of writing, which can hide what a file's ending is.
+    kept = ("_" if each in '/\\:*?"<>|%' or unicodedata.category(each)[0] == "C" else each for each in image.name)
+    name = "".join(kept).lstrip(".") or "image"
+    if codec.format_named(PurePath(name).suffix) is not image.format:
+        name += codec.extension(image.format)
+    plain = name.encode("ascii", "replace").decode().replace("?", "_")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def published() -> APIRouter:
+    """The routes below /images: what is published, for anyone."""
+    router = APIRouter(tags=["server"])
+    found = openapi.success("The image", openapi.content(["image/*"], openapi.binary()))
+    image_id = {"name": "image_id", "in": "path", "required": True, "schema": openapi.plain("string", "`image_…`")}
+
+    @router.head("/images/{image_id}", include_in_schema=False)
+    @router.get(
+        "/images/{image_id}",
+        summary="A published image",
+        response_class=Response,
+        openapi_extra={"parameters": [image_id]},
+        responses=found,
+    )
+    async def _published(request: Request) -> Response:
+        """The file of an image that its owner has published, without a key, until it is unpublished or deleted."""
+        try:
+            image = await anyio.to_thread.run_sync(library(request).published, request.path_params["image_id"])
+        except MatteboxError as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+            return json_response({"message": "There is no image here, or none any more."}, status=404)
+        # A minute, and then ask again: what is unpublished should be gone soon, also from caches on the way.
+        return await file(request, image, cache_control="public, max-age=60, must-revalidate")
+
+    return router
+
+
+@contextmanager
+def _blaming(parameter: str) -> Iterator[None]:
+    """What is not found inside was named by this parameter."""
+    try:
+        yield
+    except MatteboxError as error:
+        raise (error.about(parameter) if error.kind is Kind.NOT_FOUND else error) from error.__cause__
+
+
+async def _made_of(
+    request: Request,
+    account: Account,
+    image: StoredImage,
+    run: Callable[[], Awaitable[Encoded]],
+    *,
+    name: str | None,
+    made_by: str,
+    picture: str,
+    cost: int,
+) -> StoredImage:
+    name = image.name if name is None else check_name(name)
+    await anyio.to_thread.run_sync(library(request).check, account.id)
+
+    async def make() -> StoredImage:
+        return await _store(request, account, await run(), name=name, made_by=made_by, parent=image.id)
+
+    return await actions.paid(request, account, make, picture=picture, cost=cost)
+
+
+async def _store(
+    request: Request, account: Account, encoded: Encoded, *, name: str, made_by: str, parent: str | None
+) -> StoredImage:
+    form = codec.format_named(encoded.media_type.rpartition("/")[2])
+    if form is None:
+        raise ValueError(f"a file of type {encoded.media_type} cannot be kept")
+    keep = partial(library(request).add, account.id, encoded, name=name, format=form, made_by=made_by, parent=parent)
+    return await anyio.to_thread.run_sync(keep)

@@ -1,0 +1,175 @@
+"""How the routes that are no vendor's answer with a picture: as which file, inside JSON or not, with its measures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pybase64
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mattebox import codec
+from mattebox.edit import Format
+from mattebox.image import Encoded
+from mattebox.server.http import dialect as http
+from mattebox.server.http import fields, openapi
+
+_MEDIA_TYPES = [codec.media_type(each) for each in Format]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """How the result goes out: as which file, and whether inside a JSON object."""
+
+    format: Format
+    as_json: bool
+
+
+def negotiate(accept: str, chosen: Format | None) -> ResponseFormat:
+    """What to answer with: a word in the request settles the format, `Accept` the rest.
+
+    Raises:
+        HTTPException: 406, where `Accept` leaves nothing.
+    """
+    wanted = _ranges(accept)
+    json_quality = _quality(wanted, fields.JSON_TYPE)
+    offered = [(_quality(wanted, codec.media_type(each)), each) for each in Format]
+    best, preferred = max(offered, key=lambda offer: offer[0])  # of equals the first
+    if chosen is not None:
+        # Whoever names a format has decided; what is left to ask is whether they would rather have it inside JSON.
+        return ResponseFormat(chosen, json_quality > _quality(wanted, codec.media_type(chosen)))
+    if json_quality > best:
+        return ResponseFormat(Format.PNG, as_json=True)
+    if best == 0:
+        offers = ", ".join([*_MEDIA_TYPES, fields.JSON_TYPE])
+        raise HTTPException(406, f"Accept leaves nothing; there are {offers}.")
+    return ResponseFormat(preferred, as_json=False)
+
+
+def _ranges(accept: str) -> list[tuple[str, float]]:
+    ranges = []
+    for part in accept.split(","):
+        kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip() == "q":
+                try:
+                    quality = min(max(float(value), 0.0), 1.0)
+                except ValueError:
+                    quality = 0.0
+        if kind:
+            ranges.append((kind, quality))
+    return ranges or [("*/*", 1.0)]
+
+
+def _quality(ranges: Sequence[tuple[str, float]], media_type: str) -> float:
+    """How much a type is wanted: what the most precise range that it falls under says."""
+    for pattern in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
+        found = [quality for kind, quality in ranges if kind == pattern]
+        if found:
+            return max(found)
+    return 0.0
+
+
+def written(request: Request, encoded: Encoded, answer: ResponseFormat, *, replayed: bool = False) -> Response:
+    """The result as it was asked for.
+
+    Args:
+        request: what came.
+        encoded: the result.
+        answer: how it goes out.
+        replayed: it is one from before.
+    """
+    headers = _headers(encoded, http.request_context(request).milliseconds) | http.backdrop_headers(encoded)
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
+    if answer.as_json:
+        return http.json_response(_as_json(encoded), headers=headers)
+    return Response(encoded.data, media_type=encoded.media_type, headers=headers)
+
+
+def _headers(encoded: Encoded, milliseconds: int) -> dict[str, str]:
+    measured = {"X-Mattebox-Confidence": encoded.confidence, "X-Mattebox-Ambiguity": encoded.ambiguity}
+    return {
+        "X-Mattebox-Subject": http.subject_header(encoded),
+        "X-Image-Width": str(encoded.width),
+        "X-Image-Height": str(encoded.height),
+        "X-Processing-Time-Ms": str(milliseconds),
+        "Vary": "Accept",
+        **{name: f"{value:.4f}" for name, value in measured.items() if value is not None},
+    }
+
+
+def _as_json(encoded: Encoded) -> dict[str, object]:
+    box, served = encoded.subject, encoded.served
+    return {
+        "image": pybase64.b64encode_as_string(encoded.data),
+        "media_type": encoded.media_type,
+        "width": encoded.width,
+        "height": encoded.height,
+        "subject": None
+        if box is None
+        else {"left": box.left, "top": box.top, "width": box.width, "height": box.height},
+        "confidence": encoded.confidence,
+        "ambiguity": encoded.ambiguity,
+        **({} if served is None else {"backdrop": dataclasses.asdict(served)}),
+    }
+
+
+_PIXELS = openapi.plain("integer", "pixels")
+_FRACTION = openapi.plain("number", "0 to 1", nullable=True)
+_JSON_RESULT = openapi.obj(
+    {
+        "image": openapi.plain("string", "the result's file in base64"),
+        "media_type": openapi.plain("string", "what that file is"),
+        "width": _PIXELS,
+        "height": _PIXELS,
+        "subject": openapi.obj(dict.fromkeys(("left", "top", "width", "height"), _PIXELS))
+        | {"type": ["object", "null"], "description": "where the subject is in the result; null where there is none"},
+        "confidence": _FRACTION,
+        "ambiguity": _FRACTION,
+        "backdrop": openapi.obj(
+            {
+                "backend": openapi.plain("string", "who made it"),
+                "scene": openapi.plain("string", "what it shows", nullable=True),
+                "score": openapi.plain("number", "how well it matches, 0 to 1", nullable=True),
+                "warning": openapi.plain("string", "where it is not what was asked for", nullable=True),
+            }
+        )
+        | {"description": "where a backdrop came from that was asked for in words; only there where one was"},
+    }
+)
+_JSON_EXAMPLE = {
+    "image": "iVBORw0KGgo…",
+    "media_type": "image/png",
+    "width": 1200,
+    "height": 800,
+    "subject": {"left": 310, "top": 42, "width": 480, "height": 758},
+    "confidence": 0.98,
+    "ambiguity": 0.007,
+}
+CONTENT: openapi.Schema = openapi.content(_MEDIA_TYPES, openapi.binary()) | openapi.content(
+    [openapi.JSON], _JSON_RESULT, example=_JSON_EXAMPLE
+)
+"""What `written` answers with, for the OpenAPI page."""
+HEADERS = {
+    "X-Mattebox-Subject": "where the subject is: `left,top,width,height`; `none` where there is none",
+    "X-Mattebox-Confidence": "how decided the matte is, 0 to 1; a heuristic",
+    "X-Mattebox-Ambiguity": "the fraction of pixels with an alpha between 0.1 and 0.9",
+    "X-Image-Width": "pixels",
+    "X-Image-Height": "pixels",
+    "X-Processing-Time-Ms": "whole milliseconds",
+    "X-Request-ID": "`req_…`",
+    "Idempotent-Replayed": "`true` where the answer is one from before",
+}
+"""Those that it has, each with what it says."""
+BACKDROP_HEADERS = {
+    "X-Mattebox-Backdrop": "who made a backdrop that was asked for in words, as in `scenes/warehouse-ramp`",
+    "X-Mattebox-Backdrop-Score": "how well it matches, 0 to 1",
+    "X-Mattebox-Warning": "where it is not what was asked for",
+}
+"""And those that it has where there was such a backdrop."""

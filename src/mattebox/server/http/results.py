@@ -1,0 +1,74 @@
+"""Finished pictures of tasks: at addresses that nobody can guess, without a key, until they expire."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from functools import partial
+
+import anyio.to_thread
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from mattebox.errors import Kind, MatteboxError
+from mattebox.server.http import openapi
+from mattebox.server.http.dialect import json_response
+from mattebox.server.http.range_responses import serve
+from mattebox.server.state import server_state
+from mattebox.server.store.blobs import expiry_of, media_type_of
+
+
+def results(*, sign: bool) -> APIRouter:
+    """The routes below /results.
+
+    Args:
+        sign: send clients to the store itself where it can sign an address.
+    """
+    router = APIRouter(tags=["server"])
+    name = openapi.plain("string", "as in the address that a task has told")
+    found = openapi.success("The picture", openapi.content(["image/*"], openapi.binary()))
+
+    @router.head("/results/{name}", summary="What a task's result is", include_in_schema=False)
+    @router.get(
+        "/results/{name}",
+        summary="A task's result",
+        response_class=Response,
+        openapi_extra={"parameters": [{"name": "name", "in": "path", "required": True, "schema": name}]},
+        responses=found,
+    )
+    async def _result(request: Request) -> Response:
+        """The finished picture of a task, until it expires. It may be asked for in ranges."""
+        return await _answer(request, f"results/{request.path_params['name']}", sign=sign)
+
+    return router
+
+
+async def _answer(request: Request, key: str, *, sign: bool) -> Response:
+    blobs = server_state(request).blobs
+    left = (expiry_of(key) or 0) - time.time()
+    if blobs is None or left <= 0:
+        return _gone()
+    try:
+        size = await anyio.to_thread.run_sync(blobs.size, key)
+    except MatteboxError as error:
+        if error.kind is not Kind.NOT_FOUND:
+            raise
+        return _gone()
+    if sign and request.method == "GET":
+        address = await anyio.to_thread.run_sync(partial(blobs.result_address, key, seconds=left))
+        if address is not None:
+            return RedirectResponse(address, 307, {"Cache-Control": "no-store"})
+    return await serve(
+        request,
+        blobs,
+        key,
+        size=size,
+        tag=f'"{hashlib.sha256(key.encode()).hexdigest()[:32]}"',  # what lies under a name never changes
+        media_type=media_type_of(key),
+        headers={"Cache-Control": f"private, max-age={int(left)}, immutable"},
+    )
+
+
+def _gone() -> Response:
+    return json_response({"message": "There is no result here, or none any more."}, status=404)

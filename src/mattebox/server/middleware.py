@@ -1,0 +1,171 @@
+"""The outermost layer of the server: gives each request its id, and keeps out who must not come in."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import sys
+from collections.abc import Collection, Sequence
+from typing import final
+
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mattebox.errors import Kind, MatteboxError
+from mattebox.server.http.dialect import Dialect, RequestContext, error_response, speaking
+
+_log = logging.getLogger(__name__)
+
+_DRAINED_BYTES = 64 * 2**20
+_DRAINED_SECONDS = 10.0
+_MOST_REQUESTS = 512
+"""Inside at a time, whatever they ask for; the work and the uploads among them are bounded more narrowly elsewhere."""
+_PROBES = frozenset({"/health", "/ready"})
+
+
+@final
+class RequestGuard:
+    """The outermost layer: gives each request its id, keeps out who must not come in, has the last word about failures.
+
+    A server that asks for no key is open to every web page that its user's browser shows: a page can send requests to
+    this machine, and by a name that resolves to it can even read the answers. Browsers say where a request comes from
+    (`Origin`) and which server they mean (`Host`), so both are looked at.
+
+    Nothing that goes wrong behind it leaves it in any other form than the dialect's. Where a failure is answered before
+    the whole body was read, the rest is read and thrown away first, as far as that is reasonable: most clients look for
+    an answer only after they have sent everything, and see a broken connection otherwise.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        dialects: Sequence[Dialect],
+        hosts: Collection[str] = (),
+        keyless: bool = False,
+        most: int = _MOST_REQUESTS,
+    ) -> None:
+        """Build it.
+
+        Args:
+            app: what is behind it.
+            dialects: the languages that failures are told in.
+            hosts: the names that this server may be called by; none at all means any.
+            keyless: refuse what another site's page asks for.
+            most: the most requests inside at a time.
+        """
+        self._app = app
+        self._dialects = dialects
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._keyless = keyless
+        self._free = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, _tersely(send))
+            return
+        # People end base addresses with a slash, and clients put another one behind it; or one behind the whole.
+        scope["path"] = path = re.sub("/{2,}", "/", scope["path"]).rstrip("/") or "/"
+        here = RequestContext(dialect=speaking(self._dialects, path), request_id=f"req_{secrets.token_hex(12)}")
+        scope.setdefault("state", {})["context"] = here
+        body = _Body(receive, Headers(scope=scope))
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(raw=message["headers"])
+                headers["X-Request-ID"] = here.request_id
+                if message["status"] < 400 and path not in _PROBES:
+                    line = (here.request_id, here.dialect.name, message["status"], here.milliseconds)
+                    _log.info("%s %s %d %d ms", *line)
+                if message["status"] >= 400 and not await body.finish():
+                    headers["Connection"] = "close"
+                message["headers"] = headers.raw
+            await send(message)
+
+        self._free -= 1
+        try:
+            refusal = self._refusal(scope["method"], body.headers)
+            if refusal is None:
+                await self._app(scope, body.receive, answer)
+            else:
+                await error_response(Request(scope, body.receive), refusal)(scope, body.receive, answer)
+        except Exception as error:
+            if started:
+                _log.exception("%s %s failed while it was answered", here.request_id, here.dialect.name)
+                raise
+            unknown = MatteboxError(Kind.INTERNAL, "Something went wrong inside the server; its log says more.")
+            unknown.__cause__ = error
+            await error_response(Request(scope, body.receive), unknown)(scope, body.receive, answer)
+        finally:
+            self._free += 1
+
+    def _refusal(self, method: str, headers: Headers) -> MatteboxError | None:
+        if self._free < 0:
+            return MatteboxError(Kind.OVERLOADED, "Too many requests; please try again in a moment.", retry_after=2)
+        host = headers.get("host", "")
+        if self._hosts and _hostname(host) not in self._hosts:
+            return MatteboxError(
+                Kind.FORBIDDEN,
+                "This server is not known by the name in Host. Its operator can set MATTEBOX_HOSTS or MATTEBOX_KEYS.",
+            )
+        site = headers.get("origin", f"http://{host}").partition("://")[2]
+        if self._keyless and site.lower() != host.lower() and method not in ("GET", "HEAD", "OPTIONS"):
+            return MatteboxError(
+                Kind.FORBIDDEN,
+                "A page of another site may not use a server that asks for no key. Its operator can set MATTEBOX_KEYS.",
+            )
+        return None
+
+
+def _tersely(send: Send) -> Send:
+    """Where the server cannot start for a reason that has a sentence, the log gets that and no stack."""
+
+    async def say(message: Message) -> None:
+        error = sys.exception()
+        if message["type"] == "lifespan.startup.failed" and isinstance(error, MatteboxError):
+            message = {**message, "message": error.message}
+        await send(message)
+
+    return say
+
+
+def _hostname(host: str) -> str:
+    """The name in a Host header, without the port."""
+    return re.sub(r":\d*$", "", host).strip("[]").rstrip(".").lower()
+
+
+@final
+class _Body:
+    """A request's body on its way in."""
+
+    def __init__(self, receive: Receive, headers: Headers) -> None:
+        self._receive = receive
+        self.headers = headers
+        self._begun = False
+        self._ended = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        self._waits = headers.get("expect", "").lower() == "100-continue"
+
+    async def receive(self) -> Message:
+        """The next message."""
+        message = await self._receive()
+        self._begun = True
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._ended = True
+        return message
+
+    async def finish(self) -> bool:
+        """Throw away what is left, within bounds; whether nothing is left."""
+        if self._waits and not self._begun:
+            return self._ended  # the client asks before it sends, so it listens
+        left = _DRAINED_BYTES
+        with anyio.move_on_after(_DRAINED_SECONDS):
+            while not self._ended and left > 0:
+                left -= len((await self.receive()).get("body", b""))
+        return self._ended

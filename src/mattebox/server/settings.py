@@ -1,0 +1,245 @@
+"""The server's settings: every module's own options under one roof, and nothing declared twice.
+
+A knob is declared beside the code that obeys it, with its default and one sentence of documentation. The names of the
+environment variables (`MATTEBOX_LIMITS_MAX_PIXELS` is `limits.max_pixels`), the messages about wrong values and
+`docs/settings.md` are derived from that. `python -m mattebox.server.settings` prints the page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import typing
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import URL
+
+from mattebox.backdrops import BackdropOptions
+from mattebox.codec import Limits
+from mattebox.errors import Kind, MatteboxError
+from mattebox.models import ModelOptions
+from mattebox.models.runtimes import DEVICES
+from mattebox.server.fetch import FetchOptions
+from mattebox.server.jobs import TaskOptions
+from mattebox.server.runner import RunnerOptions
+from mattebox.server.store.accounts import AccountOptions
+from mattebox.server.store.blobs import StorageOptions
+from mattebox.server.store.images import ImageStoreOptions
+
+_PREFIX = "MATTEBOX_"
+_OTHERS = frozenset({"EVAL", "GALLERY"})
+"""Variables, without the prefix, that something else than the server reads."""
+
+
+class Settings(BaseSettings):
+    """What `mattebox serve` reads from the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_nested_delimiter="_", env_nested_max_split=1, env_ignore_empty=True, frozen=True
+    )
+
+    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("mattebox")),
+        description="Folder for everything the server keeps. The default is the user's data folder.",
+    )
+    keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="API keys that are accepted, separated by commas. Empty: any key is, and only this machine can "
+        "connect.",
+    )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names and addresses that the server may be called by (the Host header), separated by commas. "
+        "Empty: any; for a server without keys that only this machine can connect to, those of this machine.",
+    )
+    model: str = Field(default="auto", description="The model that is loaded at start and used unless a request asks.")
+    role: Literal["all", "api", "worker"] = Field(
+        default="all",
+        description="What this process does: `api` takes tasks in, `worker` works on them and answers only /health and "
+        "/ready, `all` does both. `mattebox serve --role` comes first.",
+    )
+    database_url: str = Field(
+        default="",
+        description="Where tasks and usage are kept: `sqlite:///file` or `postgresql://user:word@host/name`. Empty: "
+        "the file mattebox.db in the data folder.",
+        repr=False,
+    )
+    storage_url: str = Field(
+        default="",
+        description="Where pictures of tasks are kept: `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or "
+        "`az://container/prefix`. Empty: the folder blobs in the data folder.",
+    )
+    public_url: str = Field(
+        default="",
+        description="What clients see of the server, as in `https://cutout.example.org`. Empty: the address that each "
+        "request was sent to.",
+    )
+    listing_url: str = Field(
+        default="",
+        description="What the addresses of a listing's next and previous page begin with, where that is not the "
+        "server's own: some clients know their vendor's address only.",
+    )
+    node: str = Field(
+        default="",
+        max_length=255,
+        description="This process's name among those that work on tasks. It stays the same over restarts, and each "
+        "process needs its own: the name of its pod, say. Empty: one that is made up once and kept in the data folder.",
+    )
+    accounts: AccountOptions = AccountOptions()
+    limits: Limits = Limits()
+    service: RunnerOptions = RunnerOptions()
+    models: ModelOptions = ModelOptions()
+    fetch: FetchOptions = FetchOptions()
+    backdrops: BackdropOptions = BackdropOptions()
+    tasks: TaskOptions = TaskOptions()
+    storage: StorageOptions = StorageOptions()
+    library: ImageStoreOptions = ImageStoreOptions()
+
+    @property
+    def database(self) -> str:
+        """The database's address, whether it was set or not."""
+        file = str((self.data_dir / "mattebox.db").absolute())
+        return self.database_url or URL.create("sqlite", database=file).render_as_string()
+
+    @property
+    def blobs(self) -> str:
+        """The storage's address, whether it was set or not."""
+        return self.storage_url or (self.data_dir / "blobs").absolute().as_uri()
+
+    @field_validator("keys", "hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _split(value)
+
+    @field_validator("public_url", "listing_url")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
+            raise ValueError("it must be like https://cutout.example.org")
+        return value.rstrip("/")
+
+    @field_validator(
+        "accounts", "limits", "service", "models", "fetch", "backdrops", "tasks", "storage", "library", mode="before"
+    )
+    @classmethod
+    def _as_typed(cls, value: object, info: ValidationInfo) -> object:
+        """Variables are text: lists are separated by commas, and a path may begin with `~`."""
+        options = cls.model_fields[str(info.field_name)].default
+        if not isinstance(value, dict):
+            return value
+        types = typing.get_type_hints(type(options))
+        # `storage_url` is a setting of its own, and looks like `url` of `storage` as well.
+        inside = {name: part for name, part in value.items() if f"{info.field_name}_{name}" not in cls.model_fields}
+        return {name: _typed(types.get(name), part) for name, part in inside.items()}
+
+    @field_validator("models")
+    @classmethod
+    def _device_exists(cls, value: ModelOptions) -> ModelOptions:
+        if value.device not in DEVICES and not re.fullmatch("openvino:[^<>]+", value.device):
+            raise ValueError(f"there is no device {value.device!r}; there are {', '.join(DEVICES)}")
+        return value
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _typed(kind: object, value: object) -> object:
+    if typing.get_origin(kind) is tuple:
+        return _split(value)
+    if isinstance(value, str) and Path in (kind, *typing.get_args(kind)):
+        return Path(value).expanduser()
+    return value
+
+
+def node_of(settings: Settings) -> str:
+    """The process's name among those that work on tasks: as set, or as kept in the data folder since the first start.
+
+    Raises:
+        MatteboxError: UNAVAILABLE where it cannot be kept.
+    """
+    if settings.node:
+        return settings.node
+    file = settings.data_dir / "node"
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), file.open("x") as new:
+            new.write(uuid.uuid4().hex)
+        found = file.read_text().strip()
+    except OSError as error:
+        raise MatteboxError(Kind.UNAVAILABLE, "The data folder cannot be written to.") from error
+    if not found:  # cut short by a crash, or by another process that is just writing it
+        raise MatteboxError(
+            Kind.UNAVAILABLE, "The file node in the data folder is empty; delete it, or set MATTEBOX_NODE."
+        )
+    return found
+
+
+def load() -> Settings:
+    """Read the environment.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER with every wrong variable by name.
+    """
+    try:
+        return Settings()
+    except ValidationError as cause:
+        wrong = "; ".join(
+            f"{_variable(error['loc'])}: {error['msg'].removeprefix('Value error, ')}" for error in cause.errors()
+        )
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"Wrong settings. {wrong}.") from cause
+
+
+def unknown(variables: Iterable[str]) -> dict[str, str | None]:
+    """The names among `variables` that look like settings and are none, each with the setting it is nearest to."""
+    known = [name.removeprefix(_PREFIX) for name, *_ in _rows()]
+    names = {*known, *(name.upper() for name in Settings.model_fields), *_OTHERS}
+    found: dict[str, str | None] = {}
+    for variable in variables:
+        name = variable.upper().removeprefix(_PREFIX)
+        if variable.upper().startswith(_PREFIX) and name not in names:
+            near = difflib.get_close_matches(name, known, 1)
+            found[variable] = _PREFIX + near[0] if near else None
+    return found
+
+
+def document() -> str:
+    """The page that lists every setting, in Markdown."""
+    rows = "\n".join(f"| `{name}` | {default} | {doc} |" for name, default, doc in _rows())
+    return (
+        "# Settings\n\nThe server reads these from its environment. This page is generated: `make docs`.\n\n"
+        f"| variable | default | what it does |\n| --- | --- | --- |\n{rows}\n"
+    )
+
+
+def _rows() -> Iterator[tuple[str, str, str]]:
+    for name, info in Settings.model_fields.items():
+        options = info.default
+        if dataclasses.is_dataclass(options):
+            for knob in dataclasses.fields(options):
+                value = getattr(options, knob.name)
+                yield _variable((name, knob.name)), _shown(value), knob.metadata["doc"]
+        else:
+            yield _variable((name,)), _shown(None if info.default_factory else options), str(info.description)
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return _PREFIX + "_".join(str(part) for part in location).upper()
+
+
+def _shown(value: object) -> str:
+    return "–" if value in (None, "", ()) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

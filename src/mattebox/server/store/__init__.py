@@ -1,0 +1,1 @@
+"""What the server keeps: rows, files, accounts and images."""

@@ -1,0 +1,506 @@
+"""Tasks on both databases. Workers that are to be killed are processes of their own: this file is their program."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from mattebox.edit import Edit, Link, Stored, Upload
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Box
+from mattebox.server.jobs import DEFECT, Hook, Result, Status, Task, TaskOptions, Tasks
+
+if TYPE_CHECKING:
+    from tests.servers import Postgres
+
+pytestmark = pytest.mark.timeout(60)
+
+HOOK = Hook("ok", "secret")
+OPTIONS = TaskOptions(polling=0.05, beat=0.25, lease=1, webhook_retries=1, webhook_pause=0.05, grace=5)
+
+
+class Fake:
+    """Does what the source says, as in `sleep 0.5 first`, and writes down what it did where no kill can reach it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._notes = folder / "notes"
+
+    def note(self, *words: str) -> int:
+        """Write one line; how often it has been written by now."""
+        line = " ".join(words)
+        with self._notes.open("a") as file:
+            file.write(f"{line}\n")
+        return self.notes()[line]
+
+    def notes(self) -> Counter[str]:
+        return Counter(self._notes.read_text().splitlines() if self._notes.exists() else ())
+
+    def fetch(self, source: Link) -> str:
+        times = self.note("fetch", source.url)
+        match source.url.split():
+            case ["private", *_]:
+                raise MatteboxError(Kind.UNREACHABLE_SOURCE, "This address may not be fetched from.")
+            case ["flaky", *_] if times < 3:
+                raise MatteboxError(Kind.UNREACHABLE_SOURCE, "No answer.", retry_after=0.01)
+        return source.url
+
+    def cut_out(self, edit: Edit) -> Result:
+        assert isinstance(edit.source, Stored)
+        self.note("cut", edit.source.key)
+        match edit.source.key.split():
+            case ["sleep", seconds, *_]:
+                time.sleep(float(seconds))
+            case ["refuse", *_]:
+                raise MatteboxError(Kind.UNREADABLE_IMAGE, "This is not a picture.")
+            case ["defect", *_]:
+                raise ZeroDivisionError("a secret of ours")
+            case ["internal", *_]:
+                raise MatteboxError(Kind.INTERNAL, "a secret of ours")
+            case ["die", *_]:
+                os.kill(os.getpid(), signal.SIGKILL)
+        self.note("done", edit.source.key)
+        return Result(name="blob", media_type="image/png", width=7, height=5, subject=Box(1, 2, 3, 4), confidence=0.5)
+
+    def announce(self, task: Task) -> bytes:
+        return f"{task.dialect} {task.status} {task.extra}".encode()
+
+    def deliver(self, hook: Hook, body: bytes, task_id: str) -> None:
+        times = self.note("deliver", task_id)
+        if hook.url == "never" or (hook.url == "second" and times < 2):
+            raise MatteboxError(Kind.UNREACHABLE_SOURCE, "The webhook was answered with status 500.")
+        self.note("delivered", task_id, body.decode())
+
+    def delivered(self, task: Task) -> int:
+        return sum(count for line, count in self.notes().items() if line.startswith(f"delivered {task.id} "))
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('tasks')}/mattebox.db"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    address = server.create_database()
+    yield address
+    server.drop_database(address)
+
+
+@pytest.fixture(scope="module")
+def fake(url: str, tmp_path_factory: pytest.TempPathFactory) -> Fake:
+    return Fake(tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture(scope="module")
+def tasks(url: str, fake: Fake) -> Iterator[Tasks]:
+    def settle(_: Connection, task: Task) -> None:
+        fake.note("settled", task.id, task.status)
+
+    queue = Tasks(url, node="main", work=fake, options=OPTIONS, settle=settle)
+    queue.start()
+    yield queue
+    queue.close()
+
+
+def submit(tasks: Tasks, *sources: str, owner: str = "me", hook: Hook | None = None) -> list[Task]:
+    return tasks.submit(owner, [Edit(source=Stored(source)) for source in sources], dialect="native", hook=hook)
+
+
+def wait(tasks: Tasks, task: Task, *wanted: Status, seconds: float = 30) -> Task:
+    deadline = time.monotonic() + seconds
+    while (task := tasks.get(task.id)).status not in (wanted or (Status.SUCCEEDED, Status.FAILED)):
+        assert time.monotonic() < deadline, task
+        time.sleep(0.01)
+    return task
+
+
+def announced(tasks: Tasks, task: Task, seconds: float = 30) -> Task:
+    deadline = time.monotonic() + seconds
+    while (task := tasks.get(task.id)).announced is None:
+        assert time.monotonic() < deadline, task
+        time.sleep(0.01)
+    return task
+
+
+def wait_for_note(folder: Path, note: str, times: int = 1) -> None:
+    deadline = time.monotonic() + 20
+    while Fake(folder).notes()[note] < times:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_task_is_fetched_and_cut_out_and_announced(tasks: Tasks, fake: Fake) -> None:
+    before = time.time()
+    edit = Edit(source=Link("ok link"))
+    (queued,) = tasks.submit("me", [edit], dialect="native", hook=HOOK, batch="b", extra={"type": ["png", 1, None]})
+    assert (queued.status, queued.progress, queued.edit) == (Status.QUEUED, 0, edit)
+    done = announced(tasks, queued)
+    assert (done.status, done.progress, done.reason, done.hook_failure) == (Status.SUCCEEDED, 100, None, None)
+    assert done.result == Result(
+        name="blob", media_type="image/png", width=7, height=5, subject=Box(1, 2, 3, 4), confidence=0.5
+    )
+    assert (done.owner, done.dialect, done.batch, done.hook) == ("me", "native", "b", HOOK)
+    assert done.edit.source == Stored("ok link")
+    assert done.started is not None
+    assert done.finished is not None
+    assert before - 0.1 < done.created <= done.started <= done.finished < time.time() + 0.1
+    notes = fake.notes()
+    assert notes["fetch ok link"] == notes["cut ok link"] == 1
+    assert notes[f"delivered {done.id} native succeeded {{'type': ['png', 1, None]}}"] == 1
+    assert notes[f"settled {done.id} succeeded"] == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (Stored("refuse"), "This is not a picture."),
+        (Link("private"), "This address may not be fetched from."),
+        (Stored("defect"), DEFECT),
+        (Stored("internal"), DEFECT),
+    ],
+)
+def test_a_task_that_fails_says_why_and_is_announced_too(
+    tasks: Tasks, fake: Fake, source: Stored | Link, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (task,) = tasks.submit("me", [Edit(source=source)], dialect="native", hook=HOOK)
+    done = announced(tasks, task)
+    assert (done.status, done.reason, done.result) == (Status.FAILED, reason, None)
+    assert fake.notes()[f"delivered {done.id} native failed {{}}"] == 1
+    assert fake.notes()[f"settled {done.id} failed"] == 1
+    # What is hidden from the public is told to whoever reads the log.
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR and task.id in record.getMessage()]
+    assert bool(errors) == (reason == DEFECT)
+
+
+def test_what_may_pass_is_tried_again(tasks: Tasks, fake: Fake) -> None:
+    (task,) = tasks.submit("me", [Edit(source=Link("flaky"))], dialect="native")
+    assert wait(tasks, task).status is Status.SUCCEEDED
+    assert fake.notes()["fetch flaky"] == 3
+
+
+def test_only_the_owner_finds_a_task(tasks: Tasks) -> None:
+    (task,) = submit(tasks, "ok mine")
+    assert tasks.get(task.id, "me").id == task.id
+    for task_id, owner in ((task.id, "you"), ("nothing", "me"), ("nothing", None)):
+        with pytest.raises(MatteboxError, match="no task with this id") as caught:
+            tasks.get(task_id, owner)
+        assert caught.value.kind is Kind.NOT_FOUND
+    with pytest.raises(MatteboxError, match="no task with this id"):
+        tasks.cancel(task.id, "you")
+    with pytest.raises(MatteboxError, match="no task with this id"):
+        tasks.listing("you", after=task.id)
+    wait(tasks, task)
+
+
+def test_tasks_are_cancelled_while_they_wait_and_while_they_run(tasks: Tasks, fake: Fake) -> None:
+    first, second, waiting = submit(tasks, "sleep 1 first", "sleep 1 second", "ok waiting", hook=HOOK)
+    wait_for_note(fake.folder, "cut sleep 1 first")
+    wait_for_note(fake.folder, "cut sleep 1 second")
+    for task in (first, waiting):
+        assert tasks.cancel(task.id, "me").status is Status.CANCELLED
+        assert tasks.cancel(task.id, "me").status is Status.CANCELLED
+    (after,) = submit(tasks, "ok after")
+    wait(tasks, after)
+    announced(tasks, second)
+    wait_for_note(fake.folder, "done sleep 1 first")
+    for task in (first, waiting):
+        ended = tasks.get(task.id)
+        assert (ended.status, ended.result) == (Status.CANCELLED, None)
+        assert ended.finished is not None
+        assert fake.notes()[f"deliver {task.id}"] == 0
+        assert fake.notes()[f"settled {task.id} cancelled"] == 1
+    assert fake.notes()["cut ok waiting"] == 0
+    with pytest.raises(MatteboxError, match="ended already") as caught:
+        tasks.cancel(second.id, "me")
+    assert caught.value.kind is Kind.CONFLICT
+
+
+def test_a_webhook_is_sent_again_until_it_is_received(tasks: Tasks, fake: Fake) -> None:
+    (second,) = submit(tasks, "ok second", hook=Hook("second"))
+    (never,) = submit(tasks, "ok never", hook=Hook("never"))
+    assert announced(tasks, second).status is Status.SUCCEEDED
+    wait_for_note(fake.folder, f"deliver {never.id}", 2)
+    time.sleep(1.5)  # nobody tries for a third time
+    lost = tasks.get(never.id)
+    assert (lost.status, lost.announced) == (Status.SUCCEEDED, None)
+    assert lost.hook_failure == "The webhook was answered with status 500."
+    assert fake.notes()[f"deliver {never.id}"] == 2
+    assert fake.notes()[f"deliver {second.id}"] == 2
+    assert fake.delivered(second) == 1
+
+
+def test_tasks_and_what_belongs_to_them_are_queued_together_or_not_at_all(tasks: Tasks, fake: Fake) -> None:
+    with tasks.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE credits (spent INTEGER)"))
+
+    def spend(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO credits VALUES (2)"))
+
+    def overspend(connection: Connection) -> None:
+        spend(connection)
+        raise MatteboxError(Kind.OUT_OF_CREDITS, "This key has no credits left.")
+
+    edits = [Edit(source=Stored("ok paid")), Edit(source=Stored("ok paid"))]
+    with pytest.raises(MatteboxError, match="no credits"):
+        tasks.submit("poor", edits, dialect="native", in_transaction=overspend)
+    with pytest.raises(ValueError, match="stored sources only"):
+        tasks.submit("poor", [*edits, Edit(source=Upload(b""))], dialect="native", in_transaction=spend)
+    assert tasks.listing("poor") == []
+    for task in tasks.submit("rich", edits, dialect="native", in_transaction=spend):
+        wait(tasks, task)
+    with tasks.engine.connect() as connection:
+        assert connection.scalar(text("SELECT SUM(spent) FROM credits")) == 2
+    assert fake.notes()["cut ok paid"] == 2
+
+
+def test_fifty_tasks_and_their_listing(tasks: Tasks, fake: Fake) -> None:
+    edits = [Edit(source=Stored(f"ok {number}")) for number in range(50)]
+    made = tasks.submit("crowd", edits, dialect="native", hook=HOOK, batch="fifty")
+    (other,) = submit(tasks, "ok other", owner="crowd")
+    assert [task.edit for task in made] == edits
+    for task in made:
+        announced(tasks, task)
+    newest = [task.id for task in reversed(made)]
+    assert [task.id for task in tasks.listing("crowd", limit=100)] == [other.id, *newest]
+    page = tasks.listing("crowd", limit=20, batch="fifty")
+    rest = tasks.listing("crowd", limit=40, after=page[-1].id, batch="fifty")
+    assert [task.id for task in page + rest] == newest
+    assert all(fake.delivered(task) == 1 for task in made)
+    assert all(fake.notes()[f"cut ok {number}"] == 1 for number in range(50))
+
+
+def test_nothing_in_the_queue_is_pickled(tasks: Tasks) -> None:
+    (task,) = submit(tasks, "ok plain")
+    wait(tasks, task)
+    schema = "" if tasks.engine.dialect.name == "sqlite" else "dbos."
+    with tasks.engine.connect() as connection:
+
+        def kept(column: str, table: str) -> list[object]:
+            query = text(f"SELECT {column} FROM {schema}{table} WHERE workflow_uuid = :id")  # noqa: S608
+            return [json.loads(value) for value in connection.execute(query, {"id": task.id}).scalars()]
+
+        assert kept("inputs", "workflow_input") == [{"namedArgs": {}, "positionalArgs": [task.id]}]
+        assert kept("output", "operation_outputs")[0] is True
+
+
+def test_one_name_one_process(tasks: Tasks, url: str, fake: Fake) -> None:
+    twin = Tasks(url, node="main", work=fake, options=OPTIONS)
+    with pytest.raises(MatteboxError, match="Another process is running as node 'main'") as caught:
+        twin.start()
+    assert caught.value.kind is Kind.CONFLICT
+    second = Tasks(url, node="second", work=fake, options=OPTIONS)
+    with pytest.raises(MatteboxError, match="this process") as caught:
+        second.start()
+    assert caught.value.kind is Kind.CONFLICT
+    with tasks.engine.connect() as connection:  # the one that was refused has left nothing behind
+        assert connection.execute(text("SELECT id FROM nodes")).scalars().all() == ["main"]
+
+
+def test_finished_tasks_are_forgotten(tasks: Tasks, url: str, fake: Fake) -> None:
+    first, second = submit(tasks, "ok old", "sleep 1 young", hook=HOOK)
+    announced(tasks, first)
+    door = Tasks(url, node="door", work=fake, options=TaskOptions(retention=0.001))
+    door.start(role="api")
+    try:
+        assert door.sweep() >= 1
+        with pytest.raises(MatteboxError, match="no task with this id"):
+            door.get(first.id)
+        assert announced(tasks, second).status is Status.SUCCEEDED
+    finally:
+        door.close()
+
+
+def test_a_database_that_goes_away_is_waited_for(postgres: Postgres, tmp_path: Path) -> None:
+    fake = Fake(tmp_path)
+    address = postgres.create_database()
+    door = Tasks(address, node="door", work=fake, options=OPTIONS)
+    door.start(role="api")
+    try:
+        with worker(address, tmp_path, "node"):
+            tasks = submit(door, *(f"sleep 1 {number}" for number in range(4)), hook=HOOK)
+            wait(door, tasks[0], Status.RUNNING)
+            postgres.kill()
+            for action in (lambda: submit(door, "ok never"), lambda: door.get(tasks[0].id)):
+                begun = time.monotonic()
+                with pytest.raises(MatteboxError, match="database cannot be reached") as caught:
+                    action()
+                assert caught.value.kind is Kind.UNAVAILABLE
+                assert time.monotonic() - begun < 2.5
+            postgres.start()
+            assert [announced(door, task).status for task in tasks] == [Status.SUCCEEDED] * 4
+        assert [fake.delivered(task) for task in tasks] == [1] * 4
+    finally:
+        door.close()
+        postgres.drop_database(address)
+
+
+# -- workers that die -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/mattebox.db"
+
+
+@pytest.fixture
+def door(address: str, tmp_path: Path) -> Iterator[Tasks]:
+    """A process that takes tasks in and works on none."""
+    queue = Tasks(address, node="door", work=Fake(tmp_path), options=OPTIONS)
+    queue.start(role="api")
+    yield queue
+    queue.close()
+
+
+@contextmanager
+def worker(
+    address: str, folder: Path, node: str, *, attempts: int = 3, grace: int = 5
+) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, __file__, address, str(folder), node, str(attempts), str(grace)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+        process.stdout.close()
+
+
+def stop(process: subprocess.Popen[str], tasks: Tasks) -> None:
+    """Stop it while it does not hold the lock of the SQLite file, which it would keep."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        with tasks.engine.connect() as connection:
+            connection.execute(text("PRAGMA busy_timeout=300"))
+            try:
+                connection.execute(text("BEGIN IMMEDIATE"))
+            except OperationalError:
+                process.send_signal(signal.SIGCONT)
+            else:
+                return
+            finally:
+                connection.invalidate()
+
+
+def test_a_killed_worker_goes_on_after_its_restart(door: Tasks, address: str, tmp_path: Path) -> None:
+    fake = Fake(tmp_path)
+    tasks = submit(door, *(f"sleep 0.3 {number}" for number in range(10)), hook=HOOK)
+    assert all(task.status is Status.QUEUED for task in door.listing("me"))
+    with worker(address, tmp_path, "node") as process:
+        wait_for_note(tmp_path, "cut sleep 0.3 2")
+        # Not while a webhook is on its way: nobody can know whether one was received that has no answer yet.
+        time.sleep(0.15)
+        process.kill()
+        process.wait(10)
+    assert any(door.get(task.id).status is Status.RUNNING for task in tasks)
+    with worker(address, tmp_path, "node"):
+        assert [announced(door, task).status for task in tasks] == [Status.SUCCEEDED] * 10
+    assert [fake.delivered(task) for task in tasks] == [1] * 10
+    runs = [fake.notes()[f"cut sleep 0.3 {number}"] for number in range(10)]
+    assert sum(runs) <= 12
+    assert max(runs) == 2
+
+
+def test_another_node_takes_over(door: Tasks, address: str, tmp_path: Path) -> None:
+    fake = Fake(tmp_path)
+    with worker(address, tmp_path, "second") as second:
+        tasks = submit(door, "sleep 1 a", "sleep 1 b", hook=HOOK)
+        wait_for_note(tmp_path, "cut sleep 1 a")
+        second.kill()
+        with worker(address, tmp_path, "first"):
+            done = [announced(door, task, seconds=15) for task in tasks]
+        assert [task.status for task in done] == [Status.SUCCEEDED] * 2
+    assert fake.notes()["cut sleep 1 a"] == 2
+    assert [fake.delivered(task) for task in tasks] == [1, 1]
+
+
+def test_a_node_that_was_stopped_and_wakes_up_does_no_harm(door: Tasks, address: str, tmp_path: Path) -> None:
+    fake = Fake(tmp_path)
+    (task,) = submit(door, "sleep 1 a", hook=HOOK)
+    with worker(address, tmp_path, "sleeper") as sleeper:
+        wait_for_note(tmp_path, "cut sleep 1 a")
+        stop(sleeper, door)
+        with worker(address, tmp_path, "other"):
+            assert announced(door, task, seconds=15).status is Status.SUCCEEDED
+        sleeper.send_signal(signal.SIGCONT)
+        wait_for_note(tmp_path, "done sleep 1 a", 2)
+        (after,) = submit(door, "ok after", hook=HOOK)
+        announced(door, after)
+    assert (fake.delivered(task), fake.delivered(after)) == (1, 1)
+
+
+def test_a_picture_that_kills_its_worker_fails_in_the_end(door: Tasks, address: str, tmp_path: Path) -> None:
+    fake = Fake(tmp_path)
+    (poison,) = submit(door, "die", hook=HOOK)
+    for _ in range(2):
+        with worker(address, tmp_path, "node", attempts=2) as process:
+            assert process.wait(20) == -signal.SIGKILL
+    # Not before: what is being done beside a picture that kills the worker dies with it, and it counts for both.
+    (innocent,) = submit(door, "ok innocent", hook=HOOK)
+    with worker(address, tmp_path, "node", attempts=2):
+        done = announced(door, poison)
+        assert (done.status, done.reason) == (Status.FAILED, "The worker died twice on this picture.")
+        assert announced(door, innocent).status is Status.SUCCEEDED
+    assert fake.notes()["cut die"] == 2
+    assert (fake.delivered(poison), fake.delivered(innocent)) == (1, 1)
+
+
+def test_being_stopped_is_no_attempt_and_a_graceful_stop_no_interruption(
+    door: Tasks, address: str, tmp_path: Path
+) -> None:
+    (task,) = submit(door, "sleep 1.5 a")
+    for attempt, grace, status in ((1, 0, Status.RUNNING), (2, 5, Status.SUCCEEDED)):
+        with worker(address, tmp_path, "node", attempts=1, grace=grace) as process:
+            wait_for_note(tmp_path, "cut sleep 1.5 a", attempt)
+            process.terminate()
+            assert process.wait(20) == 0
+        assert door.get(task.id).status is status
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda: TaskOptions(concurrency=0),
+        lambda: TaskOptions(attempts=0),
+        lambda: TaskOptions(polling=0),
+        lambda: TaskOptions(webhook_retries=-1),
+        lambda: TaskOptions(beat=3, lease=5),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: type[TaskOptions]) -> None:
+    with pytest.raises(ValueError, match=r"must (be|not be)"):
+        options()
+
+
+def test_a_secret_does_not_spill_into_logs() -> None:
+    assert "secret" not in repr(HOOK)
+
+
+def _main(address: str, folder: str, node: str, attempts: str, grace: str) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    options = replace(OPTIONS, attempts=int(attempts), grace=int(grace))
+    tasks = Tasks(address, node=node, work=Fake(Path(folder)), options=options)
+    tasks.start(role="worker")
+    print("ready", flush=True)
+    signal.sigwait([signal.SIGTERM])
+    tasks.close()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import anyio
+import numpy as np
+import pytest
+from starlette.requests import Request
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from mattebox.codec import Limits
+from mattebox.edit import Edit, Upload
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import RGB, Alpha
+from mattebox.pipeline import Engine
+from mattebox.server.actions import run_edit
+from mattebox.server.app import find_dialects
+from mattebox.server.fetch import Fetcher
+from mattebox.server.http import dialect as http
+from mattebox.server.http.dialect import RequestContext
+from mattebox.server.runner import Runner
+from mattebox.server.state import Readiness, ServerState, UploadLimiter
+from mattebox.server.store.accounts import Account, Accounts
+from mattebox.server.store.database import connect, create
+from mattebox.testing import FakeModels
+
+DIALECTS = {each.name: each for each in find_dialects()}
+
+
+def test_the_work_ends_when_the_client_goes_away(photo: bytes, tmp_path: Path) -> None:
+    entered = threading.Event()
+    gone = threading.Event()
+
+    def slow(photo: RGB) -> Alpha:
+        entered.set()
+        assert gone.wait(20)
+        time.sleep(0.2)  # for the event loop to notice
+        return np.ones((8, 8), np.float32)
+
+    async def receive() -> Message:
+        await anyio.to_thread.run_sync(entered.wait, 20)
+        gone.set()
+        return {"type": "http.disconnect"}
+
+    async def story() -> None:
+        runner = Runner(Engine(FakeModels(slow)), Fetcher())
+        database = connect(f"sqlite:///{tmp_path}/usage.db")
+        create(database)
+        accounts = Accounts((), database)
+        state = ServerState(
+            runner=runner,
+            accounts=accounts,
+            readiness=Readiness(runner),
+            uploads=UploadLimiter(1),
+            installed=lambda name: True,
+        )
+        app = SimpleNamespace(state=SimpleNamespace(server=state))
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b"", "state": {}}
+        asked = Request({**scope, "app": app}, receive)
+        asked.scope["state"]["context"] = RequestContext(dialect=DIALECTS["native"], request_id="req_1")
+        with pytest.raises(MatteboxError) as caught:
+            await run_edit(asked, Account("me"), Edit(source=Upload(photo)), picture="image")
+        assert caught.value.kind is Kind.CANCELLED
+        assert accounts.usage(Account("me")).used == 0
+        database.dispose()
+
+    anyio.run(story)
+
+
+def test_a_finished_picture_is_counted_and_a_failed_one_is_not(serve: Callable[..., TestClient], photo: bytes) -> None:
+    client = serve(keys=("k", "l"), accounts={"credits": 2})
+    key = {"x-api-key": "k"}
+
+    def used() -> object:
+        return client.get("/api/v1/me", headers=key).json()["used"]
+
+    assert client.post("/api/v1/remove", content=b"no picture", headers=key).status_code == 400
+    assert used() == 0
+    for expected in (1, 2):
+        assert client.post("/api/v1/remove", content=photo, headers=key).status_code == 200
+        assert used() == expected
+    refused = client.post("/api/v1/remove", content=photo, headers=key)
+    assert (refused.status_code, refused.json()["kind"]) == (402, "out_of_credits")
+    assert client.post("/api/v1/remove", content=photo, headers={"x-api-key": "l"}).status_code == 200
+
+
+def test_the_last_credit_is_spent_once(serve: Callable[..., TestClient], photo: bytes) -> None:
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def slow(photo: RGB) -> Alpha:
+        entered.release()
+        assert leave.wait(20)
+        return np.ones((8, 8), np.float32)
+
+    client = serve(keys=("k",), accounts={"credits": 1}, models=FakeModels(slow))
+    key = {"x-api-key": "k"}
+    answers: list[int] = []
+
+    def send() -> None:
+        answers.append(client.post("/api/v1/remove", content=photo, headers=key).status_code)
+
+    senders = [threading.Thread(target=send) for _ in range(3)]
+    for sender in senders:
+        sender.start()
+    assert entered.acquire(timeout=20)
+    assert not entered.acquire(timeout=0.3)
+    leave.set()
+    for sender in senders:
+        sender.join()
+    assert sorted(answers) == [200, 402, 402]
+    assert client.get("/api/v1/me", headers=key).json()["used"] == 1
+
+
+def test_an_answer_from_before_costs_nothing(serve: Callable[..., TestClient], photo: bytes) -> None:
+    client = serve(keys=("k",), accounts={"credits": 1})
+    headers = {"x-api-key": "k", "Idempotency-Key": "order-1"}
+    answers = [client.post("/api/v1/remove", content=photo, headers=headers) for _ in range(3)]
+    assert [each.status_code for each in answers] == [200, 200, 200]
+    other = client.post("/api/v1/remove", content=photo, headers=headers | {"Idempotency-Key": "order-2"})
+    assert (other.status_code, other.json()["kind"]) == (402, "out_of_credits")
+    assert client.get("/api/v1/me", headers=headers).json()["used"] == 1
+
+
+def test_a_long_idempotency_key_is_refused(serve: Callable[..., TestClient], photo: bytes) -> None:
+    answer = serve().post("/api/v1/remove", content=photo, headers={"Idempotency-Key": "k" * 256})
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "Idempotency-Key")
+
+
+def test_the_narrower_limit_of_server_and_vendor_holds(serve: Callable[..., TestClient], photo: bytes) -> None:
+    client = serve(limits={"max_pixels": 200 * 150 - 1})
+    answer = client.post("/api/v1/remove", content=photo)
+    assert (answer.status_code, answer.json()["kind"]) == (413, "too_many_pixels")
+    assert DIALECTS["poof"].limits == Limits(20 * 2**20, http.NO_LIMITS.max_pixels)
+
+
+def test_too_much_work_is_refused_with_a_time_to_come_back(serve: Callable[..., TestClient], photo: bytes) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(photo: RGB) -> Alpha:
+        entered.set()
+        assert leave.wait(20)
+        return np.ones((8, 8), np.float32)
+
+    client = serve(models=FakeModels(slow), service={"workers": 1, "queue": 0})
+    answers: list[int] = []
+    first = threading.Thread(target=lambda: answers.append(client.post("/api/v1/remove", content=photo).status_code))
+    first.start()
+    assert entered.wait(20)
+    refused = client.post("/api/v1/remove", content=photo)
+    leave.set()
+    first.join()
+    assert answers == [200]
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")

@@ -1,0 +1,630 @@
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import json
+import logging
+import re
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from http.client import HTTPConnection
+from pathlib import Path
+
+import anyio
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from httpx2 import Response
+from starlette.responses import Response as StarletteResponse
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from mattebox import codec
+from mattebox.edit import Format, Output
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import RGB, Alpha, Image
+from mattebox.server import app as module
+from mattebox.server.app import create_app, find_dialects
+from mattebox.server.maintenance import Stores
+from mattebox.server.middleware import RequestGuard
+from mattebox.server.settings import Settings
+from mattebox.server.state import ARRIVING
+from mattebox.server.store.blobs import Blobs
+from mattebox.server.store.database import connect
+from mattebox.testing import FakeModels, make_scene
+
+MB = 2**20
+CAPACITY = 1 + 1 + ARRIVING
+Serve = Callable[..., TestClient]
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """How one dialect is spoken: a picture goes out by `send`; `word` and `parameter` read a failure."""
+
+    path: str
+    send: Callable[[TestClient, bytes], Response]
+    word: Callable[[Response], object]
+    parameter: Callable[[Response], object]
+
+
+def _post_form(field: str, path: str) -> Callable[[TestClient, bytes], Response]:
+    return lambda client, data: client.post(path, files={field: ("photo.jpg", data)})
+
+
+def _post_json(field: str, path: str) -> Callable[[TestClient, bytes], Response]:
+    return lambda client, data: client.post(path, json={field: base64.b64encode(data).decode()})
+
+
+def _poof_field(answer: Response) -> object:
+    details = answer.json()["details"]
+    return details["field"] if isinstance(details, dict) else None
+
+
+VENDORS = {
+    "native": Vendor(
+        "/api/v1/remove",
+        _post_form("image", "/api/v1/remove"),
+        lambda answer: answer.json()["kind"],
+        lambda answer: answer.json()["parameter"],
+    ),
+    "novita": Vendor(
+        "/v3/remove-background",
+        _post_json("image_file", "/v3/remove-background"),
+        lambda answer: answer.json()["reason"],
+        lambda answer: answer.json()["metadata"].get("parameter"),
+    ),
+    "poof": Vendor(
+        "/v1/remove",
+        _post_form("image_file", "/v1/remove"),
+        lambda answer: answer.json()["code"],
+        _poof_field,
+    ),
+}
+
+
+@pytest.fixture(params=VENDORS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+# --- the composition ---------------------------------------------------------------------------------------------
+
+
+def test_each_file_is_a_dialect() -> None:
+    files = {file.stem for file in (Path(module.__file__).parent / "dialects").iterdir()} - {"__init__", "__pycache__"}
+    names = {each.name for each in find_dialects()}
+    assert {name.replace("-", "_") for name in names} == files
+    assert names >= set(VENDORS)
+
+
+def test_two_dialects_on_one_path_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = importlib.metadata.EntryPoint("copy", "mattebox.server.dialects.poof:DIALECT", module.ENTRY_POINTS)
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda *, group: [entry] if group == module.ENTRY_POINTS else []
+    )
+    with pytest.raises(ValueError, match="both claim /v1/remove"):
+        find_dialects()
+
+
+def test_what_another_package_announces_must_be_a_dialect(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = importlib.metadata.EntryPoint("odd", "mattebox.errors:Kind", module.ENTRY_POINTS)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [entry])
+    with pytest.raises(TypeError, match="is not a dialect"):
+        find_dialects()
+
+
+def test_the_front_door_leads_to_the_documentation(client: TestClient) -> None:
+    answer = client.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+
+
+def test_the_documentation_needs_no_other_server(client: TestClient) -> None:
+    page = client.get("/docs").text
+    assert re.findall(r"""(?:https?:)?//[^"'\s]+""", page) == []
+    assert '"validatorUrl": null' in page
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert len(addresses) == 3
+    for address in addresses:
+        found = client.get(address)
+        assert found.status_code == 200
+        if address.endswith(".css"):
+            assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", found.text)
+    assert client.get("/redoc").status_code == 404
+
+
+def test_every_route_is_described(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()
+    places = {vendor.path for vendor in VENDORS.values()}
+    own = {"/api/v1/me", "/api/v1/models", "/api/v1/tasks", "/v1/me", "/health", "/ready", "/results/{name}"}
+    assert set(described["paths"]) >= places | own
+    for path, methods in described["paths"].items():
+        for route in methods.values():
+            assert route["tags"], path
+            assert route["summary"], path
+            assert "422" not in route["responses"], path
+            fine = {status: answer for status, answer in route["responses"].items() if status.startswith("2")}
+            assert fine or "501" in route["responses"], path
+            assert all(answer["content"] for status, answer in fine.items() if status != "204"), path
+    for place in places:
+        post = described["paths"][place]["post"]
+        assert post["requestBody"]["content"]
+        assert {"400", "429"} < set(post["responses"])
+        assert post["security"]
+
+
+# --- loading -----------------------------------------------------------------------------------------------------
+
+
+def test_health_answers_while_the_model_loads(serve: Serve) -> None:
+    loaded = threading.Event()
+
+    class Slow(FakeModels):
+        def warm(self, name: str) -> None:
+            assert loaded.wait(20)
+
+    client = serve(models=Slow())
+    assert client.get("/health").json() == {"status": "ok"}
+    waiting = client.get("/ready")
+    assert (waiting.status_code, waiting.json()["status"]) == (503, "The model is still being loaded.")
+    loaded.set()
+    while client.get("/ready").status_code != 200:
+        time.sleep(0.01)
+    assert client.get("/ready").json() == {"status": "ok"}
+
+
+def test_a_model_that_cannot_be_loaded_is_said(
+    name: str, serve: Serve, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(FakeModels):
+        def warm(self, name: str) -> None:
+            raise MatteboxError(Kind.UNAVAILABLE, "The weights of u2net are missing.") from OSError("secret")
+
+    client = serve(models=Broken())
+    while client.get("/ready").json()["status"] == "The model is still being loaded.":
+        time.sleep(0.01)
+    ready = client.get("/ready")
+    assert (ready.status_code, ready.json()["status"]) == (503, "The weights of u2net are missing.")
+    assert client.get("/health").status_code == 200
+    answer = VENDORS[name].send(client, photo)
+    expected = {"native": (503, "unavailable"), "novita": (500, "TASK_FAILED"), "poof": (502, "upstream_error")}
+    assert (answer.status_code, VENDORS[name].word(answer)) == expected[name]
+    assert "The weights of u2net are missing." in answer.text
+    assert "secret" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+# --- failures ----------------------------------------------------------------------------------------------------
+
+
+def test_what_breaks_inside_is_answered_in_the_dialect_and_logged(
+    name: str, serve: Serve, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(photo: RGB) -> Alpha:
+        raise ZeroDivisionError("a secret")
+
+    answer = VENDORS[name].send(serve(models=FakeModels(broken)), photo)
+    expected = {"native": "internal", "novita": "TASK_FAILED", "poof": "internal_server_error"}
+    assert (answer.status_code, VENDORS[name].word(answer)) == (500, expected[name])
+    assert "secret" not in answer.text
+    said = [record for record in caplog.records if answer.headers["x-request-id"] in record.getMessage()]
+    assert any(record.exc_info and "a secret" in str(record.exc_info[1]) for record in said)
+
+
+def test_unknown_addresses_and_methods_are_answered_in_the_dialect(name: str, client: TestClient) -> None:
+    vendor = VENDORS[name]
+    refused = client.delete(vendor.path)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert "DELETE" in refused.text
+    lost = client.get(vendor.path + "/nothing")
+    assert lost.status_code == 404
+    expected = {"native": "not_found", "novita": "API_NOT_FOUND", "poof": "validation_error"}
+    assert vendor.word(lost) == expected[name]
+
+
+def test_keys_are_asked_for_in_the_dialect(name: str, serve: Serve, photo: bytes) -> None:
+    client = serve(keys=("right", "other"))
+    vendor = VENDORS[name]
+    missing = vendor.send(client, photo)
+    client.headers["Authorization"] = "Bearer wrong"
+    wrong = vendor.send(client, photo)
+    expected = {
+        "native": [(401, "missing_key"), (401, "invalid_key")],
+        "novita": [(400, "MISSING_API_KEY"), (403, "INVALID_API_KEY")],
+        "poof": [(401, "authentication_error"), (401, "authentication_error")],
+    }
+    assert [(each.status_code, vendor.word(each)) for each in (missing, wrong)] == expected[name]
+    for key in ("Bearer right", "right", "bearer other"):
+        client.headers["Authorization"] = key
+        assert vendor.send(client, photo).status_code == 200
+
+
+def test_two_slashes_are_one(client: TestClient, photo: bytes) -> None:
+    """As sent where somebody ends the base address with a slash."""
+    assert client.post("http://testserver//api/v1//remove", content=photo).status_code == 200
+    assert client.post("http://testserver/api/v1/remove/", content=photo).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_monitors_that_ask_with_head_are_answered(path: str, client: TestClient) -> None:
+    client.get("/ready")
+    assert client.head(path).status_code == client.get(path).status_code
+
+
+# --- bad input ---------------------------------------------------------------------------------------------------
+
+
+def _png(width: int, height: int, rows: bytes) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def _bomb() -> bytes:
+    return _png(13_000, 13_000, zlib.compress(bytes(13_000 * (1 + 13_000 // 8)), 9))
+
+
+def _jpeg() -> bytes:
+    return codec.encode(Image(rgb=make_scene(width=200, height=150, seed=1).photo), Output(format=Format.JPEG))
+
+
+BAD_PICTURES: dict[str, tuple[Callable[[], bytes], Kind]] = {
+    "no picture": (lambda: b"This is a letter, not a picture.", Kind.UNREADABLE_IMAGE),
+    "truncated": (lambda: _jpeg()[:-2000], Kind.UNREADABLE_IMAGE),
+    "noise behind a signature": (lambda: b"\x89PNG\r\n\x1a\n" + bytes(range(256)), Kind.UNREADABLE_IMAGE),
+    "no pixels": (lambda: _png(0, 0, zlib.compress(b"")), Kind.UNREADABLE_IMAGE),
+    "bomb": (_bomb, Kind.TOO_MANY_PIXELS),
+    "huge header": (lambda: _png(60_000, 60_000, b""), Kind.TOO_MANY_PIXELS),
+    "video": (lambda: b"\0\0\0\x18ftypisom" + bytes(100), Kind.UNREADABLE_IMAGE),
+    "too large": (lambda: b"\xff\xd8\xff" + bytes(31 * MB), Kind.TOO_MANY_BYTES),
+}
+BAD_WORDS: dict[str, dict[Kind, tuple[int, str]]] = {
+    "native": {
+        Kind.UNREADABLE_IMAGE: (400, "unreadable_image"),
+        Kind.TOO_MANY_PIXELS: (413, "too_many_pixels"),
+        Kind.TOO_MANY_BYTES: (413, "too_many_bytes"),
+        Kind.MISSING_IMAGE: (400, "missing_image"),
+    },
+    "novita": {
+        Kind.UNREADABLE_IMAGE: (400, "INVALID_IMAGE_FORMAT"),
+        Kind.TOO_MANY_PIXELS: (400, "IMAGE_EXCEEDS_MAX_RESOLUTION"),
+        Kind.TOO_MANY_BYTES: (400, "IMAGE_FILE_EXCEEDS_MAX_SIZE"),
+        Kind.MISSING_IMAGE: (400, "INVALID_REQUEST_BODY"),
+    },
+    "poof": {
+        Kind.UNREADABLE_IMAGE: (400, "validation_error"),
+        Kind.TOO_MANY_PIXELS: (400, "image_too_large"),
+        Kind.TOO_MANY_BYTES: (400, "image_too_large"),
+        Kind.MISSING_IMAGE: (400, "missing_image"),
+    },
+}
+PICTURE = {"native": "image", "novita": "image_file", "poof": "image_file"}
+
+
+@pytest.mark.parametrize("case", BAD_PICTURES)
+def test_bad_pictures_are_refused_by_name_and_at_once(case: str, name: str, client: TestClient) -> None:
+    make, kind = BAD_PICTURES[case]
+    data = make()
+    begin = time.perf_counter()
+    answer = VENDORS[name].send(client, data)
+    seconds = time.perf_counter() - begin
+    assert (answer.status_code, VENDORS[name].word(answer)) == BAD_WORDS[name][kind]
+    assert VENDORS[name].parameter(answer) == PICTURE[name]
+    assert seconds < 1
+
+
+BAD_BODIES: dict[str, tuple[bytes, str | None]] = {
+    "nothing": (b"", None),
+    "an empty object": (b"{}", "application/json"),
+    "an empty form": (b"--x--\r\n", "multipart/form-data; boundary=x"),
+    "another form": (b"a=b", "application/x-www-form-urlencoded"),
+    "the wrong type": (b"hello", "text/csv"),
+    "broken JSON": (b'{"image', "application/json"),
+    "an array": (b"[1, 2]", "application/json"),
+    "deep JSON": (b'{"a":' * 50_000, "application/json"),
+    "not a number": (b'{"image": NaN, "image_file": NaN}', "application/json"),
+    "a broken boundary": (b"--y\r\n\r\n", "multipart/form-data; boundary=x"),
+    "no boundary": (b"--y\r\n\r\n", "multipart/form-data"),
+    "a large body": (b'{"a":"' + bytes(50 * MB), "application/json"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BODIES)
+def test_bad_bodies_are_refused_in_the_dialect_and_at_once(case: str, name: str, client: TestClient) -> None:
+    body, content_type = BAD_BODIES[case]
+    begin = time.perf_counter()
+    answer = client.post(
+        VENDORS[name].path, content=body, headers={} if content_type is None else {"content-type": content_type}
+    )
+    seconds = time.perf_counter() - begin
+    assert answer.status_code in (400, 413, 415)
+    assert "json" in answer.headers["content-type"]
+    assert isinstance(VENDORS[name].word(answer), str)
+    assert seconds < 1
+    if name == "poof" and content_type == "application/json":
+        assert VENDORS[name].word(answer) == "missing_image"
+    if case in ("nothing", "an empty form") and name != "novita":
+        assert VENDORS[name].word(answer) == "missing_image"
+
+
+# --- a real connection -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    """Where a real server with keys listens."""
+    service = {"workers": 1, "queue": 1}
+    settings = Settings.model_validate({"data_dir": tmp_path, "keys": ("k",), "service": service})
+    config = uvicorn.Config(create_app(settings, models=FakeModels(), tasks=False), port=0, log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield int(server.servers[0].sockets[0].getsockname()[1])
+    server.should_exit = True
+    thread.join()
+
+
+def _upload(port: int, headers: dict[str, str], size: int, *, chunked: bool) -> tuple[int, object]:
+    """As a simple client does it: everything out first, then the answer."""
+    body = (b"a" * 65536 for _ in range(size // 65536))
+    length = {} if chunked else {"content-length": str(size // 65536 * 65536)}
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("POST", "/v3/remove-background", body, length | headers, encode_chunked=chunked)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())["reason"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_client_that_sends_too_much_sees_why(port: int, chunked: bool) -> None:
+    headers = {"content-type": "application/json", "authorization": "k"}
+    if chunked:
+        headers["transfer-encoding"] = "chunked"
+    assert _upload(port, headers, 60 * MB, chunked=chunked) == (400, "IMAGE_FILE_EXCEEDS_MAX_SIZE")
+
+
+def test_a_client_with_a_wrong_key_sees_so_after_a_large_upload(port: int) -> None:
+    headers = {"content-type": "application/json", "authorization": "wrong"}
+    assert _upload(port, headers, 40 * MB, chunked=False) == (403, "INVALID_API_KEY")
+
+
+def test_who_asks_before_sending_is_told_at_once(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("POST", "/v3/remove-background")
+    for header in (("content-length", "1000000000000"), ("expect", "100-continue"), ("authorization", "k")):
+        connection.putheader(*header)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert json.loads(answer.read())["reason"] == "IMAGE_FILE_EXCEEDS_MAX_SIZE"
+    connection.close()
+
+
+def test_slow_uploads_are_bounded_before_their_bodies_are_read(port: int) -> None:
+    head = b"POST /v3/remove-background HTTP/1.1\r\nhost: x\r\nauthorization: k\r\ncontent-length: 2\r\n\r\n{"
+    with ExitStack() as slow:
+        connections = [
+            slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(CAPACITY)
+        ]
+        for connection in connections:
+            connection.sendall(head)
+        headers = {"content-type": "application/json", "authorization": "k"}
+        while (refused := _upload(port, headers, 65536, chunked=False))[0] != 429:
+            time.sleep(0.01)  # the last of them has not been let in yet
+        assert refused == (429, "RATE_LIMIT_EXCEEDED")
+        for connection in connections:
+            connection.sendall(b"}")
+            assert connection.recv(12) == b"HTTP/1.1 400"
+    assert _upload(port, headers, 65536, chunked=False)[0] == 400
+
+
+def test_an_endless_upload_is_cut_off(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 1024 * MB:
+            sent += MB
+            yield bytes(MB)
+
+    with pytest.raises(OSError, match=r".*"):  # noqa: PT012 - it depends on buffers which of both notices
+        connection.request(
+            "POST", "/v3/remove-background", endless(), {"transfer-encoding": "chunked"}, encode_chunked=True
+        )
+        connection.getresponse()
+        raise ConnectionError("it was let in to the end")
+    connection.close()
+    assert sent < 1024 * MB
+
+
+def test_each_request_is_one_line_of_the_log(
+    name: str, serve: Serve, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "mattebox")
+    client = serve(keys=("hush",))
+    client.headers["x-api-key"] = "hush"
+    answers = [VENDORS[name].send(client, data) for data in (photo, b"a letter")]
+    client.headers["x-api-key"] = "wrong-hush"
+    answers.append(VENDORS[name].send(client, photo))
+    for probe in ("/health", "/ready"):
+        client.get(probe)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("mattebox.server")]
+    assert len(lines) == len(answers)
+    for line, answer in zip(lines, answers, strict=True):
+        begin = f"{answer.headers['x-request-id']} {name} {answer.status_code} "
+        assert re.match(re.escape(begin) + r"\d+ ms", line)
+    assert "hush" not in caplog.text
+
+
+# --- who may come in ---------------------------------------------------------------------------------------------
+
+FORBIDDEN = {"native": "forbidden", "novita": "API_NOT_ALLOWED", "poof": "permission_denied"}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "[::2]:80"])
+def test_a_name_that_the_server_is_not_known_by_is_refused(name: str, host: str, serve: Serve, photo: bytes) -> None:
+    client = serve(hosts=("localhost", "127.0.0.1", "::1", "Cutout.example"))
+    client.headers["host"] = host
+    refused = VENDORS[name].send(client, photo)
+    assert (refused.status_code, VENDORS[name].word(refused)) == (403, FORBIDDEN[name])
+    assert client.get("/api/v1/models").status_code == 403
+    for good in ("localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST.:80", "cutout.example"):
+        client.headers["host"] = good
+        assert VENDORS[name].send(client, photo).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://testserver:81", "http://localhost"])
+def test_another_sites_page_does_not_use_a_server_without_keys(
+    name: str, origin: str, serve: Serve, photo: bytes
+) -> None:
+    client = serve()
+    client.headers["origin"] = origin
+    refused = VENDORS[name].send(client, photo)
+    assert (refused.status_code, VENDORS[name].word(refused)) == (403, FORBIDDEN[name])
+    assert client.get("/health").status_code == 200
+    client.headers["origin"] = "http://testserver"
+    assert VENDORS[name].send(client, photo).status_code == 200
+    keyed = serve(keys=("k",))
+    keyed.headers.update({"origin": origin, "x-api-key": "k"})
+    assert VENDORS[name].send(keyed, photo).status_code == 200
+
+
+def test_too_many_requests_are_refused_in_the_dialect(name: str, photo: bytes) -> None:
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        await StarletteResponse("")(scope, receive, send)
+
+    full = TestClient(RequestGuard(nothing, dialects=find_dialects(), most=0))
+    refused = VENDORS[name].send(full, photo)
+    expected = {"native": "overloaded", "novita": "RATE_LIMIT_EXCEEDED", "poof": "rate_limit_exceeded"}
+    assert (refused.status_code, refused.headers["retry-after"], VENDORS[name].word(refused)) == (
+        429,
+        "2",
+        expected[name],
+    )
+    one = TestClient(RequestGuard(nothing, dialects=find_dialects(), most=1))
+    assert [VENDORS[name].send(one, photo).status_code for _ in range(3)] == [200, 200, 200]
+
+
+# --- what it stands on -------------------------------------------------------------------------------------------
+
+
+def test_it_is_not_ready_without_its_database_and_its_storage(tmp_path: Path) -> None:
+    database = connect(f"sqlite:///{tmp_path}/data/mattebox.db")
+    folder = tmp_path / "blobs"
+    blobs = Blobs(folder.as_uri())
+
+    def sentence() -> str | None:
+        try:
+            anyio.run(Stores(database, blobs).check)
+        except MatteboxError as error:
+            return f"{error.kind}: {error.message}"
+        return None
+
+    assert sentence() is None
+    folder.rename(tmp_path / "away")
+    folder.write_text("a file")
+    assert sentence() == "unavailable: The storage cannot be reached."
+    folder.unlink()
+    (tmp_path / "away").rename(folder)
+    database.dispose()
+    (tmp_path / "data").rename(tmp_path / "gone")
+    assert sentence() == "unavailable: The database cannot be reached at the moment."
+    (tmp_path / "gone").rename(tmp_path / "data")
+    assert sentence() is None
+    database.dispose()
+
+
+def test_who_asks_often_whether_it_is_ready_does_not_ask_its_storage_each_time(tmp_path: Path) -> None:
+    database = connect(f"sqlite:///{tmp_path}/mattebox.db")
+    stores = Stores(database, Blobs((tmp_path / "blobs").as_uri()))
+
+    async def story() -> None:
+        await stores.check()
+        database.dispose()
+        (tmp_path / "mattebox.db").unlink()
+        (tmp_path / "mattebox.db").mkdir()
+        (tmp_path / "blobs").rename(tmp_path / "away")
+        (tmp_path / "blobs").write_text("a file")
+        await stores.check()
+
+    anyio.run(story)
+
+
+def test_a_server_that_is_not_ready_says_so(client: TestClient, tmp_path: Path) -> None:
+    assert client.get("/ready").json() == {"status": "ok"}
+    blobs = Blobs((tmp_path / "blobs").as_uri())
+    (tmp_path / "blobs").rename(tmp_path / "away")
+    (tmp_path / "blobs").write_text("a file")
+    app = client.app
+    assert isinstance(app, FastAPI)
+    database = connect(f"sqlite:///{tmp_path}/mattebox.db")
+    app.state.stores = Stores(database, blobs)
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()) == (503, {"status": "The storage cannot be reached."})
+    assert client.get("/health").status_code == 200
+    database.dispose()
+
+
+def test_a_worker_answers_probes_only(serve: Serve, photo: bytes) -> None:
+    client = serve(role="worker")
+    assert {path: client.get(path).status_code for path in ("/health", "/ready")} == {"/health": 200, "/ready": 200}
+    for path in ("/", "/docs", "/openapi.json", "/api/v1/models", "/results/x"):
+        assert client.get(path, follow_redirects=False).status_code == 404
+    for vendor in VENDORS.values():
+        assert vendor.send(client, photo).status_code == 404
+
+
+def test_what_it_stands_on_goes_into_its_own_folder(serve: Serve, tmp_path: Path) -> None:
+    assert serve().get("/ready").status_code == 200
+    assert (tmp_path / "mattebox.db").exists()
+
+
+# --- what it is started with -------------------------------------------------------------------------------------
+
+
+def test_a_model_that_there_is_not_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(MatteboxError, match="no such model") as caught:
+        create_app(Settings.model_validate({"data_dir": tmp_path, "model": "isnt"}))
+    assert caught.value.kind is Kind.INVALID_PARAMETER
+
+
+def test_the_servers_networks_are_not_fetched_when_they_are_used(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"data_dir": tmp_path, "models": {"directory": tmp_path}})
+    networks = module._networks(settings, lambda *_: pytest.fail("something is fetched"))
+    with pytest.raises(MatteboxError, match="not installed") as caught:
+        networks.segmenter("u2netp")(np.zeros((8, 8, 3), np.uint8))
+    assert (caught.value.kind, caught.value.parameter) == (Kind.UNAVAILABLE, "model")
+
+
+def test_a_model_that_is_not_installed_is_refused(tmp_path: Path, photo: bytes) -> None:
+    options = {"directory": tmp_path, "download": False}
+    app = create_app(Settings.model_validate({"data_dir": tmp_path, "models": options}), tasks=False)
+    with TestClient(app) as client:
+        rows = client.get("/api/v1/models").json()["models"]
+        assert {row["installed"] for row in rows} == {False}
+        (tmp_path / "u2netp.onnx").write_bytes(b"as good as one")
+        rows = client.get("/api/v1/models").json()["models"]
+        assert [row["name"] for row in rows if row["installed"]] == ["u2netp"]
+
+    settings = Settings.model_validate({"data_dir": tmp_path, "models": options})
+    app = create_app(settings, models=FakeModels(), tasks=False)
+    with TestClient(app) as client:
+        app.state.server = replace(app.state.server, installed=lambda name: name == "u2netp")
+        begin = time.perf_counter()
+        refused = client.post("/api/v1/remove", content=photo, params={"model": "birefnet-general"})
+        assert time.perf_counter() - begin < 1
+        found = refused.json()
+        assert (refused.status_code, found["kind"], found["parameter"]) == (400, "invalid_parameter", "model")
+        assert "not installed" in found["detail"]
+        assert client.post("/api/v1/remove", content=photo).status_code == 200
