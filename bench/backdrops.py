@@ -22,7 +22,7 @@ from pathlib import Path
 
 from mattebox import codec
 from mattebox.backdrops import Backdrops
-from mattebox.edit import Color, Edit, Format, Output, Prompt, Upload
+from mattebox.edit import Color, Edit, Format, Output, Prompt
 from mattebox.errors import MatteboxError
 from mattebox.image import Image
 from mattebox.models import Models
@@ -108,7 +108,7 @@ def typical(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 def work(contestant: str, photo: Path) -> Work:
     """One contestant in this process, where everything is loaded before the clock runs."""
-    plain = Edit(source=Upload(b""), backdrop=Color(246, 196, 83), output=Output(format=Format.JPEG))
+    plain = Edit(backdrop=Color(246, 196, 83), output=Output(format=Format.JPEG))
     edit = plain if contestant == FLOOR else replace(plain, backdrop=Prompt(contestant))
     engine = Engine(Models(), None if contestant == FLOOR else Backdrops())
     engine.models.warm("auto")

@@ -31,7 +31,7 @@ def mattebox_run(matte: Alpha, *, foreground: str = "fast") -> Run:
     import cv2
 
     from mattebox import matting
-    from mattebox.edit import Edit, Foreground, Matte, Upload
+    from mattebox.edit import Edit, Foreground, Matte
     from mattebox.models import CATALOGUE, families
     from mattebox.models.catalogue import Variant
     from mattebox.pipeline import Engine
@@ -49,7 +49,7 @@ def mattebox_run(matte: Alpha, *, foreground: str = "fast") -> Run:
         return matting.fuse(matte, coarse)
 
     engine = Engine(FakeModels(without_network))
-    edit = Edit(source=Upload(b""), matte=Matte(foreground=Foreground(foreground)))
+    edit = Edit(matte=Matte(foreground=Foreground(foreground)))
     return lambda photo: engine.run(edit, photo).data
 
 

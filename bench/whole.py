@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mattebox.edit import Edit, Upload
+from mattebox.edit import Edit
 from mattebox.models import Models
 from mattebox.pipeline import Engine
 from measure import peak_bytes
@@ -17,7 +17,7 @@ from measure import peak_bytes
 def main() -> None:
     photo = Path(sys.argv[1]).read_bytes()
     engine = Engine(Models())
-    edit = Edit(source=Upload(b""))
+    edit = Edit()
     steps: dict[str, Callable[[], object]] = {
         "load": lambda: engine.models.warm("auto"),
         "first photo": lambda: engine.run(edit, photo),

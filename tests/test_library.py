@@ -16,7 +16,7 @@ import mattebox
 from mattebox import codec
 from mattebox.backdrops.plate import Checkpoint, Plate
 from mattebox.cutout import Cutout, Replaced
-from mattebox.edit import Blur, Edit, Layout, Length, Margin, Output, Prompt, Shadow, ShadowKind, Upload
+from mattebox.edit import Blur, Edit, Layout, Length, Margin, Output, Prompt, Shadow, ShadowKind
 from mattebox.image import Box, Encoded, Image, Served
 from mattebox.pipeline import Engine
 from mattebox.testing import FakeModels, make_scene
@@ -143,7 +143,7 @@ def test_the_photo_in_every_way_to_give_it(tmp_path: Path) -> None:
 
 
 def test_its_own_background_blurred() -> None:
-    expected = ENGINE.run(Edit(source=Upload(b""), backdrop=Blur(4)), PNG)
+    expected = ENGINE.run(Edit(backdrop=Blur(4)), PNG)
     np.testing.assert_array_equal(replaced(blur=4).to_array(), codec.decode(expected.data).rgb)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mattebox import codec
 from mattebox.codec import Limits
-from mattebox.edit import Color, Edit, Foreground, Format, Layout, Matte, Output, Upload
+from mattebox.edit import Color, Edit, Foreground, Format, Layout, Matte, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
 from mattebox.models import Models
@@ -30,7 +30,7 @@ def opened(data: bytes) -> PIL.Image.Image:
 
 
 def test_a_photo_becomes_a_transparent_png_of_its_subject(engine: Engine) -> None:
-    result = engine.run(Edit(source=Upload(PHOTO)), PHOTO)
+    result = engine.run(Edit(), PHOTO)
     picture = opened(result.data)
     assert picture.mode == "RGBA"
     assert picture.size == (320, 240) == (result.width, result.height)
@@ -42,7 +42,6 @@ def test_a_photo_becomes_a_transparent_png_of_its_subject(engine: Engine) -> Non
 
 def test_colour_crop_and_size_reach_the_picture(engine: Engine) -> None:
     edit = Edit(
-        source=Upload(PHOTO),
         backdrop=Color(0, 200, 0),
         layout=Layout(crop=True, max_side=100),
         output=Output(format=Format.JPEG),
@@ -58,7 +57,7 @@ def test_colour_crop_and_size_reach_the_picture(engine: Engine) -> None:
 
 
 def test_the_matte_alone_is_grey(engine: Engine) -> None:
-    result = engine.run(Edit(source=Upload(PHOTO), output=Output(alpha_only=True)), PHOTO)
+    result = engine.run(Edit(output=Output(alpha_only=True)), PHOTO)
     picture = opened(result.data)
     assert picture.mode == "L"
     assert np.asarray(picture)[120, 160] == 255
@@ -73,7 +72,7 @@ def test_an_empty_scene_gives_an_empty_matte_and_says_so() -> None:
     assert cutout.confidence == 0
     assert not cutout.alpha.any()
     assert not cutout.rgb.any()
-    result = engine.run(Edit(source=Upload(PHOTO), layout=Layout(crop=True)), PHOTO)
+    result = engine.run(Edit(layout=Layout(crop=True)), PHOTO)
     assert (result.width, result.height, result.subject) == (320, 240, None)
 
 
@@ -103,14 +102,14 @@ def test_the_photos_own_colours_can_be_kept(engine: Engine) -> None:
 
 def test_an_unknown_model_is_named() -> None:
     with pytest.raises(MatteboxError) as caught:
-        Engine(Models()).run(Edit(source=Upload(PHOTO), matte=Matte(model="nonsense")), PHOTO)
+        Engine(Models()).run(Edit(matte=Matte(model="nonsense")), PHOTO)
     assert caught.value.kind is Kind.INVALID_PARAMETER
     assert caught.value.parameter == "model"
 
 
 def test_limits_come_before_the_work(engine: Engine) -> None:
     with pytest.raises(MatteboxError) as caught:
-        engine.run(Edit(source=Upload(PHOTO)), PHOTO, limits=Limits(max_pixels=1000))
+        engine.run(Edit(), PHOTO, limits=Limits(max_pixels=1000))
     assert caught.value.kind is Kind.TOO_MANY_PIXELS
 
 
@@ -124,7 +123,7 @@ def test_a_checkpoint_can_stop_the_work(engine: Engine) -> None:
             raise MatteboxError(Kind.CANCELLED, "Enough.")
 
     with pytest.raises(MatteboxError):
-        engine.run(Edit(source=Upload(PHOTO)), PHOTO, checkpoint=stop)
+        engine.run(Edit(), PHOTO, checkpoint=stop)
     assert calls == 2
 
 

@@ -35,7 +35,6 @@ from mattebox.edit import (
     Shadow,
     ShadowKind,
     Transparent,
-    Upload,
 )
 from mattebox.errors import Kind, MatteboxError
 
@@ -176,8 +175,8 @@ def replace_background(
     elif blur is not None:
         behind = _blur(blur)
     else:
-        behind = Picture(Upload(b""))
-    edit = Edit(source=Upload(b""), backdrop=behind, matte=_matte(model, foreground, refine=refine))
+        behind = Picture()
+    edit = Edit(backdrop=behind, matte=_matte(model, foreground, refine=refine))
     try:
         backdrop = None if image is None else _file(image)
     except MatteboxError as error:

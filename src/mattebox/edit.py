@@ -1,43 +1,14 @@
-"""The canonical request: one `Edit` says what is to be done to one photo, in mattebox's own words.
+"""What is to be done to a photo: one `Edit`, in mattebox's own words.
 
-Every door translates into it (a dialect from its vendor's fields, the command line from its flags), and the engine
-understands nothing else. It is plain, frozen data.
+Every front end translates into it (a dialect from its vendor's fields, the command line from its flags), and the
+pipeline understands nothing else. It is plain, frozen data.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
-
-if TYPE_CHECKING:
-    from cattrs import Converter
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A picture whose bytes came with the request."""
-
-    data: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A picture that has to be fetched from an http or https address."""
-
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A picture that lies in mattebox's own storage. `key` is its name there; it never comes from a request."""
-
-    key: str
-
-
-Source: TypeAlias = Upload | Link | Stored
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +34,10 @@ class Color:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Another picture behind the subject. It fills the canvas; what does not fit is cut at both ends."""
+    """Another picture behind the subject, which is handed in beside the photo.
 
-    source: Source
+    It fills the canvas; what does not fit is cut at both ends.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,73 +245,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """One photo's request, whole."""
+    """What is to be done to one photo, whole. Where the photo is, is no part of it (`sources`)."""
 
-    source: Source
     backdrop: Backdrop = Transparent()
     shadow: Shadow | None = None
     layout: Layout = Layout()
     matte: Matte = Matte()
     output: Output = Output()
-
-
-_Plain = TypeVar("_Plain", bool, int, str)
-
-
-def to_json(edit: Edit) -> dict[str, object]:
-    """The edit as plain data that `json.dumps` takes, so that it can wait in a queue and outlive its process.
-
-    Raises:
-        ValueError: a picture of it is an Upload: a queue carries names of pictures and never the pictures.
-    """
-    plain = _converter().unstructure(edit)
-    if not isinstance(plain, dict):
-        raise TypeError("an edit is an object")
-    return plain
-
-
-def from_json(value: object) -> Edit:
-    """What `to_json` made, back again. What is left out has its default, so that an older edit can still be read.
-
-    Raises:
-        ValueError: a name, a kind or a type that is not known here, or a value that is out of range.
-    """
-    from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
-
-    try:
-        return _converter().structure(value, Edit)
-    except (BaseValidationError, ForbiddenExtraKeysError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"this is no edit: {error!r}") from error
-
-
-@cache
-def _converter() -> Converter:
-    # Imported when a queue is used, which a program that only cuts out does not.
-    from cattrs import Converter
-    from cattrs.strategies import configure_tagged_union
-
-    def refuse(*_: object) -> NoReturn:
-        raise ValueError("a queued edit has stored sources only")
-
-    def exactly(value: object, kind: type[_Plain]) -> _Plain:
-        if isinstance(value, str) and issubclass(kind, StrEnum):
-            return kind(value)
-        # The library would make 1 of true and "1".
-        if type(value) is not kind:
-            raise ValueError(f"{value!r} must be {kind.__name__}")
-        return value
-
-    def number(value: object, _: type[float]) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"{value!r} must be a number")
-        return float(value)
-
-    converter = Converter(forbid_extra_keys=True, detailed_validation=False)
-    for plain in (bool, int, str):
-        converter.register_structure_hook(plain, exactly)
-    converter.register_structure_hook(float, number)
-    converter.register_unstructure_hook(Upload, refuse)
-    converter.register_structure_hook(Upload, refuse)
-    for union in (Source, Backdrop):
-        configure_tagged_union(union, converter, tag_name="kind", tag_generator=lambda each: each.__name__.lower())
-    return converter

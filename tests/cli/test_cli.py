@@ -46,7 +46,6 @@ from mattebox.edit import (
     Region,
     Shadow,
     ShadowKind,
-    Upload,
 )
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
@@ -172,38 +171,35 @@ def test_every_option_reaches_the_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "edit"),
     [
-        (["--shadow", "cast"], Edit(source=Upload(b""), shadow=Shadow(kind=ShadowKind.CAST))),
+        (["--shadow", "cast"], Edit(shadow=Shadow(kind=ShadowKind.CAST))),
         (
             ["--shadow", "ground", "--shadow-opacity", "0.25", "--crop", "--margin", "10px 5%"],
             Edit(
-                source=Upload(b""),
                 shadow=Shadow(kind=ShadowKind.GROUND, opacity=0.25),
                 layout=Layout(crop=True, margin=Margin(*[Length(10), Length(5, percent=True)] * 2)),
             ),
         ),
-        (["--shadow", "none", "--no-semitransparency"], Edit(source=Upload(b""), matte=Matte(semitransparency=False))),
-        (["--background-blur", "2.5"], Edit(source=Upload(b""), backdrop=Blur(2.5))),
+        (["--shadow", "none", "--no-semitransparency"], Edit(matte=Matte(semitransparency=False))),
+        (["--background-blur", "2.5"], Edit(backdrop=Blur(2.5))),
         (
             ["--roi", "0 0 50% 90px"],
             Edit(
-                source=Upload(b""),
                 layout=Layout(roi=Region(Length(0), Length(0), Length(50, percent=True), Length(90))),
             ),
         ),
         (
             ["--scale", "50%", "--position", "0% 100%"],
-            Edit(source=Upload(b""), layout=Layout(scale=0.5, position=(0, 1))),
+            Edit(layout=Layout(scale=0.5, position=(0, 1))),
         ),
         (
             ["--crop", "--ratio", "1:1", "--width", "50", "--height", "40", "--fit", "cover"],
             Edit(
-                source=Upload(b""),
                 layout=Layout(crop=True, ratio=(1, 1), canvas=Canvas(width=50, height=40, fit=Fit.COVER)),
             ),
         ),
         (
             ["--height", "45", "--size", "30"],
-            Edit(source=Upload(b""), layout=Layout(canvas=Canvas(height=45), max_side=30)),
+            Edit(layout=Layout(canvas=Canvas(height=45), max_side=30)),
         ),
     ],
 )

@@ -15,24 +15,23 @@ import pytest
 import skimage.data
 
 from mattebox import codec
-from mattebox.edit import Color, Edit, Foreground, Layout, Matte, Output, Upload
+from mattebox.edit import Color, Edit, Foreground, Layout, Matte, Output
 from mattebox.image import RGB, Image
 from mattebox.pipeline import Engine
 from mattebox.testing import FakeModels, make_photo, make_scene
 
 HERE = Path(__file__).parent
 SCENE = codec.encode(Image(rgb=make_scene(width=240, height=180, seed=7).photo), Output())
-SOURCE = Upload(SCENE)
 
 EDITS = {
-    "transparent": Edit(source=SOURCE),
-    "colour": Edit(source=SOURCE, backdrop=Color(250, 200, 40)),
-    "crop": Edit(source=SOURCE, backdrop=Color(255, 255, 255), layout=Layout(crop=True)),
-    "small": Edit(source=SOURCE, layout=Layout(max_side=90)),
-    "crop-small": Edit(source=SOURCE, backdrop=Color(20, 30, 120), layout=Layout(crop=True, max_side=64)),
-    "matte": Edit(source=SOURCE, output=Output(alpha_only=True)),
-    "kept-colours": Edit(source=SOURCE, matte=Matte(foreground=Foreground.KEEP)),
-    "unrefined": Edit(source=SOURCE, matte=Matte(refine=False)),
+    "transparent": Edit(),
+    "colour": Edit(backdrop=Color(250, 200, 40)),
+    "crop": Edit(backdrop=Color(255, 255, 255), layout=Layout(crop=True)),
+    "small": Edit(layout=Layout(max_side=90)),
+    "crop-small": Edit(backdrop=Color(20, 30, 120), layout=Layout(crop=True, max_side=64)),
+    "matte": Edit(output=Output(alpha_only=True)),
+    "kept-colours": Edit(matte=Matte(foreground=Foreground.KEEP)),
+    "unrefined": Edit(matte=Matte(refine=False)),
 }
 
 PHOTOS: dict[str, Callable[[], RGB]] = {

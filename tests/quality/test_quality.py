@@ -16,7 +16,7 @@ from typing import TypeAlias
 import pytest
 
 from mattebox import codec
-from mattebox.edit import Edit, Matte, Output, Upload
+from mattebox.edit import Edit, Matte, Output
 from mattebox.pipeline import Engine
 
 pytestmark = [pytest.mark.quality, pytest.mark.model, pytest.mark.timeout(3600)]
@@ -39,7 +39,7 @@ def score(folder: Path, engine: Engine, into: Path, matte: Matte, sets: str = ""
     limits = codec.Limits(max_bytes=2**30, max_pixels=10**9)
     for row in rows:
         photo = (folder / "dev" / row["image"]).read_bytes()
-        edit = Edit(source=Upload(photo), matte=matte, output=Output(alpha_only=True))
+        edit = Edit(matte=matte, output=Output(alpha_only=True))
         (into / f"{row['name']}.png").write_bytes(engine.run(edit, photo, limits=limits).data)
     command = [sys.executable, str(folder / "score.py"), str(into), "--split", "dev", "--sets", sets]
     table = subprocess.run([*command, "--json", str(into / "scores.json")], check=True, capture_output=True, text=True)

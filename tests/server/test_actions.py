@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Upload
+from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.pipeline import Engine
@@ -27,6 +27,7 @@ from mattebox.server.runner import Runner
 from mattebox.server.state import Readiness, ServerState, UploadLimiter
 from mattebox.server.store.accounts import Account, Accounts
 from mattebox.server.store.database import connect, create
+from mattebox.sources import Sources, Upload
 from mattebox.testing import FakeModels
 
 DIALECTS = {each.name: each for each in find_dialects()}
@@ -64,7 +65,7 @@ def test_the_work_ends_when_the_client_goes_away(photo: bytes, tmp_path: Path) -
         asked = Request({**scope, "app": app}, receive)
         asked.scope["state"]["context"] = RequestContext(dialect=DIALECTS["native"], request_id="req_1")
         with pytest.raises(MatteboxError) as caught:
-            await run_edit(asked, Account("me"), Edit(source=Upload(photo)), picture="image")
+            await run_edit(asked, Account("me"), Edit(), Sources(Upload(photo)), picture="image")
         assert caught.value.kind is Kind.CANCELLED
         assert accounts.usage(Account("me")).used == 0
         database.dispose()

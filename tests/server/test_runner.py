@@ -12,19 +12,21 @@ import pytest
 
 from mattebox import codec
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Link, Output, Upload
+from mattebox.edit import Edit, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Encoded, Image
 from mattebox.models import Segmenter
 from mattebox.pipeline import Engine
 from mattebox.server.fetch import Fetcher, FetchOptions
 from mattebox.server.runner import Runner, RunnerOptions
+from mattebox.sources import Link, Sources, Upload
 from mattebox.testing import FakeModels, make_scene
 from mattebox.transforms import Flip, Mirror, Watermark
 
 SCENE = make_scene(width=80, height=60, seed=0)
 PHOTO = codec.encode(Image(rgb=SCENE.photo), Output())
-EDIT = Edit(source=Upload(PHOTO))
+EDIT = Edit()
+SOURCES = Sources(Upload(PHOTO))
 
 
 class Gate:
@@ -48,14 +50,14 @@ def service(
     return Runner(Engine(FakeModels(segmenter)), Fetcher(fetching), options=options)
 
 
-async def leave(shell: Runner, edit: Edit, gone: anyio.CancelScope) -> None:
+async def leave(shell: Runner, sources: Sources, gone: anyio.CancelScope) -> None:
     """A request of a client that goes away."""
     with gone:
-        await shell.run(edit, limits=Limits())
+        await shell.run(EDIT, sources, limits=Limits())
 
 
 def test_an_edit_comes_out_encoded() -> None:
-    result = anyio.run(lambda: service().run(EDIT, limits=Limits()))
+    result = anyio.run(lambda: service().run(EDIT, SOURCES, limits=Limits()))
     assert result.media_type == "image/png"
     assert (result.width, result.height) == (80, 60)
 
@@ -73,7 +75,7 @@ def test_the_narrower_limit_holds() -> None:
     for ours, theirs in ((100, 10**9), (10**9, 100)):
         shell = Runner(Engine(FakeModels()), Fetcher(FetchOptions()), limits=Limits(max_pixels=ours))
         with pytest.raises(MatteboxError) as caught:
-            anyio.run(partial(shell.run, EDIT, limits=Limits(max_pixels=theirs)))
+            anyio.run(partial(shell.run, EDIT, SOURCES, limits=Limits(max_pixels=theirs)))
         assert caught.value.kind is Kind.TOO_MANY_PIXELS
 
 
@@ -83,7 +85,7 @@ def test_too_much_work_is_refused_at_once_and_the_rest_gets_done() -> None:
     results: list[Encoded] = []
 
     async def one() -> None:
-        results.append(await shell.run(EDIT, limits=Limits()))
+        results.append(await shell.run(EDIT, SOURCES, limits=Limits()))
 
     async def main() -> None:
         async with anyio.create_task_group() as group:
@@ -91,7 +93,7 @@ def test_too_much_work_is_refused_at_once_and_the_rest_gets_done() -> None:
             group.start_soon(one)
             await anyio.to_thread.run_sync(gate.entered.acquire)
             with pytest.raises(MatteboxError) as caught:
-                await shell.run(EDIT, limits=Limits())
+                await shell.run(EDIT, SOURCES, limits=Limits())
             assert caught.value.kind is Kind.OVERLOADED
             assert caught.value.retry_after
             gate.open.set()
@@ -108,10 +110,10 @@ def test_a_client_that_left_is_not_worked_for_beyond_the_next_step() -> None:
         gone = anyio.CancelScope()
         shell = service(gate, RunnerOptions(workers=1))
         async with anyio.create_task_group() as group:
-            group.start_soon(leave, shell, EDIT, gone)
+            group.start_soon(leave, shell, SOURCES, gone)
             await anyio.to_thread.run_sync(gate.entered.acquire)
             gone.cancel()
-            group.start_soon(partial(shell.run, EDIT, limits=Limits()))
+            group.start_soon(partial(shell.run, EDIT, SOURCES, limits=Limits()))
             # The worker is not free before its thread has ended.
             assert not await anyio.to_thread.run_sync(partial(gate.entered.acquire, timeout=0.2))
             gate.open.set()
@@ -127,11 +129,11 @@ def test_a_deadline_ends_waiting_for_a_worker() -> None:
         shell = service(gate, RunnerOptions(workers=1, timeout=0.3))
         async with anyio.create_task_group() as group:
             gone = anyio.CancelScope()
-            group.start_soon(leave, shell, EDIT, gone)
+            group.start_soon(leave, shell, SOURCES, gone)
             await anyio.to_thread.run_sync(gate.entered.acquire)
             gone.cancel()
             with anyio.fail_after(5), pytest.raises(MatteboxError) as caught:
-                await shell.run(EDIT, limits=Limits())
+                await shell.run(EDIT, SOURCES, limits=Limits())
             assert caught.value.kind is Kind.TIMED_OUT
             gate.open.set()
 
@@ -145,13 +147,13 @@ def test_who_leaves_while_waiting_frees_the_place_at_once() -> None:
         gone = anyio.CancelScope()
         shell = service(gate, RunnerOptions(workers=1, queue=1))
         async with anyio.create_task_group() as group:
-            group.start_soon(partial(shell.run, EDIT, limits=Limits()))
+            group.start_soon(partial(shell.run, EDIT, SOURCES, limits=Limits()))
             await anyio.to_thread.run_sync(gate.entered.acquire)
-            group.start_soon(leave, shell, EDIT, gone)
+            group.start_soon(leave, shell, SOURCES, gone)
             await anyio.wait_all_tasks_blocked()
             gone.cancel()
             await anyio.sleep(0.05)
-            group.start_soon(partial(shell.run, EDIT, limits=Limits()))  # not OVERLOADED
+            group.start_soon(partial(shell.run, EDIT, SOURCES, limits=Limits()))  # not OVERLOADED
             await anyio.wait_all_tasks_blocked()
             gate.open.set()
 
@@ -160,11 +162,11 @@ def test_who_leaves_while_waiting_frees_the_place_at_once() -> None:
 
 def test_a_download_ends_when_the_client_leaves_and_at_the_deadline() -> None:
     async def main(silent: socket.socket) -> None:
-        link = Edit(source=Link(f"http://127.0.0.1:{silent.getsockname()[1]}/photo.png"))
+        link = Sources(Link(f"http://127.0.0.1:{silent.getsockname()[1]}/photo.png"))
         allowed = FetchOptions(allow_private=True)
         begin = time.perf_counter()
         with pytest.raises(MatteboxError) as caught:
-            await service(options=RunnerOptions(timeout=0.2), fetching=allowed).run(link, limits=Limits())
+            await service(options=RunnerOptions(timeout=0.2), fetching=allowed).run(EDIT, link, limits=Limits())
         assert caught.value.kind is Kind.TIMED_OUT
         gone = anyio.CancelScope()
         async with anyio.create_task_group() as group:
@@ -186,13 +188,13 @@ def test_a_deadline_is_a_number(timeout: float) -> None:
 
 def test_a_deadline_ends_the_work_between_two_steps() -> None:
     with pytest.raises(MatteboxError) as caught:
-        anyio.run(lambda: service(options=RunnerOptions(timeout=1e-6)).run(EDIT, limits=Limits()))
+        anyio.run(lambda: service(options=RunnerOptions(timeout=1e-6)).run(EDIT, SOURCES, limits=Limits()))
     assert caught.value.kind is Kind.TIMED_OUT
 
 
 def test_a_link_is_fetched_with_care() -> None:
     with pytest.raises(MatteboxError) as caught:
-        anyio.run(lambda: service().run(Edit(source=Link("http://127.0.0.1/photo.png")), limits=Limits()))
+        anyio.run(lambda: service().run(EDIT, Sources(Link("http://127.0.0.1/photo.png")), limits=Limits()))
     assert caught.value.kind is Kind.UNREACHABLE_SOURCE
 
 
@@ -241,7 +243,7 @@ def test_who_waits_with_a_picture_that_was_kept_holds_none_in_memory() -> None:
     async def main() -> None:
         shell = service(gate, RunnerOptions(workers=1, queue=2))
         async with anyio.create_task_group() as group:
-            group.start_soon(partial(shell.run, EDIT, limits=Limits()))
+            group.start_soon(partial(shell.run, EDIT, SOURCES, limits=Limits()))
             await anyio.to_thread.run_sync(gate.entered.acquire)
             group.start_soon(partial(shell.run_kept, EDIT, photo, limits=Limits()))
             group.start_soon(partial(shell.transform, None, photo, limits=Limits()))
@@ -272,7 +274,7 @@ def test_changes_wait_in_the_same_line_as_edits_and_have_the_same_deadline() -> 
         shell = service(gate, RunnerOptions(workers=1, queue=1, timeout=0.5))
         gone = anyio.CancelScope()
         async with anyio.create_task_group() as group:
-            group.start_soon(leave, shell, EDIT, gone)
+            group.start_soon(leave, shell, SOURCES, gone)
             await anyio.to_thread.run_sync(gate.entered.acquire)
             late: list[Kind] = []
 

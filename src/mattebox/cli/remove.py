@@ -48,7 +48,6 @@ from mattebox.edit import (
     Shadow,
     ShadowKind,
     Transparent,
-    Upload,
 )
 from mattebox.errors import Kind, MatteboxError
 
@@ -187,7 +186,6 @@ def remove(
         raise lonely("--fit", "--width or --height")
     behind = None if background_image is None else picture_behind(background_image, plan)
     edit = Edit(
-        source=Upload(b""),
         backdrop=_backdrop(background, behind, background_blur),
         shadow=_cast(shadow, shadow_opacity),
         layout=Layout(
@@ -242,7 +240,7 @@ def _backdrop(color: str | None, picture: bytes | None, sigma: float | None) -> 
     from mattebox import codec
 
     if picture is not None:
-        return Picture(Upload(b""))
+        return Picture()
     if sigma is not None:
         return blurred("--background-blur", sigma)
     return Transparent() if color is None else checked("--background", codec.parse_color, color)

@@ -29,7 +29,7 @@ from mattebox.cli.context import (
     warn_of_licence,
 )
 from mattebox.cli.terminal import Bar, say
-from mattebox.edit import Backdrop, Edit, Matte, Output, Picture, Prompt, Upload
+from mattebox.edit import Backdrop, Edit, Matte, Output, Picture, Prompt
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
@@ -93,7 +93,6 @@ def replace(
     check_standard_output(plan, as_json=as_json)
     behind = None if image is None else picture_behind(image, plan)
     edit = Edit(
-        source=Upload(b""),
         backdrop=_backdrop(prompt, color, behind, blur, seed=seed or 0, nearest=nearest, generator=generator or "auto"),
         matte=Matte(model=model),
         output=Output(format=plan.format, quality=quality),
@@ -127,7 +126,7 @@ def _backdrop(
     if prompt is not None:
         return Prompt(prompt, seed=seed, nearest=nearest, generator=generator)
     if picture is not None:
-        return Picture(Upload(b""))
+        return Picture()
     if sigma is not None:
         return blurred("--blur", sigma)
     if color is None:

@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +14,7 @@ import anyio
 import anyio.to_thread
 from starlette.requests import Request
 
-from mattebox.edit import Edit, Link, Picture, Source, Stored, Upload
+from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server.fetch import check_url
@@ -25,6 +24,7 @@ from mattebox.server.jobs.worker import BASE, check_hook
 from mattebox.server.state import base_address, server_state
 from mattebox.server.store.accounts import Account, Usage
 from mattebox.server.store.blobs import Blobs, new_source_name
+from mattebox.sources import Link, Source, Sources, Stored, Upload
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -116,7 +116,7 @@ async def admitted_to_library(request: Request, *, cost: int = 1) -> AsyncIterat
 
 
 async def run_edit(
-    request: Request, account: Account, edit: Edit, *, picture: str, subject_needed: bool = False
+    request: Request, account: Account, edit: Edit, sources: Sources, *, picture: str, subject_needed: bool = False
 ) -> Encoded:
     """Do an edit that is paid for. It ends early when the client goes away. Call it after the body was read.
 
@@ -124,6 +124,7 @@ async def run_edit(
         request: its client is watched.
         account: who pays.
         edit: what to do.
+        sources: where its pictures are.
         picture: the parameter that the picture or its address came in, to be blamed where it is no good.
         subject_needed: a picture without a subject is a failure, and is not paid for.
 
@@ -133,7 +134,7 @@ async def run_edit(
     """
 
     async def run() -> Encoded:
-        encoded = await _run(request, edit)
+        encoded = await _run(request, edit, sources)
         if subject_needed and encoded.subject is None:
             raise MatteboxError(Kind.NO_SUBJECT, "There is nothing in the picture that stands out from its background.")
         return encoded
@@ -159,11 +160,13 @@ async def paid(
     return await _while_connected(request, partial(_paid, request, account, work, picture, cost))
 
 
-async def _run(request: Request, edit: Edit) -> Encoded:
-    return await server_state(request).runner.run(edit, limits=request_context(request).dialect.limits)
+async def _run(request: Request, edit: Edit, sources: Sources) -> Encoded:
+    return await server_state(request).runner.run(edit, sources, limits=request_context(request).dialect.limits)
 
 
-async def run_once(request: Request, account: Account, edit: Edit, *, picture: str) -> tuple[Encoded, bool]:
+async def run_once(
+    request: Request, account: Account, edit: Edit, sources: Sources, *, picture: str
+) -> tuple[Encoded, bool]:
     """`run_edit`, or the result from before where the request repeats its Idempotency-Key, and which of both it is.
 
     Raises:
@@ -171,10 +174,12 @@ async def run_once(request: Request, account: Account, edit: Edit, *, picture: s
     """
     key = idempotency_key(request)
     if key is None:
-        return await run_edit(request, account, edit, picture=picture), False
+        return await run_edit(request, account, edit, sources, picture=picture), False
     owner = f"{request_context(request).dialect.name} {account.id}"
-    work = partial(_paid, request, account, partial(_run, request, edit), picture, 1)
-    return await _while_connected(request, partial(server_state(request).idempotency.once, owner, key, edit, work))
+    work = partial(_paid, request, account, partial(_run, request, edit, sources), picture, 1)
+    return await _while_connected(
+        request, partial(server_state(request).idempotency.once, owner, key, edit, sources, work)
+    )
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -232,7 +237,7 @@ def queue(request: Request) -> tuple[Tasks, Blobs]:
 async def submit(
     request: Request,
     account: Account,
-    edits: Sequence[Edit],
+    edits: Sequence[tuple[Edit, Sources]],
     *,
     hook: Hook | None = None,
     batch: str | None = None,
@@ -259,8 +264,8 @@ async def submit(
         if dialect.announce is None:
             raise ValueError(f"the dialect {dialect.name} announces nothing")
         check_hook(hook)
-    for edit in edits:
-        for each in _sources(edit):
+    for _, sources in edits:
+        for each in (sources.photo, sources.backdrop):
             if isinstance(each, Link):
                 check_url(each.url)
 
@@ -271,7 +276,7 @@ async def submit(
         # Before anything is stored for an account that has nothing left.
         accounts.check(account, len(edits))
         kept: list[str] = []
-        stored = [_stored(blobs, edit, kept) for edit in edits]
+        stored = [(edit, _stored(blobs, sources, kept)) for edit, sources in edits]
         try:
             return tasks.submit(
                 account.id,
@@ -292,12 +297,8 @@ async def submit(
     return await anyio.to_thread.run_sync(work)
 
 
-def _sources(edit: Edit) -> list[Source]:
-    return [edit.source, *([edit.backdrop.source] if isinstance(edit.backdrop, Picture) else [])]
-
-
-def _stored(blobs: Blobs, edit: Edit, kept: list[str]) -> Edit:
-    """The edit with its uploads in the storage, under names that are added to `kept`."""
+def _stored(blobs: Blobs, sources: Sources, kept: list[str]) -> Sources:
+    """The sources with their uploads in the storage, under names that are added to `kept`."""
 
     def store(source: Source) -> Source:
         if not isinstance(source, Upload):
@@ -307,10 +308,7 @@ def _stored(blobs: Blobs, edit: Edit, kept: list[str]) -> Edit:
         kept.append(key)
         return Stored(key)
 
-    edit = replace(edit, source=store(edit.source))
-    if isinstance(edit.backdrop, Picture):
-        edit = replace(edit, backdrop=Picture(store(edit.backdrop.source)))
-    return edit
+    return Sources(store(sources.photo), None if sources.backdrop is None else store(sources.backdrop))
 
 
 async def task(request: Request, account: Account, task_id: str) -> Task:

@@ -17,12 +17,13 @@ import anyio.from_thread
 import anyio.to_thread
 
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Link, Output, Picture, Source, Stored, Upload
+from mattebox.edit import Edit, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.models import DEFAULT
 from mattebox.pipeline import Engine, keep, transform
 from mattebox.server.fetch import Fetcher
+from mattebox.sources import Link, Source, Sources, Stored, Upload
 from mattebox.transforms import Transform
 
 
@@ -83,7 +84,7 @@ class Runner:
         """
         await anyio.to_thread.run_sync(self._engine.warm_backdrops)
 
-    async def run(self, edit: Edit, *, limits: Limits) -> Encoded:
+    async def run(self, edit: Edit, sources: Sources, *, limits: Limits) -> Encoded:
         """Do one edit.
 
         Cancel the scope round it when nobody waits for the result any more: a download and waiting for a worker end at
@@ -91,13 +92,14 @@ class Runner:
 
         Args:
             edit: what to do.
+            sources: where its pictures are.
             limits: the door's own limits; the narrower of these and the service's hold.
 
         Raises:
             MatteboxError: OVERLOADED at once when too much is waiting; TIMED_OUT; and whatever the engine and the
                 download raise.
         """
-        return await self._in_turn(partial(self._run, edit, self.limits & limits))
+        return await self._in_turn(partial(self._run, edit, sources, self.limits & limits))
 
     async def transform(
         self,
@@ -140,8 +142,10 @@ class Runner:
             partial(self._in_thread, partial(work, checkpoint=anyio.from_thread.check_cancelled))
         )
 
-    async def run_kept(self, edit: Edit, photo: Callable[[], bytes], *, limits: Limits) -> Encoded:
-        """As `run`, with a picture that was kept as the photo, whatever the edit's source is.
+    async def run_kept(
+        self, edit: Edit, photo: Callable[[], bytes], *, backdrop: Source | None = None, limits: Limits
+    ) -> Encoded:
+        """As `run`, with a picture that was kept as the photo.
 
         Of the limits only that on pixels holds for it: a PNG of what came may well have more bytes than may come. It is
         read in the worker's thread, as in `transform`.
@@ -149,7 +153,9 @@ class Runner:
         Raises:
             MatteboxError: as in `run`, and whatever `photo` raises.
         """
-        return await self._in_turn(partial(self._run, edit, self.limits & limits, kept=photo))
+        return await self._in_turn(
+            partial(self._run, edit, Sources(photo=Upload(b""), backdrop=backdrop), self.limits & limits, kept=photo)
+        )
 
     def _for_kept(self, limits: Limits) -> Limits:
         return replace(self.limits & limits, max_bytes=sys.maxsize)
@@ -185,13 +191,15 @@ class Runner:
         # never left alone: its worker is free when it has really ended.
         return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
-    async def _run(self, edit: Edit, limits: Limits, *, kept: Callable[[], bytes] | None = None) -> Encoded:
+    async def _run(
+        self, edit: Edit, sources: Sources, limits: Limits, *, kept: Callable[[], bytes] | None = None
+    ) -> Encoded:
         edit = with_model(edit, self.model)
-        photo = b"" if kept is not None else await self._read(edit.source, limits)
+        photo = b"" if kept is not None else await self._read(sources.photo, limits)
         backdrop = None
-        if isinstance(edit.backdrop, Picture):
+        if sources.backdrop is not None:
             try:
-                backdrop = await self._read(edit.backdrop.source, limits)
+                backdrop = await self._read(sources.backdrop, limits)
             except MatteboxError as error:
                 raise error.about("backdrop") from error.__cause__
 

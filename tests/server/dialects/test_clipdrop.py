@@ -11,11 +11,12 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
 from mattebox import codec
-from mattebox.edit import Edit, Format, Output, Prompt, Upload
+from mattebox.edit import Edit, Format, Output, Prompt
 from mattebox.errors import MatteboxError
 from mattebox.image import RGB, Alpha, Image
 from mattebox.server.dialects.clipdrop import DIALECT, UNLIMITED, parse_replacement
 from mattebox.server.http.dialect import RequestContext
+from mattebox.sources import Upload
 from mattebox.testing import FakeBackdrops, FakeModels
 
 REMOVE = "/remove-background/v1"
@@ -205,15 +206,17 @@ def parsed(client: TestClient, **sent: object) -> Edit:
     async def receive() -> Message:
         return {"type": "http.request", "body": built.read(), "more_body": False}
 
-    return asyncio.run(parse_replacement(Request(scope, receive)))
+    edit, sources = asyncio.run(parse_replacement(Request(scope, receive)))
+    assert isinstance(sources.photo, Upload)
+    return edit
 
 
 def test_words_become_an_edit(client: TestClient, photo: bytes) -> None:
     files = {"image_file": photo}
     jpeg = Output(format=Format.JPEG)
     prompted = parsed(client, files=files, data={"prompt": "  a beach at noon "})
-    assert prompted == Edit(source=Upload(photo), backdrop=Prompt("a beach at noon"), output=jpeg)
-    assert parsed(client, files=files) == Edit(source=Upload(photo), backdrop=Prompt(""), output=jpeg)
+    assert prompted == Edit(backdrop=Prompt("a beach at noon"), output=jpeg)
+    assert parsed(client, files=files) == Edit(backdrop=Prompt(""), output=jpeg)
     png = parsed(client, files=files, headers={"Accept": "image/png"})
     assert png.output == Output(format=Format.PNG)
     with pytest.raises(MatteboxError) as caught:

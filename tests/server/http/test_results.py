@@ -29,7 +29,7 @@ from tests.server.conftest import Serve
 
 from mattebox import codec
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Format, Link, Output, Upload
+from mattebox.edit import Edit, Format, Output
 from mattebox.server import actions, maintenance
 from mattebox.server import app as module
 from mattebox.server.dialects import native
@@ -38,6 +38,7 @@ from mattebox.server.jobs import Hook, Status, Task
 from mattebox.server.jobs.worker import result_address
 from mattebox.server.state import base_address
 from mattebox.server.store.blobs import Blobs, new_result_name
+from mattebox.sources import Link, Sources, Upload
 
 DATA = bytes(range(256)) * 10_000
 """More than one part."""
@@ -222,8 +223,8 @@ async def submit(request: Request) -> Response:
     async with actions.admitted_later(request) as account:
         asked = await request.json()
         sources = [Link(url) for url in asked.get("urls", ())]
-        edits = [Edit(source=source, output=Output(format=Format.WEBP)) for source in sources]
-        edits += [Edit(source=Upload(bytes.fromhex(data))) for data in asked.get("uploads", ())]
+        edits = [(Edit(output=Output(format=Format.WEBP)), Sources(source)) for source in sources]
+        edits += [(Edit(), Sources(Upload(bytes.fromhex(data)))) for data in asked.get("uploads", ())]
         hook = Hook(asked["hook"], asked.get("secret")) if "hook" in asked else None
         made = await actions.submit(request, account, edits, hook=hook, batch="b", extra={"mine": 1})
     return http.json_response([task.id for task in made], status=202)

@@ -20,10 +20,11 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from mattebox.edit import Edit, Link, Stored, Upload
+from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Box
 from mattebox.server.jobs import DEFECT, Hook, Result, Status, Task, TaskOptions, Tasks
+from mattebox.sources import Link, Sources, Stored, Upload
 
 if TYPE_CHECKING:
     from tests.servers import Postgres
@@ -60,10 +61,10 @@ class Fake:
                 raise MatteboxError(Kind.UNREACHABLE_SOURCE, "No answer.", retry_after=0.01)
         return source.url
 
-    def cut_out(self, edit: Edit) -> Result:
-        assert isinstance(edit.source, Stored)
-        self.note("cut", edit.source.key)
-        match edit.source.key.split():
+    def cut_out(self, edit: Edit, sources: Sources) -> Result:
+        assert isinstance(sources.photo, Stored)
+        self.note("cut", sources.photo.key)
+        match sources.photo.key.split():
             case ["sleep", seconds, *_]:
                 time.sleep(float(seconds))
             case ["refuse", *_]:
@@ -74,7 +75,7 @@ class Fake:
                 raise MatteboxError(Kind.INTERNAL, "a secret of ours")
             case ["die", *_]:
                 os.kill(os.getpid(), signal.SIGKILL)
-        self.note("done", edit.source.key)
+        self.note("done", sources.photo.key)
         return Result(name="blob", media_type="image/png", width=7, height=5, subject=Box(1, 2, 3, 4), confidence=0.5)
 
     def announce(self, task: Task) -> bytes:
@@ -118,7 +119,7 @@ def tasks(url: str, fake: Fake) -> Iterator[Tasks]:
 
 
 def submit(tasks: Tasks, *sources: str, owner: str = "me", hook: Hook | None = None) -> list[Task]:
-    return tasks.submit(owner, [Edit(source=Stored(source)) for source in sources], dialect="native", hook=hook)
+    return tasks.submit(owner, [(Edit(), Sources(Stored(source))) for source in sources], dialect="native", hook=hook)
 
 
 def wait(tasks: Tasks, task: Task, *wanted: Status, seconds: float = 30) -> Task:
@@ -146,16 +147,18 @@ def wait_for_note(folder: Path, note: str, times: int = 1) -> None:
 
 def test_a_task_is_fetched_and_cut_out_and_announced(tasks: Tasks, fake: Fake) -> None:
     before = time.time()
-    edit = Edit(source=Link("ok link"))
-    (queued,) = tasks.submit("me", [edit], dialect="native", hook=HOOK, batch="b", extra={"type": ["png", 1, None]})
-    assert (queued.status, queued.progress, queued.edit) == (Status.QUEUED, 0, edit)
+    edit, sources = Edit(), Sources(Link("ok link"))
+    (queued,) = tasks.submit(
+        "me", [(edit, sources)], dialect="native", hook=HOOK, batch="b", extra={"type": ["png", 1, None]}
+    )
+    assert (queued.status, queued.progress, queued.edit, queued.sources) == (Status.QUEUED, 0, edit, sources)
     done = announced(tasks, queued)
     assert (done.status, done.progress, done.reason, done.hook_failure) == (Status.SUCCEEDED, 100, None, None)
     assert done.result == Result(
         name="blob", media_type="image/png", width=7, height=5, subject=Box(1, 2, 3, 4), confidence=0.5
     )
     assert (done.owner, done.dialect, done.batch, done.hook) == ("me", "native", "b", HOOK)
-    assert done.edit.source == Stored("ok link")
+    assert done.sources.photo == Stored("ok link")
     assert done.started is not None
     assert done.finished is not None
     assert before - 0.1 < done.created <= done.started <= done.finished < time.time() + 0.1
@@ -177,7 +180,7 @@ def test_a_task_is_fetched_and_cut_out_and_announced(tasks: Tasks, fake: Fake) -
 def test_a_task_that_fails_says_why_and_is_announced_too(
     tasks: Tasks, fake: Fake, source: Stored | Link, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (task,) = tasks.submit("me", [Edit(source=source)], dialect="native", hook=HOOK)
+    (task,) = tasks.submit("me", [(Edit(), Sources(source))], dialect="native", hook=HOOK)
     done = announced(tasks, task)
     assert (done.status, done.reason, done.result) == (Status.FAILED, reason, None)
     assert fake.notes()[f"delivered {done.id} native failed {{}}"] == 1
@@ -188,7 +191,7 @@ def test_a_task_that_fails_says_why_and_is_announced_too(
 
 
 def test_what_may_pass_is_tried_again(tasks: Tasks, fake: Fake) -> None:
-    (task,) = tasks.submit("me", [Edit(source=Link("flaky"))], dialect="native")
+    (task,) = tasks.submit("me", [(Edit(), Sources(Link("flaky")))], dialect="native")
     assert wait(tasks, task).status is Status.SUCCEEDED
     assert fake.notes()["fetch flaky"] == 3
 
@@ -255,11 +258,11 @@ def test_tasks_and_what_belongs_to_them_are_queued_together_or_not_at_all(tasks:
         spend(connection)
         raise MatteboxError(Kind.OUT_OF_CREDITS, "This key has no credits left.")
 
-    edits = [Edit(source=Stored("ok paid")), Edit(source=Stored("ok paid"))]
+    edits = [(Edit(), Sources(Stored("ok paid")))] * 2
     with pytest.raises(MatteboxError, match="no credits"):
         tasks.submit("poor", edits, dialect="native", in_transaction=overspend)
     with pytest.raises(ValueError, match="stored sources only"):
-        tasks.submit("poor", [*edits, Edit(source=Upload(b""))], dialect="native", in_transaction=spend)
+        tasks.submit("poor", [*edits, (Edit(), Sources(Upload(b"")))], dialect="native", in_transaction=spend)
     assert tasks.listing("poor") == []
     for task in tasks.submit("rich", edits, dialect="native", in_transaction=spend):
         wait(tasks, task)
@@ -269,10 +272,10 @@ def test_tasks_and_what_belongs_to_them_are_queued_together_or_not_at_all(tasks:
 
 
 def test_fifty_tasks_and_their_listing(tasks: Tasks, fake: Fake) -> None:
-    edits = [Edit(source=Stored(f"ok {number}")) for number in range(50)]
+    edits = [(Edit(), Sources(Stored(f"ok {number}"))) for number in range(50)]
     made = tasks.submit("crowd", edits, dialect="native", hook=HOOK, batch="fifty")
     (other,) = submit(tasks, "ok other", owner="crowd")
-    assert [task.edit for task in made] == edits
+    assert [(task.edit, task.sources) for task in made] == edits
     for task in made:
         announced(tasks, task)
     newest = [task.id for task in reversed(made)]

@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 from mattebox import codec
 from mattebox.backdrops.plate import Plate
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Format, Link, Matte, Output, Picture, Prompt, Stored, Upload
+from mattebox.edit import Edit, Format, Matte, Output, Picture, Prompt
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
 from mattebox.pipeline import Engine, Generators
@@ -23,6 +23,7 @@ from mattebox.server.fetch import Fetcher, FetchOptions
 from mattebox.server.jobs import Hook, Result, Status, Task
 from mattebox.server.jobs.worker import BASE, Announce, Worker, check_hook, result_address
 from mattebox.server.store.blobs import Blobs, expiry_of
+from mattebox.sources import Link, Sources, Stored, Upload
 from mattebox.testing import FakeBackdrops, FakeModels, make_scene
 
 PHOTO = codec.encode(Image(rgb=make_scene(width=80, height=60, seed=0).photo), Output())
@@ -124,7 +125,7 @@ def test_a_picture_is_fetched_cut_out_and_kept(loop: asyncio.AbstractEventLoop, 
     assert blobs.get(key) == PHOTO
     assert time.time() + 80_000 < (expiry_of(key) or 0)
     for _ in range(2):  # once more, as after a crash
-        result = worker.cut_out(Edit(source=Stored(key), output=Output(format=Format.WEBP)))
+        result = worker.cut_out(Edit(output=Output(format=Format.WEBP)), Sources(Stored(key)))
         assert (result.media_type, result.width, result.height) == ("image/webp", 80, 60)
         assert result.subject is not None
         assert result.name.endswith(".webp")
@@ -143,29 +144,29 @@ def test_what_cannot_be_fetched_says_why(loop: asyncio.AbstractEventLoop, blobs:
 def test_a_page_is_no_picture(loop: asyncio.AbstractEventLoop, blobs: Blobs, site: str) -> None:
     worker = make(loop, blobs)
     key = worker.fetch(Link(f"{site}/page"))
-    assert failure(lambda: worker.cut_out(Edit(source=Stored(key)))).kind is Kind.UNREADABLE_IMAGE
+    assert failure(lambda: worker.cut_out(Edit(), Sources(Stored(key)))).kind is Kind.UNREADABLE_IMAGE
 
 
 def test_the_servers_limits_and_model_hold(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:
     blobs.put("sources/one", PHOTO, media_type="image/png")
-    edit = Edit(source=Stored("sources/one"))
+    one = Sources(Stored("sources/one"))
     small = make(loop, blobs, limits=Limits(max_pixels=100))
-    assert failure(lambda: small.cut_out(edit)).kind is Kind.TOO_MANY_PIXELS
+    assert failure(lambda: small.cut_out(Edit(), one)).kind is Kind.TOO_MANY_PIXELS
     other = make(loop, blobs, model="other")
-    assert "no model other" in failure(lambda: other.cut_out(edit)).message
-    named = Edit(source=Stored("sources/one"), matte=Matte(model="third"))
-    assert "no model third" in failure(lambda: other.cut_out(named)).message
+    assert "no model other" in failure(lambda: other.cut_out(Edit(), one)).message
+    named = Edit(matte=Matte(model="third"))
+    assert "no model third" in failure(lambda: other.cut_out(named, one)).message
 
 
 def test_a_source_that_has_expired_or_was_never_stored(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:
     worker = make(loop, blobs)
-    gone = failure(lambda: worker.cut_out(Edit(source=Stored("sources/gone"))))
+    gone = failure(lambda: worker.cut_out(Edit(), Sources(Stored("sources/gone"))))
     assert (gone.kind, gone.message) == (
         Kind.NOT_FOUND,
         "The picture waited too long for its turn and is not kept any more.",
     )
     with pytest.raises(ValueError, match="stored"):
-        worker.cut_out(Edit(source=Upload(PHOTO)))
+        worker.cut_out(Edit(), Sources(Upload(PHOTO)))
 
 
 def test_a_storage_that_is_away_is_tried_again(loop: asyncio.AbstractEventLoop, tmp_path: Path, site: str) -> None:
@@ -176,7 +177,7 @@ def test_a_storage_that_is_away_is_tried_again(loop: asyncio.AbstractEventLoop, 
     worker = make(loop, away)
     for step in (
         lambda: worker.fetch(Link(f"{site}/photo.png")),
-        lambda: worker.cut_out(Edit(source=Stored("sources/one"))),
+        lambda: worker.cut_out(Edit(), Sources(Stored("sources/one"))),
     ):
         found = failure(step)
         assert (found.kind, found.retry_after) == (Kind.UNAVAILABLE, 1)
@@ -196,7 +197,7 @@ def test_a_model_on_its_way_is_waited_for(
         raise error
 
     worker = make(loop, blobs, ready=not_ready)
-    found = failure(lambda: worker.cut_out(Edit(source=Stored("sources/one"))))
+    found = failure(lambda: worker.cut_out(Edit(), Sources(Stored("sources/one"))))
     assert (found.kind, found.message) == (kind, error.message)
 
 
@@ -210,7 +211,7 @@ def test_a_generator_that_is_busy_for_ever_is_not_asked_for_ever(
 
     blobs.put("sources/one", PHOTO, media_type="image/png")
     worker = make(loop, blobs, backdrops=Busy())
-    error = failure(lambda: worker.cut_out(Edit(source=Stored("sources/one"), backdrop=Prompt("a quay"))))
+    error = failure(lambda: worker.cut_out(Edit(backdrop=Prompt("a quay")), Sources(Stored("sources/one"))))
     # Of this kind a queue counts the tries; OVERLOADED it repeats without end.
     assert (error.kind, error.message, error.retry_after) == (Kind.UNAVAILABLE, "Too much to do.", max(1, after))
 
@@ -218,8 +219,8 @@ def test_a_generator_that_is_busy_for_ever_is_not_asked_for_ever(
 def test_a_picture_behind_is_fetched_and_not_kept(loop: asyncio.AbstractEventLoop, tmp_path: Path, site: str) -> None:
     blobs = Blobs(tmp_path.as_uri())
     blobs.put("sources/one", PHOTO, media_type="image/png")
-    behind = Picture(Link(f"{site}/photo.png"))
-    make(loop, blobs).cut_out(Edit(source=Stored("sources/one"), backdrop=behind))
+    sources = Sources(Stored("sources/one"), backdrop=Link(f"{site}/photo.png"))
+    make(loop, blobs).cut_out(Edit(backdrop=Picture()), sources)
     assert [file.name for file in (tmp_path / "sources").rglob("*") if file.is_file()] == ["one"]
 
 
@@ -228,7 +229,8 @@ def task(result: Result | None = RESULT, dialect: str = "native") -> Task:
         id="t1",
         owner="me",
         dialect=dialect,
-        edit=Edit(source=Stored("sources/one")),
+        edit=Edit(),
+        sources=Sources(Stored("sources/one")),
         status=Status.FAILED if result is None else Status.SUCCEEDED,
         created=1.0,
         extra={BASE: "https://cutout.example"},

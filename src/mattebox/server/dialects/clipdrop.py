@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from mattebox import codec
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Format, Output, Prompt, Upload
+from mattebox.edit import Edit, Format, Output, Prompt
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded, Image
 from mattebox.server import actions
@@ -24,6 +24,7 @@ from mattebox.server.http import dialect as http
 from mattebox.server.http import fields, openapi
 from mattebox.server.state import limits, server_state
 from mattebox.server.store.accounts import Account
+from mattebox.sources import Sources, Upload
 
 _T = TypeVar("_T")
 
@@ -56,18 +57,16 @@ async def parse_removal(request: Request) -> tuple[Edit, bytes, str]:
     given = await fields.form(request, max_bytes=limits(request).max_bytes, picture="image_file")
     picture = _picture(given)
     handling = given.choice("transparency_handling", {each: each for each in (_RETURN, _DISCARD)}, _RETURN)
-    return Edit(source=Upload(picture), output=Output(format=_accepted(request, Format.PNG))), picture, handling
+    return Edit(output=Output(format=_accepted(request, Format.PNG))), picture, handling
 
 
-async def parse_replacement(request: Request) -> Edit:
+async def parse_replacement(request: Request) -> tuple[Edit, Sources]:
     """The vendor's words to ours. The scene may be left to the server, by an empty prompt."""
     most = min(limits(request).max_bytes, _REPLACE_BYTES)
     given = await fields.form(request, max_bytes=most, picture="image_file")
-    return Edit(
-        source=Upload(_picture(given)),
-        backdrop=Prompt(given.text("prompt") or ""),
-        output=Output(format=_accepted(request, Format.JPEG)),
-    )
+    sources = Sources(Upload(_picture(given)))
+    backdrop = Prompt(given.text("prompt") or "")
+    return Edit(backdrop=backdrop, output=Output(format=_accepted(request, Format.JPEG))), sources
 
 
 def _picture(given: fields.Fields) -> bytes:
@@ -125,7 +124,7 @@ async def _run(request: Request, account: Account, edit: Edit, data: bytes, hand
     except MatteboxError as error:
         raise error.about("image_file") from error.__cause__
     if not transparent:
-        return await actions.run_edit(request, account, edit, picture="image_file"), 1
+        return await actions.run_edit(request, account, edit, Sources(Upload(data)), picture="image_file"), 1
     if handling == _RETURN:
         same = partial(runner.transform, None, lambda: data, output=edit.output, limits=own)
         return await actions.paid(request, account, same, picture="image_file", cost=0), 0
@@ -236,8 +235,8 @@ async def remove_background(request: Request) -> Response:
 async def replace_background(request: Request) -> Response:
     """Put the subject before a scene that is described in words."""
     async with actions.admitted(request) as account:
-        edit = await parse_replacement(request)
-        encoded = await actions.run_edit(request, account, edit, picture="image_file")
+        edit, sources = await parse_replacement(request)
+        encoded = await actions.run_edit(request, account, edit, sources, picture="image_file")
         return await _answer(request, encoded, 1)
 
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from mattebox.backdrops import LONGEST_PROMPT
 from mattebox.codec import Limits
-from mattebox.edit import Color, Edit, Fit, Format, Link, Output, Upload
+from mattebox.edit import Color, Edit, Fit, Format, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server import actions
 from mattebox.server.http import dialect as http
@@ -24,6 +24,7 @@ from mattebox.server.http import fields, images, openapi
 from mattebox.server.state import base_address, limits, server_state
 from mattebox.server.store.accounts import Account
 from mattebox.server.store.images import StoredImage, check_name
+from mattebox.sources import Link, Upload
 from mattebox.transforms import Anchor, Blur, Crop, Flip, Mirror, Modulate, Resize, Rotate, Transform, Watermark
 
 _T = TypeVar("_T")
@@ -534,9 +535,7 @@ def _transforming(word: str, parse: _Parse) -> _Route:
 async def _remove_background(request: Request) -> Response:
     async with actions.admitted(request) as account:
         name = _name(await _body(request))
-        image = await images.remove_background(
-            request, account, _id(request), lambda source: Edit(source=source), name=name, cost=_CUTOUT_COST
-        )
+        image = await images.remove_background(request, account, _id(request), Edit(), name=name, cost=_CUTOUT_COST)
         return _made(request, image, cost=_CUTOUT_COST)
 
 

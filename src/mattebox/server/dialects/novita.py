@@ -7,7 +7,6 @@ that may be empty but are never null.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import anyio.to_thread
 import numpy as np
@@ -21,7 +20,7 @@ from starlette.responses import Response
 from mattebox import codec
 from mattebox.backdrops import LONGEST_PROMPT
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Format, Link, Output, Prompt, Source, Transparent, Upload
+from mattebox.edit import Edit, Format, Output, Prompt, Transparent
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
 from mattebox.server import actions
@@ -31,6 +30,7 @@ from mattebox.server.jobs import Hook, Status, Task
 from mattebox.server.jobs.worker import result_address
 from mattebox.server.state import base_address, limits
 from mattebox.server.store.blobs import Blobs, expiry_of, media_type_of, new_result_name
+from mattebox.sources import Link, Source, Sources, Upload
 
 _REASON = {
     Kind.INVALID_REQUEST: "INVALID_REQUEST_BODY",
@@ -81,7 +81,7 @@ def render_error(error: MatteboxError, status: int, request_id: str) -> Response
     return http.json_response(body, status=status)
 
 
-async def parse(request: Request, *, replacement: bool = False) -> Edit:
+async def parse(request: Request, *, replacement: bool = False) -> tuple[Edit, Sources]:
     """The vendor's words to ours. `enterprise_plan` only steers the vendor's queues, so it says nothing here.
 
     Args:
@@ -94,7 +94,7 @@ async def parse(request: Request, *, replacement: bool = False) -> Edit:
         raise MatteboxError(Kind.MISSING_IMAGE, "image_file is required.", parameter="image_file")
     chosen = body.group("extra").choice("response_image_type", _FORMATS, Format.PNG)
     backdrop = _prompt(body) if replacement else Transparent()
-    return Edit(source=Upload(picture), backdrop=backdrop, output=Output(format=chosen))
+    return Edit(backdrop=backdrop, output=Output(format=chosen)), Sources(Upload(picture))
 
 
 def _prompt(body: fields.Fields) -> Prompt:
@@ -128,7 +128,9 @@ _NOWHERE = Link("http://0.0.0.0:1/")
 other, costs no work, and its credit is given back."""
 
 
-async def parse_task(request: Request, *, replacement: bool = False) -> tuple[Edit, Hook | None, dict[str, object]]:
+async def parse_task(
+    request: Request, *, replacement: bool = False
+) -> tuple[Edit, Sources, Hook | None, dict[str, object]]:
     """The vendor's words to ours, for a task: what to do, whom to tell, and what to remember.
 
     Args:
@@ -150,8 +152,8 @@ async def parse_task(request: Request, *, replacement: bool = False) -> tuple[Ed
     )
     remembered: dict[str, object] = ({_WEBHOOK: shown} if url else {}) | ({_TEST: asked} if asked else {})
     backdrop = _prompt(body) if replacement else Transparent()
-    edit = Edit(source=_source(body, names), backdrop=backdrop, output=Output(format=chosen))
-    return edit, Hook(url) if url else None, remembered
+    edit = Edit(backdrop=backdrop, output=Output(format=chosen))
+    return edit, Sources(_source(body, names)), Hook(url) if url else None, remembered
 
 
 def _source(body: fields.Fields, names: tuple[str, ...]) -> Source:
@@ -406,8 +408,8 @@ router = APIRouter(
 async def remove_background(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with actions.admitted(request) as account:
-        edit = await parse(request)
-        encoded = await actions.run_edit(request, account, edit, picture="image_file")
+        edit, sources = await parse(request)
+        encoded = await actions.run_edit(request, account, edit, sources, picture="image_file")
     answer = {"image_file": pybase64.b64encode_as_string(encoded.data), "image_type": edit.output.format.value}
     return http.json_response(answer, headers={"X-Mattebox-Subject": http.subject_header(encoded)})
 
@@ -449,8 +451,8 @@ async def remove_background_later(request: Request) -> Response:
 async def replace_background(request: Request) -> Response:
     """Put the subject of a picture where the prompt says. A prompt that nothing here shows is refused."""
     async with actions.admitted(request) as account:
-        edit = await parse(request, replacement=True)
-        encoded = await actions.run_edit(request, account, edit, picture="image_file")
+        edit, sources = await parse(request, replacement=True)
+        encoded = await actions.run_edit(request, account, edit, sources, picture="image_file")
     answer = {"image_file": pybase64.b64encode_as_string(encoded.data), "image_type": edit.output.format.value}
     headers = {"X-Mattebox-Subject": http.subject_header(encoded)} | http.backdrop_headers(encoded)
     return http.json_response(answer, headers=headers)
@@ -472,13 +474,13 @@ async def replace_background_later(request: Request) -> Response:
 
 async def _queue(request: Request, *, replacement: bool) -> Response:
     async with actions.admitted_later(request) as account:
-        edit, hook, remembered = await parse_task(request, replacement=replacement)
+        edit, sources, hook, remembered = await parse_task(request, replacement=replacement)
         if _TEST in remembered:
             _, blobs = actions.queue(request)
             if remembered[_TEST] == _SUCCEED:
                 remembered[_SAMPLE] = await anyio.to_thread.run_sync(_store_sample, blobs, edit.output)
-            edit = replace(edit, source=_NOWHERE)
-        (task,) = await actions.submit(request, account, [edit], hook=hook, extra=remembered)
+            sources = Sources(_NOWHERE)
+        (task,) = await actions.submit(request, account, [(edit, sources)], hook=hook, extra=remembered)
     return http.json_response({"task_id": task.id})
 
 

@@ -9,13 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Format, Layout, Output, Transparent, Upload
+from mattebox.edit import Edit, Format, Layout, Output, Transparent
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server import actions
 from mattebox.server.http import dialect as http
 from mattebox.server.http import fields, openapi
 from mattebox.server.state import limits, server_state
+from mattebox.sources import Sources, Upload
 
 # Of these words the vendor's pages have `missing_image` only; the others are ours.
 _TYPES = {
@@ -75,7 +76,7 @@ def render_error(error: MatteboxError, status: int, _request_id: str) -> Respons
     return http.json_response({"detail": detail, "status_code": status, "type": _TYPES[error.kind]}, status=status)
 
 
-async def parse(request: Request) -> tuple[Edit, str]:
+async def parse(request: Request) -> tuple[Edit, Sources, str]:
     """The vendor's words to ours, and the field that the picture came in."""
     most = limits(request).max_bytes
     if fields.content_type(request) in fields.FORM_TYPES:
@@ -86,7 +87,6 @@ async def parse(request: Request) -> tuple[Edit, str]:
     color = given.color("bg_color", opaque=False)
     given.flag("despill")  # a word that is wrong is refused; the right ones change nothing: it is always done
     edit = Edit(
-        source=source,
         backdrop=Transparent() if color is None or color.opacity == 0 else color,
         layout=Layout(crop=given.flag("crop"), max_pixels=given.choice("size", _SIZES, _SIZES["full"])),
         output=Output(
@@ -94,7 +94,7 @@ async def parse(request: Request) -> tuple[Edit, str]:
             alpha_only=given.choice("channels", {"rgba": False, "alpha": True}, False),
         ),
     )
-    return edit, picture
+    return edit, Sources(source), picture
 
 
 def _source(given: fields.Fields) -> tuple[Upload, str]:
@@ -183,8 +183,8 @@ router = APIRouter(tags=["Photoroom"], dependencies=[Security(_security)])
 async def segment(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with actions.admitted(request) as account:
-        edit, picture = await parse(request)
-        encoded = await actions.run_edit(request, account, edit, picture=picture)
+        edit, sources, picture = await parse(request)
+        encoded = await actions.run_edit(request, account, edit, sources, picture=picture)
     headers = _headers(encoded)
     # JSON and nothing else: some HTTP libraries name JSON first in every request, and their users expect a picture.
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == fields.JSON_TYPE:

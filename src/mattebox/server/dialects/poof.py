@@ -19,12 +19,9 @@ from mattebox.edit import (
     Format,
     Layout,
     Length,
-    Link,
     Margin,
     Output,
-    Source,
     Transparent,
-    Upload,
 )
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
@@ -32,6 +29,7 @@ from mattebox.server import actions
 from mattebox.server.http import dialect as http
 from mattebox.server.http import fields, openapi
 from mattebox.server.state import limits
+from mattebox.sources import Link, Source, Sources, Upload
 
 _INVALID = ("validation_error", "One or more parameters are invalid")
 _UPSTREAM = (
@@ -97,7 +95,7 @@ def render_error(error: MatteboxError, status: int, request_id: str) -> Response
     return http.json_response(body, status=status)
 
 
-async def parse(request: Request) -> tuple[Edit, str]:
+async def parse(request: Request) -> tuple[Edit, Sources, str]:
     """The vendor's words to ours, and the field that the picture came in."""
     form = await fields.form(request, max_bytes=limits(request).max_bytes, picture="image_file")
     source, picture = _source(form)
@@ -108,13 +106,12 @@ async def parse(request: Request) -> tuple[Edit, str]:
     color = form.color("bg_color")
     flat = channels == "rgb" or (output is Format.JPEG and channels == "rgba")
     edit = Edit(
-        source=source,
         # The vendor uses bg_color for opaque results only.
         backdrop=(color or WHITE) if flat else Transparent(),
         layout=_layout(form),
         output=Output(format=output, alpha_only=channels == "alpha"),
     )
-    return edit, picture
+    return edit, Sources(source), picture
 
 
 def _layout(form: fields.Fields) -> Layout:
@@ -283,8 +280,8 @@ router = APIRouter(tags=["Poof"], dependencies=[Security(_key)])
 async def remove(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with actions.admitted(request) as account:
-        edit, picture = await parse(request)
-        encoded, replayed = await actions.run_once(request, account, edit, picture=picture)
+        edit, sources, picture = await parse(request)
+        encoded, replayed = await actions.run_once(request, account, edit, sources, picture=picture)
     headers = _headers(encoded, http.request_context(request).milliseconds) | (
         {"Idempotent-Replayed": "true"} if replayed else {}
     )

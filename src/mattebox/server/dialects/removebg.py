@@ -22,16 +22,13 @@ from mattebox.edit import (
     Edit,
     Format,
     Layout,
-    Link,
     Margin,
     Matte,
     Output,
     Picture,
     Shadow,
     ShadowKind,
-    Source,
     Transparent,
-    Upload,
 )
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Box, Encoded
@@ -40,6 +37,7 @@ from mattebox.server import actions
 from mattebox.server.http import dialect as http
 from mattebox.server.http import fields, openapi
 from mattebox.server.state import limits, server_state
+from mattebox.sources import Link, Source, Sources, Upload
 
 _T = TypeVar("_T")
 
@@ -147,9 +145,10 @@ def render_error(error: MatteboxError, status: int, _request_id: str) -> Respons
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked for: the edit, the field its picture came in, and what the answer says of the type."""
+    """The edit and its pictures, the field that the photo came in, and the type for the response."""
 
     edit: Edit
+    sources: Sources
     picture: str
     type: str | None
 
@@ -165,12 +164,11 @@ async def read(request: Request) -> fields.Fields:
 def parse(given: fields.Fields) -> Asked:
     """The vendor's words to ours."""
     source, picture = _source(given)
-    backdrop = _backdrop(given)
+    backdrop, behind = _backdrop(given)
     alpha_only = given.choice("channels", {"rgba": False, "alpha": True}, False)
     kind = given.choice("type", {each: each for each in _TYPES}, "auto")
     level = given.choice("type_level", {each: each for each in _LEVELS}, "1")
     edit = Edit(
-        source=source,
         backdrop=backdrop,
         shadow=_shadow(given, kind),
         layout=Layout(
@@ -184,7 +182,9 @@ def parse(given: fields.Fields) -> Asked:
         matte=Matte(semitransparency=given.flag("semitransparency", default=True)),
         output=Output(format=_format(given, backdrop, alpha_only), alpha_only=alpha_only),
     )
-    return Asked(edit, picture, None if level == "none" else "other" if kind == "auto" else kind)
+    return Asked(
+        edit, Sources(source, behind), picture, None if level == "none" else "other" if kind == "auto" else kind
+    )
 
 
 def _format(given: fields.Fields, backdrop: Backdrop, alpha_only: bool) -> Format:
@@ -211,7 +211,7 @@ def _source(given: fields.Fields) -> tuple[Source, str]:
     return Upload(picture or b""), named[0]
 
 
-def _backdrop(given: fields.Fields) -> Backdrop:
+def _backdrop(given: fields.Fields) -> tuple[Backdrop, Source | None]:
     color = given.color("bg_color", opaque=False)
     if color is not None and color.opacity == 0:
         color = None
@@ -220,11 +220,11 @@ def _backdrop(given: fields.Fields) -> Backdrop:
         raise _CodedError("multiple_bg_sources", f"Send one of {', '.join(_BACKGROUNDS)}, and not several.")
     url = given.address("bg_image_url", what="background's")
     if url is not None:
-        return Picture(Link(url))
+        return Picture(), Link(url)
     picture = given.file("bg_image_file")
     if picture is not None:
-        return Picture(Upload(picture))
-    return color or Transparent()
+        return Picture(), Upload(picture)
+    return color or Transparent(), None
 
 
 def _shadow(given: fields.Fields, kind: str) -> Shadow | None:
@@ -445,7 +445,9 @@ async def removebg(request: Request) -> Response:
     """Cut the subject out of a photo. Where none is found the answer is 400 with the code `unknown_foreground`."""
     async with actions.admitted(request) as account:
         asked = parse(await read(request))
-        encoded = await actions.run_edit(request, account, asked.edit, picture=asked.picture, subject_needed=True)
+        encoded = await actions.run_edit(
+            request, account, asked.edit, asked.sources, picture=asked.picture, subject_needed=True
+        )
         _, usage = await actions.usage(request)
         headers = _headers(request, asked, encoded, charged=usage.allowed is not None)
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == fields.JSON_TYPE:

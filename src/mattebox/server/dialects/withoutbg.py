@@ -10,13 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox import codec
-from mattebox.edit import Edit, Output, Upload
+from mattebox.edit import Edit, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server import actions
 from mattebox.server.http import dialect as http
 from mattebox.server.http import fields, openapi
 from mattebox.server.state import limits
+from mattebox.sources import Sources, Upload
 
 _OUTPUTS = {"cutout": False, "processed": False, "matte": True}
 _CORRECTIONS = ("keep_mask", "remove_mask")
@@ -30,7 +31,7 @@ def render_error(error: MatteboxError, status: int, _request_id: str) -> Respons
     return http.json_response({"error": said, "detail": said}, status=status)
 
 
-async def parse(request: Request) -> tuple[Edit, bool]:
+async def parse(request: Request) -> tuple[Edit, Sources, bool]:
     """The vendor's words to ours, and whether the answer is JSON too."""
     most = limits(request).max_bytes
     matte = fields.query(request, max_bytes=most).choice("output", _OUTPUTS, False)
@@ -54,8 +55,11 @@ async def parse(request: Request) -> tuple[Edit, bool]:
             "Send the picture as the body, in the form's field image, or in JSON.",
             parameter="image",
         )
-    edit = Edit(source=Upload(picture), output=Output(alpha_only=matte))
-    return edit, fields.content_type(request) == fields.JSON_TYPE
+    return (
+        Edit(output=Output(alpha_only=matte)),
+        Sources(Upload(picture)),
+        fields.content_type(request) == fields.JSON_TYPE,
+    )
 
 
 def _matte_of(cutout: bytes) -> bytes:
@@ -135,8 +139,8 @@ router = APIRouter(tags=["withoutBG"], dependencies=[Security(_security)])
 async def remove_background(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with actions.admitted(request) as account:
-        edit, wants_json = await parse(request)
-        encoded = await actions.run_edit(request, account, edit, picture="image")
+        edit, sources, wants_json = await parse(request)
+        encoded = await actions.run_edit(request, account, edit, sources, picture="image")
         took = http.request_context(request).milliseconds
         headers = {"X-Latency-Ms": str(took), "X-Mattebox-Subject": http.subject_header(encoded)}
         if wants_json:

@@ -15,9 +15,10 @@ from typing import final
 
 from cachetools import TTLCache
 
-from mattebox.edit import Edit, Picture, Upload
+from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
+from mattebox.sources import Sources, Upload
 
 DAY = 24 * 3600.0
 ROOM = 256 * 2**20
@@ -54,7 +55,7 @@ class IdempotencyCache:
         self._running: dict[tuple[str, str], _Running] = {}
 
     async def once(
-        self, owner: str, key: str, edit: Edit, work: Callable[[], Awaitable[Encoded]]
+        self, owner: str, key: str, edit: Edit, sources: Sources, work: Callable[[], Awaitable[Encoded]]
     ) -> tuple[Encoded, bool]:
         """The result of `work`, and whether it is one from before.
 
@@ -71,7 +72,7 @@ class IdempotencyCache:
                 parameter="Idempotency-Key",
             )
         name = (owner, key)
-        fingerprint = await asyncio.to_thread(_fingerprint, edit)
+        fingerprint = await asyncio.to_thread(_fingerprint, edit, sources)
         while (running := self._running.get(name)) is not None:
             _compare(running.fingerprint, fingerprint)
             await running.done.wait()
@@ -105,10 +106,10 @@ def _weight(stored: _Stored) -> int:
     return stored.weight
 
 
-def _fingerprint(edit: Edit) -> bytes:
+def _fingerprint(edit: Edit, sources: Sources) -> bytes:
     """Of what is asked, not of the body's bytes: the same form has another boundary each time it is sent."""
-    digest = hashlib.sha256(repr(edit).encode())  # the bytes of a picture are not part of its repr
-    for source in (edit.source, edit.backdrop.source if isinstance(edit.backdrop, Picture) else None):
+    digest = hashlib.sha256(repr((edit, sources)).encode())  # the bytes of a picture are not part of its repr
+    for source in (sources.photo, sources.backdrop):
         if isinstance(source, Upload):
             digest.update(hashlib.sha256(source.data).digest())
     return digest.digest()

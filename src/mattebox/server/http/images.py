@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox import codec
-from mattebox.edit import Edit, Format, Output, Source, Stored, Upload
+from mattebox.edit import Edit, Format, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server import actions
@@ -34,6 +34,7 @@ from mattebox.server.store.images import (
     StoredImage,
     check_name,
 )
+from mattebox.sources import Source, Upload
 from mattebox.transforms import Transform
 
 _PIXELS = openapi.plain("integer", "pixels")
@@ -176,7 +177,14 @@ async def add(
 
 
 async def remove_background(
-    request: Request, account: Account, image_id: str, edit: Callable[[Source], Edit], *, name: str | None, cost: int
+    request: Request,
+    account: Account,
+    image_id: str,
+    edit: Edit,
+    *,
+    backdrop: Source | None = None,
+    name: str | None,
+    cost: int,
 ) -> StoredImage:
     """Cut the subject out of an image, into a new one.
 
@@ -184,7 +192,8 @@ async def remove_background(
         request: what came; its body was read.
         account: whose they are, and who pays.
         image_id: the image.
-        edit: makes the edit, from where the image's file lies.
+        edit: what to do.
+        backdrop: the picture behind, where the edit has one.
         name: of the new image; None takes the old one's.
         cost: in credits.
 
@@ -196,8 +205,7 @@ async def remove_background(
     runner, limits = server_state(request).runner, request_context(request).dialect.limits
 
     async def run() -> Encoded:
-        source = Stored(kept.blob_key(image))
-        return await runner.run_kept(edit(source), partial(kept.read, image), limits=limits)
+        return await runner.run_kept(edit, partial(kept.read, image), backdrop=backdrop, limits=limits)
 
     return await _made_of(
         request, account, image, run, name=name, made_by="remove-background", picture="image", cost=cost

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Literal, TypeVar, final
 
 from sqlalchemy import Connection, Engine, Row, delete, func, insert, or_, select, update
 
-from mattebox.edit import Edit, Link, Stored, to_json
+from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.jobs.leases import Lease
 from mattebox.server.jobs.rows import TASKS, result_to_json, task_of
+from mattebox.server.jobs.serialization import to_json
 from mattebox.server.jobs.values import UNFINISHED, Hook, Status, Task, TaskOptions, Work
 from mattebox.server.store.database import connect, create, now, reachable
+from mattebox.sources import Link, Sources, Stored
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
@@ -129,7 +131,7 @@ class Tasks:
     def submit(
         self,
         owner: str,
-        edits: Sequence[Edit],
+        edits: Sequence[tuple[Edit, Sources]],
         *,
         dialect: str,
         hook: Hook | None = None,
@@ -141,7 +143,7 @@ class Tasks:
 
         Args:
             owner: the account's id.
-            edits: what is to be done; their sources are links or stored.
+            edits: what is to be done, and to which pictures; these are links or stored.
             dialect: the name of the dialect that announces the tasks.
             hook: who is told when a task has ended.
             batch: what the tasks have in common, at most 64 characters.
@@ -158,13 +160,13 @@ class Tasks:
                 "id": str(uuid.uuid4()),
                 "owner": owner,
                 "dialect": dialect,
-                "edit": json.dumps(to_json(edit)),
+                "edit": json.dumps(to_json(edit, sources)),
                 "hook_url": hook.url if hook else None,
                 "hook_secret": hook.secret if hook else None,
                 "batch": batch,
                 "extra": json.dumps(dict(extra or {})),
             }
-            for edit in edits
+            for edit, sources in edits
         ]
         with reachable(), self._engine.begin() as connection:
             if in_transaction is not None:
@@ -434,7 +436,7 @@ class Tasks:
         if row is None:
             return False
         task = task_of(row)
-        source = task.edit.source
+        source = task.sources.photo
         if not isinstance(source, Link):
             return True
         if not self._attempt(task_id):
@@ -442,7 +444,7 @@ class Tasks:
         key = self._try(task_id, lambda: self._work.fetch(source))
         if key is None:
             return False
-        stored = json.dumps(to_json(replace(task.edit, source=Stored(key))))
+        stored = json.dumps(to_json(task.edit, replace(task.sources, photo=Stored(key))))
         # Each step has its own attempts: those that this one needed are nothing to the next.
         values = {"edit": stored, "progress": FETCHED, "attempts": 0}
         return self._insist(lambda connection: self._change(connection, task_id, values)) is not None
@@ -451,7 +453,7 @@ class Tasks:
         task = self._attempt(task_id)
         if task is None:
             return
-        result = self._try(task_id, lambda: self._work.cut_out(task.edit))
+        result = self._try(task_id, lambda: self._work.cut_out(task.edit, task.sources))
         if result is None:
             return
         values = {"status": Status.SUCCEEDED.value, "progress": DONE, "result": result_to_json(result)}

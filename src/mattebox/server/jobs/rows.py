@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, Row, String, Table, Text
 
-from mattebox.edit import from_json
 from mattebox.image import Box
+from mattebox.server.jobs.serialization import from_json
 from mattebox.server.jobs.values import Hook, Result, Status, Task
 from mattebox.server.store.database import TABLES, now
 
@@ -43,11 +43,13 @@ TASKS = Table(
 
 def task_of(row: Row[tuple[object]]) -> Task:
     """The task of a row."""
+    edit, sources = from_json(json.loads(row.edit))
     return Task(
         id=row.id,
         owner=row.owner,
         dialect=row.dialect,
-        edit=from_json(json.loads(row.edit)),
+        edit=edit,
+        sources=sources,
         status=Status(row.status),
         created=row.created,
         reason=row.reason,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from mattebox.edit import Edit, Link
+from mattebox.edit import Edit
 from mattebox.image import Box
+from mattebox.sources import Link, Sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,7 @@ class Task:
     owner: str
     dialect: str
     edit: Edit
+    sources: Sources
     status: Status
     created: float
     reason: str | None = None
@@ -119,8 +121,8 @@ class Work(Protocol):
         """Put the picture at the address into the storage; returns its key there."""
         ...
 
-    def cut_out(self, edit: Edit) -> Result:
-        """Do the edit, whose source is stored, and store the result."""
+    def cut_out(self, edit: Edit, sources: Sources) -> Result:
+        """Do the edit, whose photo is stored, and store the result."""
         ...
 
     def announce(self, task: Task) -> bytes:

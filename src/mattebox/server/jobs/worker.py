@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, final
 
 from mattebox import codec
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Link, Picture, Stored, Upload
+from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.pipeline import Engine
 from mattebox.server.fetch import Fetcher, check_url
 from mattebox.server.jobs import Hook, Result, Task
 from mattebox.server.runner import with_model
 from mattebox.server.store.blobs import Blobs, new_result_name, new_source_name
+from mattebox.sources import Link, Sources, Stored, Upload
 
 if TYPE_CHECKING:
     from standardwebhooks import Webhook
@@ -112,23 +113,23 @@ class Worker:
         with_patience(lambda: self._blobs.put(key, data, media_type="application/octet-stream"))
         return key
 
-    def cut_out(self, edit: Edit) -> Result:
-        """Do an edit whose source is stored, and store the result.
+    def cut_out(self, edit: Edit, sources: Sources) -> Result:
+        """Do an edit whose photo is stored, and store the result.
 
         Raises:
             ValueError: the source is not stored.
             MatteboxError: OVERLOADED while the networks are still being loaded, NOT_FOUND where the source was kept too
                 long, and whatever the engine raises.
         """
-        if not isinstance(edit.source, Stored):
-            raise ValueError("a task's source is stored before it is worked on")  # noqa: TRY004 - a value of the union
+        if not isinstance(sources.photo, Stored):
+            raise ValueError("a task's photo is stored before it is worked on")  # noqa: TRY004 - a value of the union
         self._wait_until_ready()
-        photo = self._get(edit.source.key)
+        photo = self._get(sources.photo.key)
         backdrop = None
-        if isinstance(edit.backdrop, Picture):
-            source = edit.backdrop.source
+        if sources.backdrop is not None:
+            source = sources.backdrop
             if isinstance(source, Upload):
-                raise ValueError("a task's pictures are stored before it is worked on")  # noqa: TRY004 - as above
+                raise ValueError("a task's pictures are stored before it is worked on")
             backdrop = self._download(source) if isinstance(source, Link) else self._get(source.key)
         try:
             encoded = self._engine.run(with_model(edit, self._model), photo, backdrop=backdrop, limits=self._limits)

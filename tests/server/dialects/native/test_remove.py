@@ -25,7 +25,6 @@ from mattebox.edit import (
     Region,
     Shadow,
     ShadowKind,
-    Upload,
 )
 from mattebox.image import RGB, Alpha, Image
 from mattebox.models import CATALOGUE, Segmenter
@@ -315,20 +314,20 @@ def same(answers: Sequence[Response]) -> Response:
     ],
 )
 def test_the_words_of_a_layout(options: dict[str, str], layout: Layout, client: TestClient, photo: bytes) -> None:
-    expected = Engine(FakeModels()).run(Edit(source=Upload(b""), layout=layout), photo)
+    expected = Engine(FakeModels()).run(Edit(layout=layout), photo)
     assert same(ways(client, photo, options)).content == expected.data
 
 
 def test_shadows_and_glass(client: TestClient, photo: bytes) -> None:
     engine = Engine(FakeModels())
     for options, edit in (
-        ({"shadow": "cast"}, Edit(source=Upload(b""), shadow=Shadow(kind=ShadowKind.CAST))),
+        ({"shadow": "cast"}, Edit(shadow=Shadow(kind=ShadowKind.CAST))),
         (
             {"shadow": "drop", "shadow_opacity": "0.25"},
-            Edit(source=Upload(b""), shadow=Shadow(kind=ShadowKind.DROP, opacity=0.25)),
+            Edit(shadow=Shadow(kind=ShadowKind.DROP, opacity=0.25)),
         ),
-        ({"shadow": "none"}, Edit(source=Upload(b""))),
-        ({"semitransparency": "false"}, Edit(source=Upload(b""), matte=Matte(semitransparency=False))),
+        ({"shadow": "none"}, Edit()),
+        ({"semitransparency": "false"}, Edit(matte=Matte(semitransparency=False))),
     ):
         assert same(ways(client, photo, options)).content == engine.run(edit, photo).data
 
@@ -360,7 +359,7 @@ def test_a_picture_behind_is_fetched(serve: Serve, receiver: Receiver, photo: by
 
 def test_the_photos_own_background_blurred(client: TestClient, photo: bytes) -> None:
     answer = same(ways(client, photo, {"background_blur": "3.5"}))
-    expected = Engine(FakeModels()).run(Edit(source=Upload(b""), backdrop=Blur(3.5)), photo)
+    expected = Engine(FakeModels()).run(Edit(backdrop=Blur(3.5)), photo)
     assert answer.content == expected.data
     assert fine(answer).alpha is None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from fastapi import APIRouter
@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox import transforms
-from mattebox.edit import Fit, Format, Output, Upload
+from mattebox.edit import Fit, Format, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server import actions
 from mattebox.server.dialects.native import options
@@ -22,6 +22,7 @@ from mattebox.server.http.openapi import plain
 from mattebox.server.state import base_address
 from mattebox.server.store.accounts import Account
 from mattebox.server.store.images import LONGEST_NAME, MOST_A_PAGE, StoredImage
+from mattebox.sources import Upload
 from mattebox.transforms import LONGEST_SIDE, Anchor, Flip
 
 MOST_MARKS = 5
@@ -349,9 +350,15 @@ async def remove(request: Request) -> Response:
     async with actions.admitted(request) as account:
         given = await _options(request, _REMOVE)
         form = given.choice("format", _FORMATS, Format.PNG)
-        edit = options.edit_of(request, given, source=Upload(b""), written=form)
+        edit = options.edit_of(request, given, written=form)
         image = await images.remove_background(
-            request, account, _id(request), lambda source: replace(edit, source=source), name=given.text("name"), cost=1
+            request,
+            account,
+            _id(request),
+            edit,
+            backdrop=options.backdrop_source(given),
+            name=given.text("name"),
+            cost=1,
         )
     return _made(request, image)
 

@@ -21,22 +21,20 @@ from mattebox.edit import (
     Foreground,
     Format,
     Layout,
-    Link,
     Margin,
     Matte,
     Output,
     Picture,
     Shadow,
     ShadowKind,
-    Source,
     Transparent,
-    Upload,
 )
 from mattebox.errors import Kind, MatteboxError
 from mattebox.layout import LARGEST_SIDE
 from mattebox.models import CATALOGUE, DEFAULT
 from mattebox.server.http import fields, openapi
 from mattebox.server.state import limits, server_state
+from mattebox.sources import Link, Source, Sources, Upload
 
 FORMATS: Mapping[str, Format] = {each.value: each for each in Format} | {"jpg": Format.JPEG}
 # A stranger may choose among the networks that there are. A file of the server's disk is nobody's to name.
@@ -201,14 +199,30 @@ def source_of(incoming: Incoming) -> Source:
     return Link(url)
 
 
-def edit_of(request: Request, given: fields.Fields, *, source: Source, written: Format) -> Edit:
+def sources_of(incoming: Incoming) -> Sources:
+    """Where the pictures are: the photo, and the one behind it if there is one.
+
+    Raises:
+        MatteboxError: as `source_of`.
+    """
+    return Sources(source_of(incoming), backdrop_source(incoming.fields))
+
+
+def backdrop_source(given: fields.Fields) -> Source | None:
+    """Where the picture behind is."""
+    if "background_image" in given.names:
+        return Upload(given.picture("background_image") or b"")
+    url = given.address("background_image_url")
+    return None if url is None else Link(url)
+
+
+def edit_of(request: Request, given: fields.Fields, *, written: Format) -> Edit:
     """The edit that the options ask for.
 
     Raises:
         MatteboxError: INVALID_PARAMETER.
     """
     return Edit(
-        source=source,
         backdrop=_backdrop_of(given),
         shadow=_shadow_of(given),
         layout=_layout_of(given),
@@ -231,10 +245,8 @@ def _backdrop_of(given: fields.Fields) -> Backdrop:
     if len(named) > 1:
         raise _refused(given, named[1], f"goes not together with {named[0]}: send one of {', '.join(BACKGROUNDS)}")
     match named:
-        case ["background_image"]:
-            return Picture(Upload(given.picture("background_image") or b""))
-        case ["background_image_url"]:
-            return Picture(Link(given.address("background_image_url") or ""))
+        case ["background_image" | "background_image_url"]:
+            return Picture()
         case ["background_blur"]:
             return Blur(given.number("background_blur", least=0.3, most=1000) or 0)
         case _:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mattebox.edit import Edit, Upload
+from mattebox.edit import Edit
 from mattebox.errors import Kind
 from mattebox.models import CATALOGUE
 from mattebox.models.catalogue import Ensemble
@@ -16,18 +16,19 @@ from mattebox.server.dialects.native.problem import NO_KEY, failures
 from mattebox.server.http import dialect as http
 from mattebox.server.http import negotiation, openapi
 from mattebox.server.state import server_state
+from mattebox.sources import Sources, Upload
 
 # --- from the request --------------------------------------------------------------------------------------------
 
 
-async def parse(request: Request) -> tuple[Edit, negotiation.ResponseFormat]:
+async def parse(request: Request) -> tuple[Edit, Sources, negotiation.ResponseFormat]:
     """Our own words to the same."""
     incoming = await options.read(request)
     options.refuse_unknown(incoming.fields)
-    source = options.source_of(incoming)
+    sources = options.sources_of(incoming)
     chosen = incoming.fields.choice("format", options.FORMATS, None)
     answer = negotiation.negotiate(request.headers.get("accept", "*/*"), chosen)
-    return options.edit_of(request, incoming.fields, source=source, written=answer.format), answer
+    return options.edit_of(request, incoming.fields, written=answer.format), sources, answer
 
 
 # --- to the answer -----------------------------------------------------------------------------------------------
@@ -112,9 +113,9 @@ async def remove(request: Request) -> Response:
     from `image_url`. Where no subject is found the result is empty, and `X-Mattebox-Subject` says `none`.
     """
     async with actions.admitted(request) as account:
-        edit, answer = await parse(request)
-        picture = "image" if isinstance(edit.source, Upload) else "image_url"
-        encoded, replayed = await actions.run_once(request, account, edit, picture=picture)
+        edit, sources, answer = await parse(request)
+        picture = "image" if isinstance(sources.photo, Upload) else "image_url"
+        encoded, replayed = await actions.run_once(request, account, edit, sources, picture=picture)
     return negotiation.written(request, encoded, answer, replayed=replayed)
 
 

@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox.backdrops import GENERATORS, LONGEST_PROMPT
-from mattebox.edit import Edit, Prompt, Transparent, Upload
+from mattebox.edit import Edit, Prompt, Transparent
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server import actions
 from mattebox.server.dialects.native import options
 from mattebox.server.dialects.native.problem import NO_KEY, failures
 from mattebox.server.http import fields, negotiation, openapi
+from mattebox.sources import Sources, Upload
 
 _GENERATORS = {name: name for name in ("auto", *GENERATORS)}
 
@@ -35,14 +36,14 @@ OPTIONS: openapi.Schema = {
 """What a backdrop in words takes, each with its schema."""
 
 
-async def parse(request: Request) -> tuple[Edit, negotiation.ResponseFormat]:
+async def parse(request: Request) -> tuple[Edit, Sources, negotiation.ResponseFormat]:
     """Our own words to the same."""
     incoming = await options.read(request)
     given = incoming.fields
     options.refuse_unknown(given, tuple(OPTIONS))
-    source = options.source_of(incoming)
+    sources = options.sources_of(incoming)
     answer = negotiation.negotiate(request.headers.get("accept", "*/*"), given.choice("format", options.FORMATS, None))
-    return _edit_of(given, options.edit_of(request, given, source=source, written=answer.format)), answer
+    return _edit_of(given, options.edit_of(request, given, written=answer.format)), sources, answer
 
 
 def _edit_of(given: fields.Fields, edit: Edit) -> Edit:
@@ -136,7 +137,7 @@ async def replace_background(request: Request) -> Response:
     unless `nearest` is set.
     """
     async with actions.admitted(request) as account:
-        edit, answer = await parse(request)
-        picture = "image" if isinstance(edit.source, Upload) else "image_url"
-        encoded, replayed = await actions.run_once(request, account, edit, picture=picture)
+        edit, sources, answer = await parse(request)
+        picture = "image" if isinstance(sources.photo, Upload) else "image_url"
+        encoded, replayed = await actions.run_once(request, account, edit, sources, picture=picture)
     return negotiation.written(request, encoded, answer, replayed=replayed)

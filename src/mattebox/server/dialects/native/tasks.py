@@ -27,6 +27,7 @@ from mattebox.server.jobs import Hook, Result, Status, Task
 from mattebox.server.jobs.worker import result_address
 from mattebox.server.state import base_address
 from mattebox.server.store.blobs import expiry_of
+from mattebox.sources import Sources
 
 MOST_EDITS = 1000
 """In one batch."""
@@ -77,7 +78,7 @@ def _hook_of(given: fields.Fields) -> Hook | None:
     return Hook(url, secret)
 
 
-def _parse(request: Request, incoming: options.Incoming) -> tuple[list[Edit], bool]:
+def _parse(request: Request, incoming: options.Incoming) -> tuple[list[tuple[Edit, Sources]], bool]:
     """The edits, and whether they were sent as a batch."""
     given = incoming.fields
     options.refuse_unknown(given, ("edits", *_HOOK))
@@ -100,9 +101,9 @@ def _parse(request: Request, incoming: options.Incoming) -> tuple[list[Edit], bo
     return [_edit_of(request, options.Incoming(each.over(given), each.base64("image"))) for each in members], True
 
 
-def _edit_of(request: Request, incoming: options.Incoming) -> Edit:
+def _edit_of(request: Request, incoming: options.Incoming) -> tuple[Edit, Sources]:
     written = incoming.fields.choice("format", options.FORMATS, Format.PNG)
-    return options.edit_of(request, incoming.fields, source=options.source_of(incoming), written=written)
+    return options.edit_of(request, incoming.fields, written=written), options.sources_of(incoming)
 
 
 # --- to the answer -----------------------------------------------------------------------------------------------

@@ -1,0 +1,74 @@
+"""An edit and its sources as plain data, so that they can wait in a queue and outlive their process."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from mattebox.edit import Backdrop, Edit
+from mattebox.sources import Source, Sources, Upload
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+_Plain = TypeVar("_Plain", bool, int, str)
+
+
+def to_json(edit: Edit, sources: Sources) -> dict[str, object]:
+    """An edit and where its pictures are, as plain data that `json.dumps` takes.
+
+    Raises:
+        ValueError: a picture is an Upload: a queue carries names of pictures and never the pictures.
+    """
+    return {"edit": _converter().unstructure(edit), "sources": _converter().unstructure(sources)}
+
+
+def from_json(value: object) -> tuple[Edit, Sources]:
+    """The inverse of `to_json`. Members that are left out have their defaults, so that an older edit can still be read.
+
+    Raises:
+        ValueError: a name, a kind or a type that is not known here, or a value that is out of range.
+    """
+    from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+
+    if not isinstance(value, dict) or set(value) != {"edit", "sources"}:
+        raise ValueError("not an edit: edit and sources are missing")
+    try:
+        return _converter().structure(value["edit"], Edit), _converter().structure(value["sources"], Sources)
+    except (BaseValidationError, ForbiddenExtraKeysError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not an edit: {error!r}") from error
+
+
+@cache
+def _converter() -> Converter:
+    # Imported when a queue is used, which a program that only cuts out does not.
+    from cattrs import Converter
+    from cattrs.strategies import configure_tagged_union
+
+    def refuse(*_: object) -> NoReturn:
+        raise ValueError("a queued edit has stored sources only")
+
+    def exactly(value: object, kind: type[_Plain]) -> _Plain:
+        if isinstance(value, str) and issubclass(kind, StrEnum):
+            return kind(value)
+        # The library would make 1 of true and "1".
+        if type(value) is not kind:
+            raise ValueError(f"{value!r} must be {kind.__name__}")
+        return value
+
+    def number(value: object, _: type[float]) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{value!r} must be a number")
+        return float(value)
+
+    converter = Converter(forbid_extra_keys=True, detailed_validation=False)
+    for plain in (bool, int, str):
+        converter.register_structure_hook(plain, exactly)
+    converter.register_structure_hook(float, number)
+    converter.register_unstructure_hook(Upload, refuse)
+    converter.register_structure_hook(Upload, refuse)
+    for union in (Source, Backdrop):
+        configure_tagged_union(union, converter, tag_name="kind", tag_generator=lambda each: each.__name__.lower())
+    return converter
