@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mattebox import layout
-from mattebox.edit import Canvas, Fit, Layout, Length, Margin, Region
+from mattebox.edit import LARGEST_SIDE, Canvas, Fit, Layout, Length, Margin, Region
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Box, Image
 from mattebox.layout import Placement, RegionEmptyError, RegionOutsideError
@@ -336,7 +336,7 @@ def test_a_size_after_a_canvas_reduces_it() -> None:
     [
         Layout(canvas=Canvas(width=20_000, height=20_000)),
         Layout(canvas=Canvas(width=10**400, height=1)),
-        Layout(canvas=Canvas(width=layout.LARGEST_SIDE + 1, height=1)),
+        Layout(canvas=Canvas(width=LARGEST_SIDE + 1, height=1)),
         Layout(crop=True, ratio=(10**400, 1)),
         Layout(crop=True, ratio=(1000, 1)),
     ],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mattebox import units
-from mattebox.edit import Layout, Length, Margin, Region
+from mattebox.edit import Color, Layout, Length, Margin, Region
 from mattebox.errors import Kind, MatteboxError
 
 TEN, TWENTY, THIRTY, FORTY = (Length(value) for value in (10, 20, 30, 40))
@@ -43,7 +43,7 @@ def test_lengths(text: str, expected: tuple[Length, ...]) -> None:
     "text", ["", " ", "px", "10 px", "1e3", "nan", "inf%", "10;20", "10,,20", ",10", "10em", "1" * 10, "1 " * 9, "٣px"]
 )
 def test_what_is_no_length(text: str) -> None:
-    with pytest.raises(MatteboxError, match="no length"):
+    with pytest.raises(MatteboxError, match="not a length"):
         units.lengths(text)
 
 
@@ -157,3 +157,64 @@ def test_the_corners_of_a_region_may_change_places(a: Length, b: Length, c: Leng
 def test_what_is_read_is_a_layout(share: float, x: int, y: int) -> None:
     place = units.position(f"{x}% {y}%")
     assert Layout(scale=units.scale(f"{share:.3f}%"), position=place).position == (x / 100, y / 100)
+
+
+# --- colours in words
+
+
+@pytest.mark.parametrize(
+    ("text", "color"),
+    [
+        ("#ffffff", Color(255, 255, 255)),
+        ("ff8000", Color(255, 128, 0)),
+        ("FF8000", Color(255, 128, 0)),
+        ("#f80", Color(255, 136, 0)),
+        ("f80", Color(255, 136, 0)),
+        ("#f80f", Color(255, 136, 0)),
+        ("ff8000FF", Color(255, 128, 0)),
+        ("rgb(255, 128, 0)", Color(255, 128, 0)),
+        ("RGB(255,128,0)", Color(255, 128, 0)),
+        ("rgb(100%, 0%, 0%)", Color(255, 0, 0)),
+        ("white", Color(255, 255, 255)),
+        (" RebeccaPurple ", Color(102, 51, 153)),
+    ],
+)
+def test_colours_by_name(text: str, color: Color) -> None:
+    assert units.color(text) == color
+
+
+def test_no_colour_at_all_has_a_name_too() -> None:
+    assert units.color(" Transparent", opaque=False).opacity == 0
+    with pytest.raises(MatteboxError, match="must be opaque"):
+        units.color("transparent")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "#",
+        "#ff",
+        "#fffff",
+        "reddish",
+        "rgb(256, 0, 0)",
+        "rgb(1,2)",
+        "#ff800080",
+        "f808",
+        "rgba(1,2,3,4)",
+        "x" * 999,
+    ],
+)
+def test_words_that_are_no_colour(text: str) -> None:
+    with pytest.raises(MatteboxError, match="colour") as caught:
+        units.color(text)
+    assert caught.value.kind is Kind.INVALID_PARAMETER
+    assert len(caught.value.message) < 150
+
+
+@given(st.text(max_size=30))
+def test_fuzz_colours(text: str) -> None:
+    try:
+        units.color(text)
+    except MatteboxError as error:
+        assert error.kind is Kind.INVALID_PARAMETER  # noqa: PT017 - both ends are fine

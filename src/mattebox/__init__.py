@@ -202,10 +202,10 @@ def _matte(model: str, foreground: str, *, refine: bool) -> Matte:
 def _color(color: Color | str) -> Color:
     if isinstance(color, Color):
         return color
-    from mattebox import codec
+    from mattebox import units
 
     try:
-        return codec.parse_color(color)
+        return units.color(color)
     except MatteboxError as error:
         raise error.about("color") from error.__cause__
 

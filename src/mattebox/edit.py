@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+LARGEST_SIDE: Final = 32_767
+"""The longest side of a result in pixels, where the photo itself has no longer one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mattebox.edit import Canvas, Fit, Layout, Margin, Region
+from mattebox.edit import LARGEST_SIDE, Canvas, Fit, Layout, Margin, Region
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Image
 
@@ -22,8 +22,6 @@ _Array: TypeAlias = npt.NDArray[np.uint8 | np.uint16 | np.float32]
 
 MAX_PIXELS = 100_000_000
 """The most pixels of a result, where the photo itself has no more."""
-LARGEST_SIDE = 32767
-"""The longest side of a result, where the photo itself has no longer one."""
 LARGEST_MARGIN = 500
 """The widest margin in per cent."""
 _ABSURD = 10**9  # sides beyond this are refused before anything is calculated with them

@@ -1,7 +1,7 @@
-"""How people write lengths, regions, margins and places: the same in every door that takes them as words.
+"""How people write lengths, regions, margins, positions and colours: the same in every front end.
 
 A length is `30px` or `10%`; a bare number is in pixels. Several are apart by spaces or commas. Every reader raises
-MatteboxError(INVALID_PARAMETER) without a parameter: only the door knows by what name the words came.
+MatteboxError(INVALID_PARAMETER) without a parameter: only the front end knows by what name the text came.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from mattebox.edit import Length, Margin, Region
+from mattebox.edit import Color, Length, Margin, Region
 from mattebox.errors import Kind, MatteboxError
 
 _NUMBER = re.compile(r"([+-]?[0-9]{1,9}(?:\.[0-9]{0,9})?)(px|%)?", re.IGNORECASE)
@@ -26,7 +26,7 @@ def lengths(text: str) -> tuple[Length, ...]:
     for word in re.split(r"\s*,\s*|\s+", text.strip(), maxsplit=_MOST_LENGTHS):
         number = _NUMBER.fullmatch(word)
         if number is None or len(found) == _MOST_LENGTHS:
-            _refuse(text, "no length; write 30px or 10%, and several of them apart by spaces")
+            _refuse(text, "not a length; write 30px or 10%, and separate several by spaces")
         found.append(Length(float(number[1]), percent=number[2] == "%"))
     return tuple(found)
 
@@ -41,7 +41,7 @@ def region(text: str) -> Region:
     """
     edges = _several(text)
     if len(edges) != 4 or any(edge.value < 0 for edge in edges):
-        _refuse(text, "no region; write its corners as x1 y1 x2 y2, each in px or %, and none below 0")
+        _refuse(text, "not a region; write its corners as x1 y1 x2 y2, each in px or %, and none below 0")
     left, right = _in_order(edges[0], edges[2])
     top, bottom = _in_order(edges[1], edges[3])
     return Region(left=left, top=top, right=right, bottom=bottom)
@@ -55,7 +55,7 @@ def margin(text: str) -> Margin:
     """
     sides = _several(text)
     if len(sides) not in (1, 2, 4) or any(side.value < 0 for side in sides):
-        _refuse(text, "no margin; write one, two or four lengths in px or %, and none below 0")
+        _refuse(text, "not a margin; write one, two or four lengths in px or %, and none below 0")
     match sides:
         case (every,):
             return Margin(every, every, every, every)
@@ -73,7 +73,7 @@ def scale(text: str) -> float:
     """
     shares = _several(text)
     if len(shares) != 1 or not shares[0].percent or not 0 < shares[0].value <= 100:
-        _refuse(text, "no scale; write a share above 0% and up to 100%, as in 80%")
+        _refuse(text, "not a scale; write a share above 0% and up to 100%, as in 80%")
     return shares[0].value / 100
 
 
@@ -90,7 +90,7 @@ def position(text: str) -> tuple[float, float]:
         return (0.5, 0.5)
     shares = _several(text)
     if len(shares) not in (1, 2) or not all(share.percent and 0 <= share.value <= 100 for share in shares):
-        _refuse(text, "no position; write center, or two shares from 0% to 100%, as in 50% 100%")
+        _refuse(text, "not a position; write center, or two shares from 0% to 100%, as in 50% 100%")
     return shares[0].value / 100, shares[-1].value / 100
 
 
@@ -102,8 +102,37 @@ def ratio(text: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"\s*([0-9]{1,5})\s*:\s*([0-9]{1,5})\s*", text)
     if found is None or 0 in (int(found[1]), int(found[2])):
-        _refuse(text, "no ratio; write width and height in whole numbers, as in 4:3")
+        _refuse(text, "not a ratio; write width and height in whole numbers, as in 4:3")
     return int(found[1]), int(found[2])
+
+
+def color(text: str, *, opaque: bool = True) -> Color:
+    """A colour from words: hex digits with or without `#`, `rgb(255, 255, 255)`, or a CSS name, in any case.
+
+    Args:
+        text: the words. The last of four hex digits, or the last two of eight, are the opacity.
+        opaque: refuse a colour that is not.
+
+    Raises:
+        MatteboxError: it is none, or is not opaque although it must be.
+    """
+    from PIL import ImageColor
+
+    word = text.strip()
+    if word.lower() == "transparent":  # a name of CSS that Pillow does not know
+        word = "#00000000"
+    if re.fullmatch(r"(?:[0-9a-fA-F]{3,4}){1,2}", word):
+        word = "#" + word
+    try:
+        red, green, blue, *rest = ImageColor.getrgb(word)
+        found = Color(red, green, blue, opacity=rest[0] / 255 if rest else 1.0)
+    except ValueError as error:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER, f"{text[:40]!r} is not a colour; write #ffffff, rgb(255, 255, 255) or a CSS name."
+        ) from error
+    if opaque and found.opacity < 1:
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"The colour {text[:40]!r} must be opaque.")
+    return found
 
 
 def _several(text: str) -> tuple[Length, ...]:

@@ -3,8 +3,6 @@ from __future__ import annotations
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import ImageCms
 
 from mattebox import codec
@@ -130,64 +128,3 @@ def test_a_profile_that_cannot_be_used_is_blamed() -> None:
         with pytest.raises(MatteboxError, match="profile") as caught:
             codec.color_in_profile(Color(1, 2, 3), icc)
         assert caught.value.kind is Kind.INVALID_PARAMETER
-
-
-# --- colours in words
-
-
-@pytest.mark.parametrize(
-    ("text", "color"),
-    [
-        ("#ffffff", Color(255, 255, 255)),
-        ("ff8000", Color(255, 128, 0)),
-        ("FF8000", Color(255, 128, 0)),
-        ("#f80", Color(255, 136, 0)),
-        ("f80", Color(255, 136, 0)),
-        ("#f80f", Color(255, 136, 0)),
-        ("ff8000FF", Color(255, 128, 0)),
-        ("rgb(255, 128, 0)", Color(255, 128, 0)),
-        ("RGB(255,128,0)", Color(255, 128, 0)),
-        ("rgb(100%, 0%, 0%)", Color(255, 0, 0)),
-        ("white", Color(255, 255, 255)),
-        (" RebeccaPurple ", Color(102, 51, 153)),
-    ],
-)
-def test_colours_by_name(text: str, color: Color) -> None:
-    assert codec.parse_color(text) == color
-
-
-def test_no_colour_at_all_has_a_name_too() -> None:
-    assert codec.parse_color(" Transparent", opaque=False).opacity == 0
-    with pytest.raises(MatteboxError, match="must be opaque"):
-        codec.parse_color("transparent")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "#",
-        "#ff",
-        "#fffff",
-        "reddish",
-        "rgb(256, 0, 0)",
-        "rgb(1,2)",
-        "#ff800080",
-        "f808",
-        "rgba(1,2,3,4)",
-        "x" * 999,
-    ],
-)
-def test_words_that_are_no_colour(text: str) -> None:
-    with pytest.raises(MatteboxError, match="colour") as caught:
-        codec.parse_color(text)
-    assert caught.value.kind is Kind.INVALID_PARAMETER
-    assert len(caught.value.message) < 150
-
-
-@given(st.text(max_size=30))
-def test_fuzz_colours(text: str) -> None:
-    try:
-        codec.parse_color(text)
-    except MatteboxError as error:
-        assert error.kind is Kind.INVALID_PARAMETER  # noqa: PT017 - both ends are fine

@@ -237,13 +237,12 @@ def remove(
 
 
 def _backdrop(color: str | None, picture: bytes | None, sigma: float | None) -> Backdrop:
-    from mattebox import codec
 
     if picture is not None:
         return Picture()
     if sigma is not None:
         return blurred("--background-blur", sigma)
-    return Transparent() if color is None else checked("--background", codec.parse_color, color)
+    return Transparent() if color is None else checked("--background", units.color, color)
 
 
 def _cast(word: _Shadow, opacity: float | None) -> Shadow | None:

@@ -116,7 +116,7 @@ def _backdrop(
     nearest: bool,
     generator: str,
 ) -> Backdrop:
-    from mattebox import codec
+    from mattebox import units
     from mattebox.backdrops import GENERATORS
 
     if generator not in ("auto", *GENERATORS):
@@ -131,7 +131,7 @@ def _backdrop(
         return blurred("--blur", sigma)
     if color is None:
         raise typer.BadParameter("say what goes behind: --prompt, --color, --image or --blur.")
-    return checked("--color", codec.parse_color, color)
+    return checked("--color", units.color, color)
 
 
 def _made(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -17,35 +16,6 @@ if TYPE_CHECKING:
     import PIL.ImageCms
 
 _LARGEST_PROFILE = 2**20  # readers refuse larger ones in PNG
-
-
-def parse_color(text: str, *, opaque: bool = True) -> Color:
-    """A colour from words: hex digits with or without `#`, `rgb(255, 255, 255)`, or a CSS name, in any case.
-
-    Args:
-        text: the words. The last of four hex digits, or the last two of eight, are the opacity.
-        opaque: refuse a colour that is not.
-
-    Raises:
-        MatteboxError: INVALID_PARAMETER, without a parameter: only the caller knows its name.
-    """
-    from PIL import ImageColor
-
-    word = text.strip()
-    if word.lower() == "transparent":  # a name of CSS that Pillow does not know
-        word = "#00000000"
-    if re.fullmatch(r"(?:[0-9a-fA-F]{3,4}){1,2}", word):
-        word = "#" + word
-    try:
-        red, green, blue, *rest = ImageColor.getrgb(word)
-        color = Color(red, green, blue, opacity=rest[0] / 255 if rest else 1.0)
-    except ValueError as error:
-        raise MatteboxError(
-            Kind.INVALID_PARAMETER, f"{text[:40]!r} is not a colour; write #ffffff, rgb(255, 255, 255) or a CSS name."
-        ) from error
-    if opaque and color.opacity < 1:
-        raise MatteboxError(Kind.INVALID_PARAMETER, f"The colour {text[:40]!r} must be opaque.")
-    return color
 
 
 def color_in_profile(color: Color, icc: bytes | None) -> Color:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 
-from mattebox import codec
+from mattebox import units
 from mattebox.edit import Color
 from mattebox.errors import MatteboxError
 
@@ -70,7 +70,7 @@ def color_named(words: str) -> Color | None:
     base = _NAMED.get(name)
     if base is None:
         try:
-            found = codec.parse_color(name)
+            found = units.color(name)
         except MatteboxError:
             return None
         base = (found.red, found.green, found.blue)

@@ -21,7 +21,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from mattebox import codec
+from mattebox import units
 from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.fetch import check_url
@@ -144,12 +144,12 @@ class Fields:
         return float(value)
 
     def color(self, name: str, *, opaque: bool = True) -> Color | None:
-        """A colour as `codec.parse_color` reads it."""
+        """A colour as `units.color` reads it."""
         word = self.text(name)
         if word is None:
             return None
         try:
-            return codec.parse_color(word, opaque=opaque)
+            return units.color(word, opaque=opaque)
         except MatteboxError as error:
             raise error.about(self._called(name)) from error
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from mattebox import units
 from mattebox.edit import (
+    LARGEST_SIDE,
     Backdrop,
     Blur,
     Canvas,
@@ -30,7 +31,6 @@ from mattebox.edit import (
     Transparent,
 )
 from mattebox.errors import Kind, MatteboxError
-from mattebox.layout import LARGEST_SIDE
 from mattebox.models import CATALOGUE, DEFAULT
 from mattebox.server.http import fields, openapi
 from mattebox.server.state import limits, server_state

@@ -1,0 +1,172 @@
+"""The options of an edit, each declared once: name, type, range, sentence, and what it goes with.
+
+The command line, the native HTTP API, its API docs and the table in `docs/dialects/native.md` are made from these
+fields. A front end adds what only it has: a file in a form, a path on a command line.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import ConfigDict, Field
+
+from mattebox import units
+from mattebox.edit import (
+    LARGEST_SIDE,
+    Backdrop,
+    Blur,
+    Canvas,
+    Color,
+    Edit,
+    Fit,
+    Foreground,
+    Format,
+    Layout,
+    Margin,
+    Matte,
+    Output,
+    Picture,
+    Prompt,
+    Region,
+    Shadow,
+    ShadowKind,
+    Transparent,
+)
+from mattebox.fields import Fields, Flag, Number, ReadText, Relation, Text, Whole, Word, Written
+
+LONGEST_SIDE: Final = 65_535
+"""Pixels; no file format that is written here can have more."""
+LONGEST_PROMPT: Final = 2000
+"""Characters. Longer texts do not describe a place."""
+BACKGROUNDS: Final = ("background", "background_image", "background_image_url", "background_blur")
+"""What can be behind the subject besides a scene in words: one of these."""
+FORMATS: Final = {each.value: each for each in Format} | {"jpg": Format.JPEG}
+_SHADOWS = {"none": None} | {each.value: each for each in ShadowKind}
+_ONE_BACKGROUND = Relation(excludes=BACKGROUNDS)
+_OF_PROMPT = Relation(requires=("prompt",))
+
+
+class EditOptions(Fields):
+    """What can be asked for when a background is removed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Annotated[Text, Field(description="The network, by its name in the list of models.")] = "auto"
+    format: Annotated[Format | None, Word(FORMATS)] = Field(None, description="The result's file format.")
+    quality: Annotated[int | None, Whole(1, 100)] = Field(
+        None, description="Quality of JPEG, WebP, AVIF and the colours in a ZIP. 100 makes a WebP lossless."
+    )
+    background: Annotated[Color | None, Written(units.color), _ONE_BACKGROUND] = Field(
+        None, description="A colour behind the subject: `#ffffff`, `rgb(255, 255, 255)` or a CSS name."
+    )
+    background_blur: Annotated[float | None, Number(0.3, 1000), _ONE_BACKGROUND] = Field(
+        None, description="The photo's own background, blurred: the standard deviation in pixels."
+    )
+    shadow: Annotated[ShadowKind | None, Word(_SHADOWS)] = Field(
+        None,
+        description="`drop` is soft and behind the subject, `cast` its outline on the ground, `ground` only where it "
+        "stands.",
+    )
+    shadow_opacity: Annotated[float, Number(0, 1), Relation(requires=("shadow",))] = Field(
+        0.5, description="Opacity of the shadow's darkest part."
+    )
+    roi: Annotated[Region | None, Written(units.region)] = Field(
+        None, description="`x1 y1 x2 y2` in px or %: look for the subject here; all outside is background."
+    )
+    crop: Annotated[Flag, Field(description="Cut the picture to the subject.")] = False
+    ratio: Annotated[tuple[int, int] | None, Written(units.ratio), Relation(requires=("crop",))] = Field(
+        None, description="Widen the cropped box to these proportions, as in `4:3`."
+    )
+    margin: Annotated[Margin, Written(units.margin), Relation(requires=("crop",))] = Field(
+        Margin(), description="Round the cropped box: one, two or four lengths, in px or in % of the subject's size."
+    )
+    scale: Annotated[float | None, Written(units.scale)] = Field(
+        None, description="The subject's share of the canvas, as in `80%`."
+    )
+    position: Annotated[tuple[float, float] | None, Written(units.position)] = Field(
+        None, description="Where the subject lies: `center`, or `x% y%` of the free room."
+    )
+    width: Annotated[int | None, Whole(1, LARGEST_SIDE)] = Field(None, description="Width of the canvas in pixels.")
+    height: Annotated[int | None, Whole(1, LARGEST_SIDE)] = Field(None, description="Its height in pixels.")
+    fit: Annotated[Fit, Word(Fit), Relation(requires=("width", "height"))] = Field(
+        Fit.CONTAIN, description="How a picture of other proportions is brought to the canvas."
+    )
+    size: Annotated[int | None, Whole(1, LONGEST_SIDE)] = Field(
+        None, description="The longer side in pixels at most; the result is never enlarged."
+    )
+    semitransparency: Annotated[
+        Flag, Field(description="Windows and glass may be see-through; without it only the outline is soft.")
+    ] = True
+    alpha_only: Annotated[Flag, Field(description="The matte itself, as a grey picture.")] = False
+    refine: Annotated[Flag, Field(description="Sharpen the matte at the photo's own resolution.")] = True
+    foreground: Annotated[Foreground, Word(Foreground)] = Field(
+        Foreground.FAST, description="How the background's colour is taken out of the edge."
+    )
+
+    def to_edit(self, *, format: Format) -> Edit:  # noqa: A002 - the option's name
+        """The edit that is asked for.
+
+        Args:
+            format: of the result, where `format` was left to the front end.
+        """
+        return Edit(
+            backdrop=self._backdrop(),
+            shadow=None if self.shadow is None else Shadow(kind=self.shadow, opacity=self.shadow_opacity),
+            layout=Layout(
+                roi=self.roi,
+                crop=self.crop,
+                ratio=self.ratio,
+                margin=self.margin,
+                scale=self.scale,
+                position=self.position,
+                canvas=None
+                if self.width is self.height is None
+                else Canvas(width=self.width, height=self.height, fit=self.fit),
+                max_side=self.size,
+            ),
+            matte=Matte(
+                model=self.model,
+                refine=self.refine,
+                foreground=self.foreground,
+                semitransparency=self.semitransparency,
+            ),
+            output=Output(format=self.format or format, alpha_only=self.alpha_only, quality=self.quality),
+        )
+
+    def _canvas(self) -> Canvas | None:
+        if self.width is None and self.height is None:
+            return None
+        return Canvas(width=self.width, height=self.height, fit=self.fit)
+
+    def _backdrop(self) -> Backdrop:
+        if not self.given.isdisjoint(("background_image", "background_image_url")):
+            return Picture()
+        if self.background_blur is not None:
+            return Blur(self.background_blur)
+        return self.background or Transparent()
+
+
+class ReplaceOptions(EditOptions):
+    """What can be asked for when a background is replaced: the same, and scenes in words."""
+
+    prompt: Annotated[
+        str | None,
+        ReadText(LONGEST_PROMPT),
+        Relation(excludes=BACKGROUNDS),
+        Relation(excludes=("shadow",), because="the subject has the shadow that the scene makes"),
+        Relation(excludes=("alpha_only",), because="the matte shows no backdrop"),
+    ] = Field(None, description="The place in words, as in `a wooden table`.")
+    seed: Annotated[int, Whole(-(2**63), 2**63 - 1), _OF_PROMPT] = Field(
+        0, description="The same seed gives the same picture again."
+    )
+    generator: Annotated[
+        Text, _OF_PROMPT, Field(description="What makes the backdrop; `auto` is the first that can.")
+    ] = "auto"
+    nearest: Annotated[
+        Flag, _OF_PROMPT, Field(description="Take the most similar scene, with a warning, where nothing matches.")
+    ] = False
+
+    def _backdrop(self) -> Backdrop:
+        if self.prompt is None:
+            return super()._backdrop()
+        return Prompt(self.prompt, seed=self.seed, generator=self.generator, nearest=self.nearest)
