@@ -2,8 +2,8 @@
 
     python bench/backdrops.py
 
-The floor is the same photo on a plain colour, in turn with the prompts, each in a process of its own. The scenes and
-the text encoder must be here: `mattebox scenes pull`.
+The floor is the same photo on a plain colour, in turn with the prompts, each in a process of its own. The scenes
+must be here: `mattebox scenes pull`.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def matching() -> Iterator[str]:
     for name, chosen in ((f"median of {len(SAID)} prompts", SAID), ("the slowest of them", (slowest,))):
         wall, cpu = (statistics.median(value for prompt in chosen for value in each[prompt]) for each in (walls, cpus))
         yield f"| {name} | {wall:.1f} | {cpu:.1f} |"
-    yield f"\nThe encoder and the tags' vectors are read in {ready:.1f} s, once."
+    yield f"\nThe words are read in {ready:.1f} s, once."
 
 
 if __name__ == "__main__":

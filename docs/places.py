@@ -1,11 +1,11 @@
-"""Writes the tables of places and studios in backdrops.md anew, from what the package has."""
+"""Rewrites the tables of places and studios in backdrops.md from the tables of the package."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from mattebox.backdrops.prompts.tags import SCENE_TAGS
+from mattebox.backdrops.prompts.tags import load_tags
 from mattebox.backdrops.scenes import catalogue
 from mattebox.backdrops.studio import studio
 
@@ -13,18 +13,18 @@ PAGE = Path(__file__).parent / "backdrops.md"
 
 
 def places() -> Iterator[str]:
-    """One row a place: who made it, under which licence, and how it gets here."""
+    """One row for each place: its author, its licence, and the package it comes from."""
     yield "| place | found by words like | views | author | licence | comes from |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for name, views in catalogue.PLACES.items():
+    for name, views in catalogue.places().items():
         file = views[0].file
         source = "Debian's `blender-data`, by name only" if file.optional else "npm"
-        shown = ", ".join(SCENE_TAGS[name][:3])
+        shown = ", ".join(load_tags().scenes[name].tags[:3])
         yield f"| `{name}` | {shown} | {len(views)} | {file.author} | {file.licence} | {source} |"
 
 
 def studios() -> Iterator[str]:
-    """One row a kind that is drawn."""
+    """One row for each kind of drawn studio."""
     yield "| kind | |"
     yield "| --- | --- |"
     for kind in studio.KINDS:
@@ -32,7 +32,7 @@ def studios() -> Iterator[str]:
 
 
 def main() -> None:
-    """Replace what stands between the marks."""
+    """Replace the text between the marks."""
     page = PAGE.read_text("utf-8")
     for name, rows in (("places", places()), ("studios", studios())):
         before, _, rest = page.partition(f"<!-- {name} -->\n")

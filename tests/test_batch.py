@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mattebox import batch
-from mattebox.backdrops.plate import Checkpoint
 from mattebox.batch import Done, Failed, Job, Plan, Results
+from mattebox.cancellation import Checkpoint
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded

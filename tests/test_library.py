@@ -14,7 +14,8 @@ import pytest
 
 import mattebox
 from mattebox import codec
-from mattebox.backdrops.plate import Checkpoint, Plate
+from mattebox.backdrops.plate import Plate
+from mattebox.cancellation import Checkpoint
 from mattebox.cutout import Cutout, Replaced
 from mattebox.edit import Blur, Edit, Layout, Length, Margin, Output, Prompt, Shadow, ShadowKind
 from mattebox.image import Box, Encoded, Image, Served

@@ -99,7 +99,7 @@ def test_fake_backdrops_have_a_colour_for_each_prompt_and_seed() -> None:
 def test_fake_backdrops_refuse_as_the_real_ones_do(kind: str, tmp_path: Path) -> None:
     real = Backdrops(BackdropOptions(directory=tmp_path, packs=tmp_path), fetch_when_used=False)
     generators: Generators = FakeBackdrops() if kind == "fake" else real
-    with pytest.raises(MatteboxError, match="There is no backdrop here that shows this") as caught:
+    with pytest.raises(MatteboxError, match="No backdrop here shows this") as caught:
         backdrop(generators, Prompt("nowhere"))
     assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, "prompt")
     with pytest.raises(MatteboxError, match="is not configured here") as caught:

@@ -23,7 +23,7 @@ from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
-    from mattebox.backdrops.plate import Checkpoint
+    from mattebox.cancellation import Checkpoint
     from mattebox.image import Box, Encoded
 
 SUFFIXES = frozenset(

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mattebox import color
 from mattebox.image import RGB
 
 _BAND = 256  # rows at a time: float copies stay small however large the picture is
@@ -43,7 +44,7 @@ def modulate(rgb: RGB, *, brightness: float, saturation: float, hue: float, ligh
     moved = from_lab @ np.array([16 - 16 * brightness + lightness, 0, 0])
     on_roots = np.column_stack([from_lab @ lab @ _TO_LAB, moved])
     to_xyz, to_linear = np.column_stack([_TO_XYZ, np.zeros(3)]), np.linalg.inv(_TO_XYZ)
-    linear = _linear(np.arange(256) / 255).astype(np.float32)
+    linear = color.LINEAR_OF_LEVEL.astype(np.float32)
     levels = _srgb_levels()
     result = np.empty_like(rgb)
     for top in range(0, rgb.shape[0], _BAND):
@@ -59,13 +60,8 @@ def modulate(rgb: RGB, *, brightness: float, saturation: float, hue: float, ligh
     return result
 
 
-def _linear(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
 def _srgb_levels() -> npt.NDArray[np.uint8]:
     """Linear light in 65536 steps to levels; in the darkest colours, where it matters, 20 steps make a level."""
-    light = np.arange(65536) / 65535
-    values = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    values = color.to_srgb(np.arange(65536, dtype=np.float64) / 65535)
     levels: npt.NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
     return levels

@@ -10,7 +10,8 @@ import numpy as np
 
 from mattebox import codec, compositing, layout, matting, refinement, transforms
 from mattebox.backdrops import composite
-from mattebox.backdrops.plate import Checkpoint, Plate
+from mattebox.backdrops.plate import Plate
+from mattebox.cancellation import Checkpoint
 from mattebox.cutout import Cutout
 from mattebox.edit import (
     WHITE,

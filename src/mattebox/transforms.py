@@ -26,7 +26,7 @@ from mattebox.layout import Placement
 
 MOST_PIXELS = 50_000_000
 """A result may have so many pixels unless the caller says otherwise: 150 MB of colours and 200 MB of alpha."""
-LONGEST_SIDE = 10_000
+MAX_RESIZED_SIDE = 10_000
 """The longest side that `Resize` can be asked for."""
 
 _BAND = 256  # rows at a time: float copies stay small however large the picture is
@@ -91,8 +91,8 @@ class Resize:
         if self.width is None and self.height is None:
             raise _wrong("width", "A width, a height or both are needed.")
         for name, side in (("width", self.width), ("height", self.height)):
-            if side is not None and not 1 <= side <= LONGEST_SIDE:
-                raise _wrong(name, f"The {name} must be in 1..{LONGEST_SIDE:,} pixels.")
+            if side is not None and not 1 <= side <= MAX_RESIZED_SIDE:
+                raise _wrong(name, f"The {name} must be in 1..{MAX_RESIZED_SIDE:,} pixels.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

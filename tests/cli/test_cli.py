@@ -29,7 +29,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mattebox import codec
-from mattebox.backdrops.scenes.catalogue import CATALOGUE as CATALOGUE_OF_SCENES
+from mattebox.backdrops.scenes.catalogue import views as scene_views
 from mattebox.cli import Parts, app
 from mattebox.download import transfer
 from mattebox.download.transfer import Address
@@ -396,11 +396,11 @@ def pack(folder: Path) -> Path:
 
 def test_scenes_list(backdrops: Path) -> None:
     pack(backdrops / "packs" / "mine")
-    first = next(iter(CATALOGUE_OF_SCENES.values()))
+    first = next(iter(scene_views().values()))
     file = transfer.path(first.file.download, backdrops / "backdrops")
     photos(file.parent, file.name)
     rows = {row["name"]: row for row in map(json.loads, mattebox("scenes", "list", "--json").stdout.splitlines())}
-    assert set(rows) == {"mine/kitchen", *CATALOGUE_OF_SCENES}
+    assert set(rows) == {"mine/kitchen", *scene_views()}
     assert rows["mine/kitchen"] == {
         "name": "mine/kitchen",
         "tags": ["kitchen", "worktop", "oven", "sink"],
@@ -457,7 +457,7 @@ def test_scenes_that_cannot_be_fetched_are_sentences(backdrops: Path, monkeypatc
     assert "Traceback" not in result.stderr
     assert "the panorama warehouse" in result.stderr.lower()
     assert "the panorama night" in result.stderr.lower()
-    assert f"0 of {len(CATALOGUE_OF_SCENES)} scenes" in result.stderr
+    assert f"0 of {len(scene_views())} scenes" in result.stderr
 
 
 def test_device_and_own_files_reach_the_networks(tmp_path: Path) -> None:

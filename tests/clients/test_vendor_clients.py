@@ -102,7 +102,7 @@ def test_novita_client(version: str, run: Run, astronaut: Path, tmp_path: Path) 
     red, green, blue = assert_staged(tmp_path / "replaced-webp", "WEBP", astronaut)[CORNER]
     assert red > blue > green
     assert np.ptp(assert_staged(tmp_path / "replaced-nothing", "PNG", astronaut)[CORNER]) < 12
-    for case, words in (("refused", "no backdrop here that shows this"), ("long", "at most 2000 characters")):
+    for case, words in (("refused", "No backdrop here shows this"), ("long", "at most 2000 characters")):
         assert "status 400" in replaced[case], case
         assert words in replaced[case], case
 
@@ -122,7 +122,7 @@ def test_novita_command(run: Run, astronaut: Path, tmp_path: Path) -> None:
     assert said["replaced"][0] == 0, said
     assert_staged(tmp_path / "replaced", "PNG", astronaut)
     assert said["refused"][0] == 1
-    assert "no backdrop here that shows this" in said["refused"][1]
+    assert "No backdrop here shows this" in said["refused"][1]
     assert not (tmp_path / "refused").exists()
 
 

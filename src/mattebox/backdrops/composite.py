@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mattebox import compositing, layout, shadows
+from mattebox import color, compositing, layout, shadows
 from mattebox.backdrops.plate import Light, Plate
 from mattebox.image import RGB, Alpha, Box, Image
 from mattebox.matting import CLEAR, Pixels
@@ -29,7 +29,6 @@ _BAND = 64
 """Rows at a time: small enough to stay in a processor's cache."""
 _WORKING_SIDE = 1024
 """Shadow and light wrap are smooth, and are found on a copy of at most this many pixels a side."""
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _GAMMA = np.float32(1 / 2.2)
 """A factor in linear light, to this power, is nearly a factor on stored values."""
 
@@ -410,9 +409,9 @@ class _Front:
 
 def _tones(rgb: RGB, alpha: Alpha, plate: Plate) -> Pixels:
     """A table from the subject's stored values to those in the scene's light, shape (1, 256, 3)."""
-    color = np.maximum(np.array(plate.light.color, np.float32), 1e-3)
-    gain = np.clip(color**0.3, 0.75, 1.3)
-    gain /= gain @ _LUMINANCE  # only the hue: how light it is comes next
+    falling = np.maximum(np.array(plate.light.color, np.float32), 1e-3)
+    gain = np.clip(falling**0.3, 0.75, 1.3)
+    gain /= color.luminance(gain)  # only the hue: how light it is comes next
     gain *= _exposure(rgb, alpha, plate)
     values = np.repeat(np.arange(256, dtype=np.float32)[None, :, None], 3, axis=2)
     return values if np.abs(gain - 1).max() < 1e-4 else _stored(np.minimum(_light(values) * gain, 1))
@@ -475,20 +474,17 @@ def _stretch(small: Pixels, rows: slice, like: RGB | Alpha) -> Pixels:
 
 
 def _light(stored: Pixels) -> Pixels:
-    """Linear light in 0..1 from stored values in 0..255 (IEC 61966-2-1)."""
-    value = stored / np.float32(255)
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    """Linear light in 0..1 from stored values in 0..255."""
+    return color.to_linear(stored / np.float32(255))
 
 
 def _stored(light: Pixels) -> Pixels:
     """The inverse of `_light`."""
-    light = np.maximum(light, 0)
-    value = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.asarray(value * 255, np.float32)
+    return color.to_srgb(np.maximum(light, 0)) * np.float32(255)
 
 
 def _luminance(rgb: npt.NDArray[np.uint8] | Pixels) -> Pixels:
-    return np.asarray(_light(rgb.astype(np.float32)) @ _LUMINANCE, np.float32)
+    return color.luminance(_light(rgb.astype(np.float32)))
 
 
 _TO_LIGHT = np.rint(_light(np.arange(256, dtype=np.float32)) * 65535).astype(np.uint16)[None, :]

@@ -1,15 +1,10 @@
-"""What a generator of backdrops gives back: a picture, and what a subject needs to know to stand in it."""
+"""A finished backdrop: a picture, with the horizon and the light that a subject needs to stand in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from mattebox.image import RGB, Served
-
-Checkpoint: TypeAlias = Callable[[], None]
-"""Called between steps; raises when the work should stop. The core knows neither deadlines nor clients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

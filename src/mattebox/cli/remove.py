@@ -52,7 +52,7 @@ from mattebox.edit import (
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
-    from mattebox.backdrops.plate import Checkpoint
+    from mattebox.cancellation import Checkpoint
     from mattebox.image import Encoded
     from mattebox.pipeline import Segmenters
 

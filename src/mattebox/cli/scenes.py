@@ -1,4 +1,4 @@
-"""`mattebox scenes`: the places that prompts are served from, their files, and packs of one's own pictures."""
+"""`mattebox scenes`: the photographed places, their files, and packs of your own pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mattebox import backdrop_options
 from mattebox.cli.terminal import Bar, say
 from mattebox.errors import Kind, MatteboxError
 
-app = typer.Typer(no_args_is_help=True, help="The places behind prompts: which there are, and their files.")
+app = typer.Typer(no_args_is_help=True, help="The places that prompts can ask for, and their files.")
 
 _SHOWN_TAGS = 3
 
@@ -31,9 +31,9 @@ class _Facts:
 
 @app.command("list")
 def list_scenes(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a scene, a line each.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, one for each scene.")] = False,
 ) -> None:
-    """Show which scenes there are, those of your own packs first."""
+    """List the scenes, those of your own packs first."""
     rows = _rows()
     if as_json:
         for row in rows:
@@ -79,7 +79,7 @@ def _rows() -> list[_Facts]:
             installed=catalogue.installed(view, directory),
             pack=None,
         )
-        for view in catalogue.CATALOGUE.values()
+        for view in catalogue.views().values()
     ]
 
 
@@ -89,14 +89,13 @@ def pull(
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="Scenes or places. By default all that every machine can fetch, and the network that understands "
-            "prompts; a few places come with a Linux distribution's package and only by their name.",
+            help="Scenes or places. By default all that every machine can fetch; a few places come with a Linux "
+            "distribution's package, and only by their name.",
         ),
     ] = None,
 ) -> None:
-    """Fetch scenes, so that nothing has to be fetched later."""
-    from mattebox.backdrops import Backdrops
-    from mattebox.backdrops.scenes import catalogue, files
+    """Fetch scenes now, so that nothing has to be fetched later."""
+    from mattebox.backdrops.scenes import catalogue
 
     directory = _directory()
     with Bar() as bar:
@@ -106,16 +105,10 @@ def pull(
             if error.kind is not Kind.INVALID_PARAMETER:
                 raise
             raise typer.BadParameter(error.message, param_hint="NAME") from error
-        if not names:
-            failures += files.pull_encoder(directory, progress=bar.fetching)
-    if not failures and not names:
-        say("Reading what the scenes are called …")
-        # The vectors of all that a server will offer, packs too, are kept: it does not have to wait for them.
-        Backdrops(dataclasses.replace(backdrop_options(), generators=("scenes",))).warm()
     for failure in failures:
         say(failure.message, style="red")
-    ready = sum(catalogue.installed(view, directory) for view in catalogue.CATALOGUE.values())
-    say(f"{ready} of {len(catalogue.CATALOGUE)} scenes are here.")
+    ready = sum(catalogue.installed(view, directory) for view in catalogue.views().values())
+    say(f"{ready} of {len(catalogue.views())} scenes are installed.")
     if failures:
         raise typer.Exit(1)
 
@@ -124,21 +117,21 @@ def pull(
 def add(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures, and a pack.toml that describes them.")],
 ) -> None:
-    """Add a pack of your own pictures: it is checked, and copied whole or not at all."""
+    """Add a pack of your own pictures. It is checked, and copied completely or not at all."""
     from mattebox.backdrops.scenes import packs
     from mattebox.batch import shown
 
     pack = packs.add_pack(folder, _packs_directory())
-    say(f"{len(pack.scenes)} scenes are in {shown(pack.folder)}.")
+    say(f"{len(pack.scenes)} scenes were added in {shown(pack.folder)}.")
 
 
 @app.command()
 def path(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A scene or place; by default the folder of them all.")
+        str | None, typer.Argument(metavar="NAME", help="A scene or place; by default the folder of all of them.")
     ] = None,
 ) -> None:
-    """Show where a scene's file belongs, whether it is there or not."""
+    """Show where a scene's file belongs, whether it is installed or not."""
     from mattebox.backdrops.scenes import catalogue
     from mattebox.download import transfer
 

@@ -16,7 +16,7 @@ from io import BytesIO
 import numpy as np
 import numpy.typing as npt
 
-LONGEST_SIDE = 2**31 - 1
+MAX_PNG_SIDE = 2**31 - 1
 _COLOR_TYPES = {1: 0, 3: 2, 4: 6}  # grey, RGB, RGBA
 _SUB = 1
 _LEVEL = 1
@@ -30,8 +30,8 @@ def encode(
     Args:
         bands: the picture from top to bottom in pieces of any number of rows, each uint8 (rows, width, channels). A
             band may be reused by its maker as soon as the next one is asked for.
-        width: pixels per row, at most `LONGEST_SIDE`.
-        height: rows in all bands together, at most `LONGEST_SIDE`.
+        width: pixels per row, at most `MAX_PNG_SIDE`.
+        height: rows in all bands together, at most `MAX_PNG_SIDE`.
         channels: 1 is grey, 3 is RGB, 4 is RGB with straight alpha.
         icc: the ICC profile of the colours, None for sRGB.
 

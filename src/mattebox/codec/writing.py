@@ -26,7 +26,7 @@ class _Written(NamedTuple):
 
 
 _WRITTEN = {
-    Format.PNG: _Written("image/png", ".png", png.LONGEST_SIDE, 100),
+    Format.PNG: _Written("image/png", ".png", png.MAX_PNG_SIDE, 100),
     Format.WEBP: _Written("image/webp", ".webp", 16383, 90),
     Format.JPEG: _Written("image/jpeg", ".jpg", 65500, 92),  # libjpeg's own limit, just below the format's
     Format.AVIF: _Written("image/avif", ".avif", 65536, 75),

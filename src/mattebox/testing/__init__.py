@@ -115,7 +115,7 @@ class FakeBackdrops:
         if not prompt.nearest:
             raise MatteboxError(
                 Kind.INVALID_PARAMETER,
-                "There is no backdrop here that shows this. The nearest here are somewhere.",
+                "No backdrop here shows this. The nearest here are somewhere.",
                 parameter="prompt",
             )
         return "Nothing here shows this; somewhere is the nearest."

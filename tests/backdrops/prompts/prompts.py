@@ -1,31 +1,16 @@
-"""What people ask for and what may answer: data of the tests, and the one place that knows where the network is."""
+"""Prompts as people write them, and the backdrops that may serve each."""
 
 from __future__ import annotations
 
-import functools
 from typing import TypeAlias
 
 from mattebox.backdrops.prompts.matcher import Entry
-from mattebox.backdrops.prompts.minilm import Encoder
-from mattebox.backdrops.prompts.tags import SCENE_TAGS, STUDIO_TAGS
-from mattebox.backdrops.scenes import files
+from mattebox.backdrops.prompts.tags import load_tags
 
 Case: TypeAlias = tuple[str, frozenset[str] | None]
 """A prompt and the names that serve it, None where there is none."""
 
-ENTRIES = tuple(Entry(name, tags) for name, tags in {**SCENE_TAGS, **STUDIO_TAGS}.items())
-
-
-DIRECTORY = files.encoder_directory(files.default_directory())
-"""Where the network's files are, and where the tags' vectors are kept."""
-
-
-@functools.cache
-def encoder() -> Encoder:
-    """The real network, fetched unless it is here; for tests with the mark `model`."""
-    directory = files.default_directory()
-    assert files.pull_encoder(directory) == ()
-    return Encoder.load(files.locate_encoder(directory))
+ENTRIES = tuple(Entry(name, each.tags) for name, each in load_tags().backdrops.items())
 
 
 def _cases(text: str) -> tuple[Case, ...]:
@@ -121,7 +106,7 @@ COMMON = _cases(
     race track -> -
     """
 )
-"""Common prompts of product and portrait pictures; tags and thresholds may be tuned on them."""
+"""Common prompts of product and portrait pictures; tags may be tuned on them."""
 
 HELD_OUT = _cases(
     """
@@ -471,7 +456,7 @@ NOWHERE = _cases(
     deer in a foggy glade -> -
     """
 )
-"""Subjects in ordinary places that are not there, on which the thresholds for a place's meaning were tuned."""
+"""Subjects in ordinary places that no backdrop shows."""
 
 REFUSED: tuple[str, ...] = (
     # other scripts and languages: an honest error follows

@@ -150,7 +150,7 @@ def test_the_same_view_is_the_same_picture() -> None:
 @pytest.mark.parametrize("level", [0.001, 0.2, 50.0])
 def test_the_exposure_takes_out_how_bright_the_place_is(level: float) -> None:
     picture = panorama.view(made(plain(level)), Camera(), width=64, height=64)
-    grey = panorama.develop(np.full((1, 1, 3), 0.18, np.float32)) * 255
+    grey = panorama.tone_map(np.full((1, 1, 3), 0.18, np.float32)) * 255
     np.testing.assert_allclose(picture.mean(), grey.mean(), atol=2)
 
 
@@ -175,7 +175,7 @@ def test_night_is_darker() -> None:
 @given(st.lists(st.floats(0, 12, width=32), min_size=2, max_size=20))
 def test_developing_is_monotonic_and_stays_within_the_display(levels: list[float]) -> None:
     light = np.sort(np.array(levels, np.float32))
-    display = panorama.develop(light)
+    display = panorama.tone_map(light)
     assert (np.diff(display) >= -1e-6).all()
     assert display.min() >= 0
     assert display.max() <= 1

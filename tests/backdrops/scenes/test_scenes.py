@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-from mattebox.backdrops.prompts.tags import SCENE_TAGS
+from mattebox.backdrops.prompts.tags import load_tags
 from mattebox.backdrops.scenes import catalogue, files, packs
 from mattebox.backdrops.scenes.packs import PackScene
 from mattebox.download import transfer
@@ -21,7 +21,7 @@ from mattebox.errors import Kind, MatteboxError
 
 
 def test_every_view_says_what_it_is() -> None:
-    for name, row in catalogue.CATALOGUE.items():
+    for name, row in catalogue.views().items():
         assert row.name == name
         assert row.name.startswith(row.place.replace("_", "-"))
         assert 4 <= len(row.tags) <= 8, name
@@ -34,11 +34,11 @@ def test_every_view_says_what_it_is() -> None:
 
 
 def test_every_picture_may_be_used_for_anything() -> None:
-    assert {row.licence for row in files.PANORAMAS.values()} == {"CC0-1.0"}
+    assert {row.licence for row in files.panoramas().values()} == {"CC0-1.0"}
 
 
 def test_every_panorama_is_fetched_by_a_known_checksum() -> None:
-    rows = [row.download for row in files.PANORAMAS.values()]
+    rows = [row.download for row in files.panoramas().values()]
     for row in rows:
         assert len(row.sha256) == 64
         assert row.sources
@@ -47,23 +47,23 @@ def test_every_panorama_is_fetched_by_a_known_checksum() -> None:
 
 
 def test_every_panorama_has_views_and_every_view_a_panorama() -> None:
-    assert {row.panorama for row in catalogue.CATALOGUE.values()} == set(files.PANORAMAS)
+    assert {row.panorama for row in catalogue.views().values()} == set(files.panoramas())
 
 
 def test_what_can_be_asked_for_is_there() -> None:
-    assert set(SCENE_TAGS) == set(catalogue.PLACES)
+    assert set(load_tags().scenes) == set(catalogue.places())
 
 
 def test_names_are_resolved_to_panoramas() -> None:
     chosen = catalogue.chosen(["warehouse-ramp", "warehouse", "studio_photo", "night", "studio"])
     assert [row.name for row in chosen] == ["warehouse", "studio", "night"]
-    with pytest.raises(MatteboxError, match="no scene moon") as caught:
+    with pytest.raises(MatteboxError, match="Unknown scene moon") as caught:
         catalogue.chosen(["warehouse", "moon"])
     assert caught.value.kind is Kind.INVALID_PARAMETER
 
 
 def test_a_scene_that_is_not_here_says_how_to_get_it(tmp_path: Path) -> None:
-    row = catalogue.CATALOGUE["warehouse-ramp"]
+    row = catalogue.views()["warehouse-ramp"]
     assert not catalogue.installed(row, tmp_path)
     with pytest.raises(transfer.NotInstalledError, match="`mattebox scenes pull warehouse`"):
         catalogue.view(row, width=8, height=8, directory=tmp_path)
@@ -74,18 +74,13 @@ def test_a_scene_that_is_not_here_says_how_to_get_it(tmp_path: Path) -> None:
 
 
 def test_the_file_within_a_module_is_decoded(tmp_path: Path) -> None:
-    conversion = files.PANORAMAS["warehouse"].download.conversion
+    conversion = files.panoramas()["warehouse"].download.conversion
     assert conversion is not None
     content = bytes(range(256)) * 3
     script = f"// who made it\nexport default 'data:application/exr;base64,{base64.b64encode(content).decode()}'\n"
     (tmp_path / "a.js").write_text(script)
     conversion.run(tmp_path / "a.js", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == content
-
-
-def test_without_its_files_the_encoder_says_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(transfer.NotInstalledError, match="`mattebox scenes pull`"):
-        files.locate_encoder(tmp_path)
 
 
 # --- real panoramas
@@ -99,9 +94,9 @@ def directory() -> Path:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("name", [name for name, row in catalogue.CATALOGUE.items() if not row.file.optional])
+@pytest.mark.parametrize("name", [name for name, row in catalogue.views().items() if not row.file.optional])
 def test_a_view_is_a_photo_with_a_light(directory: Path, name: str) -> None:
-    row = catalogue.CATALOGUE[name]
+    row = catalogue.views()[name]
     plate = catalogue.view(row, width=240, height=160, directory=directory)
     assert plate.rgb.shape == (160, 240, 3)
     grey = plate.rgb.mean(axis=2)
@@ -118,22 +113,14 @@ def test_a_view_is_a_photo_with_a_light(directory: Path, name: str) -> None:
 
 @pytest.mark.model
 def test_the_sun_at_sunset_is_before_the_camera_and_low(directory: Path) -> None:
-    light = catalogue.view(catalogue.CATALOGUE["sunset-quay"], width=64, height=64, directory=directory).light
+    light = catalogue.view(catalogue.views()["sunset-quay"], width=64, height=64, directory=directory).light
     assert light.direction[2] < -0.8
     assert 0 < light.direction[1] < 0.4
 
 
 @pytest.mark.model
-def test_the_encoder_is_fetched_and_checked() -> None:
-    directory = files.default_directory()
-    assert files.pull_encoder(directory) == ()
-    found = files.locate_encoder(directory)
-    assert {row.file for row in files.ENCODER} <= {file.name for file in found.iterdir()}
-
-
-@pytest.mark.model
 def test_what_is_here_is_not_fetched_again(directory: Path) -> None:
-    for row in files.PANORAMAS.values():
+    for row in files.panoramas().values():
         if not row.optional:
             assert transfer.verify(row.download, directory) is State.PRESENT
 

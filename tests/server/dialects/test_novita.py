@@ -453,7 +453,7 @@ def test_a_prompt_that_nothing_shows_is_refused_and_not_paid_for(
     client.headers["Authorization"] = "Bearer k"
     status, reason, parameter, message = unreplaced(client, {"image_file": text_of(photo), "prompt": prompt})
     assert (status, reason, parameter) == (400, "INVALID_REQUEST_BODY", "prompt")
-    assert message.startswith("There is no backdrop here that shows this.")
+    assert message.startswith("No backdrop here shows this.")
     assert prompt not in message
     assert client.get("/api/v1/me").json()["used"] == 0
 
@@ -550,7 +550,7 @@ def test_a_refused_prompt_makes_the_task_fail_with_its_reason(queued: TestClient
     before = queued.get("/api/v1/me").json()["used"]
     found = ended(queued, replace_later(queued, image=text_of(photo), prompt="nowhere"), **REPLACED)
     assert found["task"]["status"] == "TASK_STATUS_FAILED"
-    assert found["task"]["reason"].startswith("There is no backdrop here that shows this.")
+    assert found["task"]["reason"].startswith("No backdrop here shows this.")
     assert found["images"] == []
     assert queued.get("/api/v1/me").json()["used"] == before
     ended(queued, replace_later(queued, image=text_of(photo), prompt="somewhere"), **REPLACED)

@@ -66,9 +66,9 @@ FAILURES = {
     "500": Failure(status=500, body=b'{"error": "secret stack, key sk-4711"}', sentence="The generator failed."),
     "502": Failure(status=502, media_type="text/html", body=b"<html>sk-4711</html>", sentence="The generator failed."),
     "HTML": Failure(
-        media_type="text/html", body=b"<html>Hello</html>", sentence="The generator's answer is no picture."
+        media_type="text/html", body=b"<html>Hello</html>", sentence="The generator did not send a picture."
     ),
-    "no picture": Failure(body=b'{"data": [{"b64_json": "Zm9v"}]}', sentence="The generator's answer is no picture."),
+    "no picture": Failure(body=b'{"data": [{"b64_json": "Zm9v"}]}', sentence="The generator did not send a picture."),
     "401": Failure(status=401, sentence="The generator refuses the key."),
     "late": Failure(late=True, sentence="The generator took too long."),
 }

@@ -22,7 +22,8 @@ import numpy as np
 
 from mattebox import codec
 from mattebox.backdrops.generators import painting
-from mattebox.backdrops.plate import Checkpoint, Plate
+from mattebox.backdrops.plate import Plate
+from mattebox.cancellation import Checkpoint
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
 

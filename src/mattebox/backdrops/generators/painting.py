@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mattebox import compositing
+from mattebox import color, compositing
 from mattebox.backdrops.plate import Light, Plate
 from mattebox.edit import WHITE, Color
 from mattebox.image import RGB, Image, Served
@@ -30,7 +30,6 @@ _SAME_SHAPE = 0.02
 _BROKEN_SHAPE = "The generator gave a picture of other proportions: the surroundings may not fit the subject."
 _UPPER_BORDER = 1 / 8
 _MOST_OF_A_CHANNEL = 2.0
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,16 +120,16 @@ def light_of(rgb: RGB) -> Light:
     everything before it blue.
     """
     border = rgb[: max(1, round(rgb.shape[0] * _UPPER_BORDER))].reshape(-1, 3)
-    encoded = np.arange(256) / 255
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     # By counts of levels: no float copy of the border, however large it is.
-    mean = np.array([np.bincount(border[:, channel], minlength=256) @ linear for channel in range(3)]) / len(border)
-    luminance = float(mean @ _LUMINANCE)
+    mean = np.array(
+        [np.bincount(border[:, channel], minlength=256) @ color.LINEAR_OF_LEVEL for channel in range(3)]
+    ) / len(border)
+    luminance = float(color.luminance(mean))
     if luminance < 1e-4:
         return Light()
-    color = mean / luminance
-    share = min(1.0, (_MOST_OF_A_CHANNEL - 1) / max(float(color.max()) - 1, 1e-6))
-    red, green, blue = (float(value) for value in 1 + share * (color - 1))
+    tint = mean / luminance
+    share = min(1.0, (_MOST_OF_A_CHANNEL - 1) / max(float(tint.max()) - 1, 1e-6))
+    red, green, blue = (float(value) for value in 1 + share * (tint - 1))
     return Light(color=(red, green, blue), strength=0.35)
 
 

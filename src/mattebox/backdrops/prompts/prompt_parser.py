@@ -7,7 +7,10 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+
+from mattebox.backdrops import data
 
 LONGEST = 1000
 """Characters of a prompt that count; the rest is not looked at."""
@@ -16,96 +19,43 @@ _SHORTEST = 5
 """Letters of a word that is put right, and of what it becomes."""
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    """The contents of `words.toml`, which explains them."""
+
+    colors: tuple[str, ...]
+    things: tuple[str, ...]
+    shades: tuple[str, ...]
+    plain: tuple[str, ...]
+    joiners: tuple[str, ...]
+    stop: tuple[str, ...]
+    placing: tuple[str, ...]
+    negations: tuple[str, ...]
+    manners: tuple[str, ...]
+    heads: tuple[str, ...]
+    place_nouns: tuple[str, ...]
+    foreign: tuple[str, ...]
+    english: tuple[str, ...]
+    not_misspelt: tuple[str, ...]
+    joined: Mapping[str, str]
+    spellings: Mapping[str, str]
 
 
-COLORS = _words(
-    """white black gray red green blue yellow orange purple violet pink brown beige cream ivory navy teal turquoise
-    cyan magenta maroon burgundy gold golden silver mint lavender lilac peach coral salmon olive khaki tan charcoal
-    crimson scarlet indigo aqua azure emerald mustard taupe sage mauve fuchsia rose terracotta plum rust sand"""
-)
-# Also the names of things: a colour only where what follows says so ("rose background", never "a rose").
-_THINGS = frozenset({"rose", "coral", "sand", "plum", "peach", "salmon", "olive", "rust", "sage", "mint", "orange"})
-SHADES = frozenset({"light", "dark", "pale", "pastel", "deep", "bright", "baby", "sky", "hot", "royal", "off", "neon"})
-_PLAIN = frozenset({"background", "backdrop", "studio", "paper", "seamless", "color", "sweep", "gradient", "surface"})
-
-_SPELLINGS: Mapping[str, str] = {
-    "grey": "gray", "colour": "color", "coloured": "color", "colored": "color", "colourful": "colorful",
-    "centre": "center", "theatre": "theater", "harbour": "harbor", "cosy": "cozy", "metre": "meter",
-    "wooden": "wood", "woods": "woodland", "leaves": "leaf", "shelves": "shelf", "dunes": "dune", "stony": "stone",
-    "marbled": "marble", "concreted": "concrete", "forested": "forest", "bricks": "brick", "timber": "wood",
-    "lab": "laboratory", "monochrome": "plain", "monochromatic": "plain", "solid": "plain", "photographic": "photo",
-    "photographer": "photo",
-    "photography": "photo", "backgrounds": "background", "bg": "background", "grassy": "grass", "snowy": "snow",
-    "snowing": "snow", "rainy": "rain", "raining": "rain", "foggy": "fog", "misty": "mist", "stormy": "storm",
-    "cloudy": "cloud", "starry": "star", "sandy": "sand", "mountainous": "mountain", "rocky": "rock", "icy": "ice",
-    "blur": "blurred", "blurry": "blurred", "defocused": "blurred", "unfocused": "blurred", "glazed": "glass",
-    "spotlit": "spotlight", "hallway": "corridor", "sundown": "sunset", "sunup": "sunrise",
-    "daybreak": "dawn", "nightfall": "night", "nighttime": "night", "midnight": "night", "twilight": "dusk",
-    "forrest": "forest", "saint": "st",
-}  # fmt: skip
-_JOINED: Mapping[tuple[str, str], str] = {
-    ("back", "drop"): "backdrop", ("table", "top"): "tabletop", ("spot", "light"): "spotlight",
-    ("counter", "top"): "countertop", ("work", "shop"): "workshop", ("sea", "side"): "seaside",
-    ("sun", "set"): "sunset", ("sun", "rise"): "sunrise", ("ware", "house"): "warehouse", ("night", "time"): "night",
-    ("water", "front"): "waterfront", ("board", "walk"): "boardwalk", ("work", "bench"): "workbench",
-    ("under", "water"): "underwater", ("space", "ship"): "spaceship", ("court", "yard"): "courtyard",
-    ("forest", "green"): "green", ("night", "blue"): "navy", ("brick", "red"): "red", ("sea", "green"): "teal",
-    ("ocean", "blue"): "blue", ("wood", "brown"): "brown", ("stone", "gray"): "gray", ("snow", "white"): "white",
-    ("ball", "room"): "ballroom", ("show", "room"): "showroom", ("class", "room"): "classroom",
-    ("ice", "cream"): "icecream", ("off", "road"): "offroad", ("foot", "path"): "footpath",
-    ("sky", "scraper"): "skyscraper",
-    ("court", "house"): "courthouse", ("farm", "house"): "farmhouse", ("store", "house"): "storehouse",
-}  # fmt: skip
-
-_JOINERS = _words(
-    """in on at of with by under over near beside before behind through into onto from to for against among between
-    along across around above below inside outside within toward and or but plus while where as after next front
-    surrounded atop upon amid amidst amongst beneath"""
-)
-_STOP = _JOINERS | _words(
-    """a an the this that these those its his her their our your my is are be being it i we you please make put place
-    placed show use want would like very really quite some so just there here top side sharp focus soft nice beautiful
-    lovely pretty gorgeous stunning realistic photorealistic detailed quality high professional hd uhd hdr k"""
-)
-# After these comes where the subject is; what comes before them is the subject.
-_PLACING = _words(
-    """in on at inside against before atop upon onto into beside among amid amidst amongst between outside within near
-    by next front through along across under beneath"""
-)
-_NEGATIONS = frozenset({"no", "not", "without", "except", "excluding", "instead", "than", "never", "avoid", "minus"})
-# Looked at as one: the light or the style of a picture, not the place in it.
-_MANNERS: tuple[tuple[str, ...], ...] = tuple(
-    tuple(manner.split())
-    for manner in (
-        "studio lighting", "studio light", "studio quality", "studio lit", "studio photo", "studio shot",
-        "studio portrait", "studio product photo", "natural light", "day light", "window light", "depth of field",
-        "field of view", "street style", "street photo", "street fashion", "film still", "movie still", "film grain",
-        "film look", "magazine cover", "golden ratio", "unreal engine", "wide angle", "high key",
-        "space for text", "space for copy", "copy space", "text space", "negative space",
-        "flooded with sunlight", "flooded with light",
-    )
-)  # fmt: skip
-
-# Nouns that may follow a place and leave it what it is.
-_HEADS = _words(
-    """background backdrop scene scenery setting view photo shot image picture style theme look vibe atmosphere mood
-    environment interior area space location place texture surface day morning afternoon evening time product portrait
-    display light floor ceiling wall window entrance corner edge landscape panorama render effect advertisement ad
-    catalog catalogue photograph shoot headshot person people woman man model outside outdoor modern old empty full
-    warm cozy bright sunny calm quiet rustic vintage elegant minimal minimalist dark that who made behind bench"""
-)
-
-# Words of other languages that are none of English: the network's own language is English.
-_FOREIGN = _words(
-    """auf einem einer einen eine ein der das dem den des und mit im am vor hinter neben unter ist nicht ohne fur von
-    zum zur bei dans sur une le les du avec et devant derriere sous chez aux est sans pour fond el los las una uno con
-    sobre en del por para sin fondo una il lo gli nel nella nello sul sulla davanti sotto dietro sfondo di della um
-    uma na no nos nas do da dos com sem atras op een het van met voor achter op zonder och med pa et ett den det som
-    ved na w z pod przed przy bez tle"""
-) - {"am", "den", "no", "do", "in", "on"}
-_ENGLISH = _words("""the of with and on at under by from against inside near a background behind is without for to""")
+_ENGLISH = data.load("mattebox.backdrops.prompts", "words.toml", _Words)
+COLORS = frozenset(_ENGLISH.colors)
+SHADES = frozenset(_ENGLISH.shades)
+PLACE_NOUNS = frozenset(_ENGLISH.place_nouns)
+_THINGS = frozenset(_ENGLISH.things)
+_PLAIN = frozenset(_ENGLISH.plain)
+_JOINED = {tuple(two.split()): one for two, one in _ENGLISH.joined.items()}
+_JOINERS = frozenset(_ENGLISH.joiners)
+_STOP = _JOINERS | frozenset(_ENGLISH.stop)
+_PLACING = frozenset(_ENGLISH.placing)
+_NEGATIONS = frozenset(_ENGLISH.negations)
+_MANNERS = tuple(tuple(manner.split()) for manner in _ENGLISH.manners)
+_HEADS = frozenset(_ENGLISH.heads)
+_FOREIGN = frozenset(_ENGLISH.foreign)
+_FAMILIAR = frozenset(_ENGLISH.english)
 
 _MARKUP = re.compile(r"<[^<>]{0,300}>|https?://\S+|--\w+(?:\s+[\d:.]+)?|[\w.+-]+@[\w.-]+")
 _FREE = re.compile(r"\b\w{1,40}-free\b")
@@ -127,15 +77,15 @@ def _foreign_script(text: str) -> bool:
 def _lemma(word: str) -> str:
     """The word's plain form: spelling, number, possessive. The same for tags and prompts, so that errors cancel."""
     word = re.sub(r"['’]s?$", "", word).replace("'", "").replace("’", "")
-    if word in _SPELLINGS:
-        return _SPELLINGS[word]
+    if word in _ENGLISH.spellings:
+        return _ENGLISH.spellings[word]
     if word.endswith("ies") and len(word) > 4:
         word = word[:-3] + "y"
     elif word.endswith(("sses", "xes", "ches", "shes")):
         word = word[:-2]
     elif word.endswith("s") and len(word) > 3 and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
-    return _SPELLINGS.get(word, word)
+    return _ENGLISH.spellings.get(word, word)
 
 
 def _clauses(text: str, mend: Callable[[str], str] | None = None) -> list[list[str]]:
@@ -211,11 +161,6 @@ class Clause:
     all: tuple[str, ...]
 
     @property
-    def text(self) -> str:
-        """The clause as the network reads it."""
-        return " ".join(self.all)
-
-    @property
     def noun(self) -> str:
         """The last word of the first part of `place`: what the place is. Empty where that part says nothing."""
         at = next((at for at, word in enumerate(self.all) if word in _PLACING), len(self.all))
@@ -244,15 +189,9 @@ def clause_of(words: Sequence[str]) -> Clause:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a prompt says: its clauses with something in them, and every word as written, in lower case."""
+    """What a prompt says: its clauses with something in them."""
 
     clauses: tuple[Clause, ...]
-    written: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """The prompt as the network reads it."""
-        return ", ".join(clause.text for clause in self.clauses)
 
 
 def read(prompt: str, mend: Callable[[str], str] | None = None) -> Reading | None:
@@ -268,11 +207,11 @@ def read(prompt: str, mend: Callable[[str], str] | None = None) -> Reading | Non
     clauses = _clauses(text, mend)
     written = tuple(piece for piece in _PIECE.findall(text) if piece[0].isalpha())
     foreign = sum(word in _FOREIGN for word in written)
-    if foreign > sum(word in _ENGLISH for word in written):
+    if foreign > sum(word in _FAMILIAR for word in written):
         return None
     read = (clause_of(_without_manners(_affirmed(clause))) for clause in clauses)
     telling = tuple(clause for clause in read if clause.words)
-    return Reading(telling, written) if telling else None
+    return Reading(telling) if telling else None
 
 
 def misspelt(word: str, vocabulary: Collection[str]) -> str:
@@ -281,7 +220,7 @@ def misspelt(word: str, vocabulary: Collection[str]) -> str:
     The word itself where there is none, or more than one. Short words are near to too many others, and a wrong letter
     makes more often another word than a slip: a hanger is no hangar.
     """
-    if len(word) < _SHORTEST or word in vocabulary:
+    if len(word) < _SHORTEST or word in vocabulary or word in _not_misspelt():
         return word
     letters = "abcdefghijklmnopqrstuvwxyz"
     cuts = [(word[:at], word[at:]) for at in range(1, len(word) + 1)]  # nobody mistakes the first letter
@@ -290,6 +229,11 @@ def misspelt(word: str, vocabulary: Collection[str]) -> str:
     near |= {a + letter + b for a, b in cuts for letter in letters}
     found = [each for each in near if len(each) >= _SHORTEST and each in vocabulary]
     return found[0] if len(found) == 1 else word
+
+
+@lru_cache(1)
+def _not_misspelt() -> frozenset[str]:
+    return frozenset(_lemma(word) for word in _ENGLISH.not_misspelt)
 
 
 def describes(word: str) -> bool:

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 import platformdirs
 
-from mattebox import codec, files
+from mattebox import codec, color, files
 from mattebox.backdrops.plate import Light, Plate
 from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
@@ -43,7 +43,6 @@ _MAX_TOML = 1 << 20
 _MAX_SCENES = 1000
 _KEYS = frozenset({"file", "name", "tags", "licence", "author", "horizon", "light"})
 _LIGHT_KEYS = frozenset({"direction", "color", "strength"})
-_LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 _Table: TypeAlias = dict[str, object]
 _Triple: TypeAlias = tuple[float, float, float]
@@ -304,16 +303,16 @@ def _light(value: object, pack: str, where: str) -> Light:
     length = math.hypot(*direction)
     if length == 0:
         raise _wrong(pack, f"the light's direction of {where} must not be zero")
-    color = _triple(value.get("color", list(known.color)), pack, f"the light's color of {where}")
-    luminance = sum(part * weight for part, weight in zip(color, _LUMINANCE, strict=True))
-    if min(color) < 0 or luminance <= 0:
+    tint = _triple(value.get("color", list(known.color)), pack, f"the light's color of {where}")
+    luminance = float(color.luminance(np.array(tint)))
+    if min(tint) < 0 or luminance <= 0:
         raise _wrong(pack, f"the light's color of {where} must not be negative or black")
     (strength,) = _numbers([value.get("strength", known.strength)], 1, pack, f"the light's strength of {where}")
     if not 0 <= strength <= 1:
         raise _wrong(pack, f"the light's strength of {where} must be from 0 to 1")
     return Light(
         direction=(direction[0] / length, direction[1] / length, direction[2] / length),
-        color=(color[0] / luminance, color[1] / luminance, color[2] / luminance),
+        color=(tint[0] / luminance, tint[1] / luminance, tint[2] / luminance),
         strength=strength,
     )
 

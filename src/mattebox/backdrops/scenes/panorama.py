@@ -16,14 +16,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mattebox import color
 from mattebox.backdrops.plate import Light
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB
 
 _Floats: TypeAlias = npt.NDArray[np.float32]
 
-# luminance of linear sRGB (ITU-R BT.709)
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _MAX_PIXELS = 16384 * 8192
 _HALF_MAX = 65504.0
 
@@ -161,7 +160,7 @@ def _healed(light: _Floats) -> _Floats:
     wrong = light.min(axis=2) < 0
     if not wrong.any():
         return light
-    luminance = light @ _LUMINANCE
+    luminance = color.luminance(light)
     around = cv2.medianBlur(np.clip(luminance, 0, _HALF_MAX), 5)
     beside = cv2.dilate(wrong.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     wrong |= beside & (luminance < 0.5 * around)
@@ -193,7 +192,7 @@ def view(panorama: Panorama, camera: Camera, *, width: int, height: int, key: fl
     radius = _BLUR * min(per_pixel * shrink, per_pixel)
     if radius > 0.5:
         light = _defocused(light, radius)
-    return _enlarged(develop(light), width, height)
+    return _enlarged(tone_map(light), width, height)
 
 
 def project(panorama: Panorama, camera: Camera, *, width: int, height: int, key: float = 0.18) -> _Floats:
@@ -256,7 +255,7 @@ def _mean_luminance(pixels: _Floats, across: _Floats, down: _Floats) -> float:
     height, width = pixels.shape[:2]
     columns = np.clip(np.rint(across).astype(np.intp), 0, width - 1)
     rows = np.clip(np.rint(down).astype(np.intp), 0, height - 1)
-    luminance = pixels[rows, columns] @ _LUMINANCE
+    luminance = color.luminance(pixels[rows, columns])
     median = float(np.median(luminance)) or float(luminance.mean())
     # Neither black pixels nor the sun itself say anything of the exposure.
     return float(np.exp(np.log(np.clip(luminance, 1e-3 * median + 1e-6, 20 * median + 1e-6)).mean()))
@@ -271,14 +270,13 @@ def _defocused(light: _Floats, radius: float) -> _Floats:
     return np.asarray(cv2.filter2D(light, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT), np.float32)
 
 
-def develop(light: _Floats) -> _Floats:
+def tone_map(light: _Floats) -> _Floats:
     """Exposed light as the display values of a photo, in [0, 1].
 
     The film-like curve is that of Narkowicz (ACES Filmic Tone Mapping Curve, 2015), then sRGB's transfer curve.
     """
     curve = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
-    curve = np.clip(curve, 0, 1)
-    return np.where(curve <= 0.0031308, 12.92 * curve, 1.055 * np.power(curve, 1 / 2.4) - 0.055).astype(np.float32)
+    return color.to_srgb(np.clip(curve, 0, 1).astype(np.float32, copy=False))
 
 
 def _enlarged(picture: _Floats, width: int, height: int) -> RGB:
@@ -329,10 +327,10 @@ def light_of(panorama: Panorama, yaw: float) -> Light:
     )
     patch = np.cos(elevation)  # the solid angle of a pixel, but for a factor
     irradiance = np.einsum("ij,ijk->k", np.maximum(directions[..., 2], 0) * patch, small.astype(np.float64))
-    luminance = float(irradiance @ _LUMINANCE)
-    color = irradiance / luminance if luminance > 0 else np.ones(3)
-    direction, strength = _main_light(directions, (small @ _LUMINANCE) * patch)
-    return Light(direction=direction, color=(float(color[0]), float(color[1]), float(color[2])), strength=strength)
+    luminance = float(color.luminance(irradiance))
+    tint = irradiance / luminance if luminance > 0 else np.ones(3)
+    direction, strength = _main_light(directions, color.luminance(small) * patch)
+    return Light(direction=direction, color=(float(tint[0]), float(tint[1]), float(tint[2])), strength=strength)
 
 
 def _main_light(

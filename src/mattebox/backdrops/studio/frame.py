@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mattebox import color
 from mattebox.backdrops.plate import Light
 from mattebox.backdrops.studio.noise import Floats, Noise
 from mattebox.image import RGB
@@ -120,10 +121,9 @@ def develop(set_: Shot, frame: Frame) -> RGB:
     return picture
 
 
-def linear(color: Triple | Floats) -> Floats:
+def linear(encoded: Triple) -> Floats:
     """sRGB in 0..1 to linear light, (3, 1, 1)."""
-    c = np.asarray(color, np.float64)
-    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4).astype(np.float32).reshape(3, 1, 1)
+    return color.to_linear(np.array(encoded, np.float64)).astype(np.float32).reshape(3, 1, 1)
 
 
 def smoothstep(x: Floats | npt.NDArray[np.float64], soft: Floats | float = 1.0) -> Floats:
@@ -138,13 +138,14 @@ def shoulder(light: Floats) -> Floats:
     return np.asarray(np.minimum(light, 0.6) + 0.4 * over / (over + np.float32(0.4)), np.float32)
 
 
-def main_light(side: float, *, up: float, front: float, color: Triple = (1, 1, 1), strength: float) -> Light:
+def main_light(side: float, *, up: float, front: float, tint: Triple = (1, 1, 1), strength: float) -> Light:
     """The light of a plate; `side` is -1 (left) .. 1."""
     direction = np.array([side, up, front]) / np.linalg.norm([side, up, front])
-    tint = np.array(color) / (np.array(color) @ (0.2126, 0.7152, 0.0722))
+    falling = np.array(tint, np.float64)
+    falling /= color.luminance(falling)
     return Light(
         direction=(float(direction[0]), float(direction[1]), float(direction[2])),
-        color=(float(tint[0]), float(tint[1]), float(tint[2])),
+        color=(float(falling[0]), float(falling[1]), float(falling[2])),
         strength=strength,
     )
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mattebox.backdrops.studio.frame import SMOOTH, Frame, Triple, shoulder
 from mattebox.backdrops.studio.noise import Floats
-from mattebox.backdrops.studio.stage import TABLE_HORIZON
+from mattebox.backdrops.studio.plane import TABLE_HORIZON
 from mattebox.image import RGB
 
 

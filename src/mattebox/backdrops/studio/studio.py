@@ -31,7 +31,7 @@ from mattebox.backdrops.studio.frame import (
     smoothstep,
 )
 from mattebox.backdrops.studio.noise import Floats, Noise
-from mattebox.backdrops.studio.stage import BASE, FLOOR_EDGE, FLOOR_HORIZON, TABLE_EDGE, TABLE_HORIZON
+from mattebox.backdrops.studio.plane import BASE, FLOOR_EDGE, FLOOR_HORIZON, TABLE_EDGE, TABLE_HORIZON
 from mattebox.backdrops.studio.tables import marble_table, stone_table, table_in_room, wooden_table
 from mattebox.backdrops.studio.walls import brick_wall, concrete_wall
 from mattebox.edit import Color
@@ -182,7 +182,7 @@ def _spotlight(frame: Frame) -> Shot:
     small = Enlarged(shoulder(planes.astype(np.float32)), frame)
     return Shot(
         rows=small.rows,
-        light=main_light(0.35 * side, up=0.8, front=0.45, color=(1.03, 1, 0.95), strength=0.6),
+        light=main_light(0.35 * side, up=0.8, front=0.45, tint=(1.03, 1, 0.95), strength=0.6),
         horizon=0.40,
         grain=1.5,
         vignette=0.15,
@@ -217,9 +217,7 @@ def _bokeh(frame: Frame) -> Shot:
     tint = 0.5 * main.ravel() + 0.5
     return Shot(
         rows=small.rows,
-        light=main_light(
-            0.25, up=0.35, front=0.9, color=(float(tint[0]), float(tint[1]), float(tint[2])), strength=0.2
-        ),
+        light=main_light(0.25, up=0.35, front=0.9, tint=(float(tint[0]), float(tint[1]), float(tint[2])), strength=0.2),
         grain=1.8,
         vignette=0.22,
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from mattebox.backdrops.studio.frame import Frame, Triple, smoothstep
 from mattebox.backdrops.studio.noise import Floats, Mosaic, seen
-from mattebox.backdrops.studio.stage import Surface, View
+from mattebox.backdrops.studio.plane import PlaneBand, Surface
 
 WOODS: tuple[tuple[Triple, Triple], ...] = (
     ((0.60, 0.385, 0.205), (0.36, 0.190, 0.080)),
@@ -47,7 +47,7 @@ def wood(frame: Frame, *, plank: float = 0.30, dull: float = 0.0, away: bool | N
         for _ in range(int(random.integers(4, 9)))
     ]
 
-    def surface(view: View) -> tuple[Floats, Floats | float]:
+    def surface(view: PlaneBand) -> tuple[Floats, Floats | float]:
         a, b, da, db = (view.z, view.x, view.dz, view.dx) if lengthwise else (view.x, view.z, view.dx, view.dz)
         place = (b + np.float32(offset)) / np.float32(plank)
         number = np.floor(place)
@@ -131,7 +131,7 @@ def honed_stone(frame: Frame, *, color: Triple, worn: float = 0.0) -> Surface:
     base = np.array(color, np.float32)
     cos, sin = _turn(frame)
 
-    def surface(view: View) -> tuple[Floats, Floats | float]:
+    def surface(view: PlaneBand) -> tuple[Floats, Floats | float]:
         u, v = cos * view.x + sin * view.z, cos * view.z - sin * view.x
         blur = np.hypot(view.dx, view.dz * 0.7)
         clouds = noise.fractal(u, v, (1.3, 1.9), 1, octaves=7, gain=0.60, du=blur, dv=blur)
@@ -159,7 +159,7 @@ def _granite(frame: Frame, minerals: tuple[Triple, Floats, Floats]) -> Surface:
     cos, sin = _turn(frame)
     grains = Mosaic(frame.random, fine, large)
 
-    def surface(view: View) -> tuple[Floats, Floats | float]:
+    def surface(view: PlaneBand) -> tuple[Floats, Floats | float]:
         u, v = cos * view.x + sin * view.z, cos * view.z - sin * view.x
         blur = np.hypot(view.dx, view.dz * 0.7)
         clouds = noise.fractal(u, v, (1.3, 1.9), 1, octaves=5, gain=0.60, du=blur, dv=blur)
@@ -183,7 +183,7 @@ def _slate(frame: Frame) -> Surface:
     cos, sin = _turn(frame)
     sheets = np.float32(frame.random.uniform(3.2, 5.0))
 
-    def surface(view: View) -> tuple[Floats, Floats | float]:
+    def surface(view: PlaneBand) -> tuple[Floats, Floats | float]:
         u, v = cos * view.x + sin * view.z, cos * view.z - sin * view.x
         blur = np.hypot(view.dx, view.dz * 0.7)
         bent = noise.fractal(u, v, (1.1, 1.7), 44, octaves=8, gain=0.55, du=blur, dv=blur)
@@ -241,7 +241,9 @@ def marble(frame: Frame) -> Surface:
     bled = 0.30 if which < 2 else 0.06
     table = noise.table
 
-    def family(view: View, blur: Floats, *, turn: float, density: float, width: float, bend: float, key: int) -> Floats:
+    def family(
+        view: PlaneBand, blur: Floats, *, turn: float, density: float, width: float, bend: float, key: int
+    ) -> Floats:
         cos, sin = np.float32(np.cos(angle + turn)), np.float32(np.sin(angle + turn))
         u, v = cos * view.x + sin * view.z, cos * view.z - sin * view.x
         # Warped twice: the bends are bent, as in stone that flowed.
@@ -262,7 +264,7 @@ def marble(frame: Frame) -> Surface:
         fade = np.clip(0.65 + 0.6 * along, 0.06, 1)
         return np.asarray((0.80 * fine + bled * halo) * fade * np.clip(0.35 + strength, 0, 1), np.float32)
 
-    def surface(view: View) -> tuple[Floats, Floats | float]:
+    def surface(view: PlaneBand) -> tuple[Floats, Floats | float]:
         blur = np.hypot(view.dx, view.dz * 0.7).astype(np.float32)
         clouds = noise.fractal(view.x, view.z, (1.1, 1.1), 40, octaves=6, gain=0.62, du=blur, dv=blur)
         amount = family(view, blur, turn=0.0, density=2.1, width=0.0100, bend=0.25, key=1)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from mattebox import color
 from mattebox.backdrops.studio.frame import SMOOTH, Frame, Shot, Triple, main_light, main_side, shoulder, smoothstep
 from mattebox.backdrops.studio.interior import furnished_room, given_room
 from mattebox.backdrops.studio.noise import Floats
-from mattebox.backdrops.studio.stage import TABLE_EDGE, TABLE_HORIZON, Ground, Surface, stage
+from mattebox.backdrops.studio.plane import TABLE_EDGE, TABLE_HORIZON, Ground, Surface, render_plane
 from mattebox.backdrops.studio.surfaces import marble, stone, wood
 
 PAINTS = ((0.86, 0.84, 0.80), (0.76, 0.71, 0.65), (0.64, 0.69, 0.62), (0.58, 0.65, 0.70), (0.75, 0.60, 0.51))
@@ -35,15 +36,15 @@ def table_in_room(frame: Frame) -> Shot:
     room = furnished_room(frame, side) if frame.room is None else given_room(frame.room, frame)
     rows, columns = room.shape[1:]
     mean = room[:, : int(TABLE_EDGE * rows)].mean(axis=(1, 2))
-    tint = mean / float(mean @ np.array([0.2126, 0.7152, 0.0722], np.float32))
+    tint = mean / float(color.luminance(mean))
     tint = np.clip(0.5 + 0.5 * tint, 0.7, 1.4)
     if frame.room is not None:
         weight = room[:, : int(TABLE_EDGE * rows)].sum(axis=(0, 1)) ** 2
         lean = float((weight * np.linspace(-1, 1, columns)).sum() / weight.sum())
         side = float(np.clip(4 * lean, -1.0, 1.0)) or -0.1
-    color = (float(tint[0]), float(tint[1]), float(tint[2]))
+    warmth = (float(tint[0]), float(tint[1]), float(tint[2]))
     ground = Ground.table(frame, aperture=0.020)
-    painter = stage(
+    painter = render_plane(
         frame,
         ground,
         behind=room,
@@ -54,7 +55,7 @@ def table_in_room(frame: Frame) -> Shot:
     )
     return Shot(
         rows=painter,
-        light=main_light(0.70 * side, up=0.50, front=0.40, color=color, strength=0.4),
+        light=main_light(0.70 * side, up=0.50, front=0.40, tint=warmth, strength=0.4),
         horizon=TABLE_HORIZON,
         vignette=0.14,
     )
@@ -65,7 +66,7 @@ def _on_table(frame: Frame, surface: Surface, *, gloss: float, rough: float, ape
     warm: Triple = (1.06, 1.0, 0.90)
     tint = np.array(warm, np.float32).reshape(3, 1, 1)
     ground = Ground.table(frame, aperture=aperture)
-    rows = stage(
+    rows = render_plane(
         frame,
         ground,
         behind=_plain_wall(frame, side, tint),
@@ -76,7 +77,7 @@ def _on_table(frame: Frame, surface: Surface, *, gloss: float, rough: float, ape
     )
     return Shot(
         rows=rows,
-        light=main_light(0.72 * side, up=0.52, front=0.45, color=warm, strength=0.5),
+        light=main_light(0.72 * side, up=0.52, front=0.45, tint=warm, strength=0.5),
         horizon=TABLE_HORIZON,
         vignette=0.16,
     )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mattebox.backdrops.studio.frame import SMOOTH, Frame, Shot, Triple, main_light, main_side, shoulder, smoothstep
 from mattebox.backdrops.studio.noise import Floats, Noise
-from mattebox.backdrops.studio.stage import FLOOR_EDGE, FLOOR_HORIZON, Ground, Surface, stage
+from mattebox.backdrops.studio.plane import FLOOR_EDGE, FLOOR_HORIZON, Ground, Surface, render_plane
 from mattebox.backdrops.studio.surfaces import honed_stone, wood
 
 WALL = 2048
@@ -236,10 +236,12 @@ def _before_wall(frame: Frame, wall: Floats, side: float, surface: Surface, *, t
         1 - 0.50 * np.exp(-np.maximum(y - FLOOR_EDGE, 0) / 0.012) - 0.25 * np.exp(-np.maximum(y - FLOOR_EDGE, 0) / 0.05)
     )
     light = np.asarray(tint, np.float32).reshape(3, 1, 1) * (0.40 + 0.75 * pool) * np.clip(corner, 0.1, 1)
-    rows = stage(frame, ground, behind=wall, surface=surface, light=light.astype(np.float32), gloss=gloss, rough=0.8)
+    rows = render_plane(
+        frame, ground, behind=wall, surface=surface, light=light.astype(np.float32), gloss=gloss, rough=0.8
+    )
     return Shot(
         rows=rows,
-        light=main_light(0.70 * side, up=0.62, front=0.40, color=tint, strength=0.5),
+        light=main_light(0.70 * side, up=0.62, front=0.40, tint=tint, strength=0.5),
         horizon=FLOOR_HORIZON,
         vignette=0.20,
     )

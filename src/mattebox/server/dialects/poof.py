@@ -81,7 +81,7 @@ _FORMATS = {"png": Format.PNG, "jpg": Format.JPEG, "webp": Format.WEBP, "jpeg": 
 _VIDEOS = ("webm", "mov", "mp4", "gif")
 _CHANNELS = {"rgba": "rgba", "rgb": "rgb", "alpha": "alpha"}
 _FITS = {"contain": Fit.CONTAIN, "cover": Fit.COVER, "scale-down": Fit.SCALE_DOWN}
-_LONGEST_SIDE = 6000
+_MAX_SIDE = 6000
 
 UNLIMITED = 2_147_483_647
 """`maxCredits` of a key without a limit: the vendor's clients need a whole number, and every language can hold this."""
@@ -117,8 +117,8 @@ async def parse(request: Request) -> tuple[Edit, Sources, str]:
 def _layout(form: fields.Fields) -> Layout:
     ratio = _ratio(form)
     crop = ratio is not None or form.flag("crop")
-    width = form.integer("width", least=1, most=_LONGEST_SIDE)
-    height = form.integer("height", least=1, most=_LONGEST_SIDE)
+    width = form.integer("width", least=1, most=_MAX_SIDE)
+    height = form.integer("height", least=1, most=_MAX_SIDE)
     fit = form.choice("fit", _FITS, Fit.CONTAIN)
     side = form.choice("size", _SIDES, None)
     canvas = None if width is None and height is None else Canvas(width=width, height=height, fit=fit)
@@ -226,8 +226,8 @@ _FORM = openapi.obj(
             "string", "`true` cuts the picture to the subject; a ratio such as `4:3` widens the cut to it."
         ),
         "padding": openapi.plain("string", "Round a cropped subject: `0.1` or `10%` of it, at most `100%`."),
-        "width": openapi.plain("integer", "Of the result; overrides `size`.", least=1, most=_LONGEST_SIDE),
-        "height": openapi.plain("integer", "Of the result; overrides `size`.", least=1, most=_LONGEST_SIDE),
+        "width": openapi.plain("integer", "Of the result; overrides `size`.", least=1, most=_MAX_SIDE),
+        "height": openapi.plain("integer", "Of the result; overrides `size`.", least=1, most=_MAX_SIDE),
         "fit": openapi.word(tuple(_FITS), "How it is brought to `width` and `height`.", default="contain"),
     }
 )

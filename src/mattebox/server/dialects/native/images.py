@@ -23,7 +23,7 @@ from mattebox.server.state import base_address
 from mattebox.server.store.accounts import Account
 from mattebox.server.store.images import LONGEST_NAME, MOST_A_PAGE, StoredImage
 from mattebox.sources import Upload
-from mattebox.transforms import LONGEST_SIDE, Anchor, Flip
+from mattebox.transforms import MAX_RESIZED_SIDE, Anchor, Flip
 
 MOST_MARKS = 5
 """In one watermark; all of them are in memory at a time."""
@@ -171,15 +171,15 @@ _CHANGES = {
     "resize": _Change(
         "Change the size",
         lambda given: transforms.Resize(
-            width=given.integer("width", least=1, most=LONGEST_SIDE),
-            height=given.integer("height", least=1, most=LONGEST_SIDE),
+            width=given.integer("width", least=1, most=MAX_RESIZED_SIDE),
+            height=given.integer("height", least=1, most=MAX_RESIZED_SIDE),
             fit=given.choice("fit", _FITS, Fit.FILL),
             position=given.choice("position", _ANCHORS, Anchor.CENTER),
             letterbox=given.color("letterbox"),
         ),
         {
-            "width": plain("integer", "Pixels. With one side the shape is kept.", least=1, most=LONGEST_SIDE),
-            "height": plain("integer", "Pixels.", least=1, most=LONGEST_SIDE),
+            "width": plain("integer", "Pixels. With one side the shape is kept.", least=1, most=MAX_RESIZED_SIDE),
+            "height": plain("integer", "Pixels.", least=1, most=MAX_RESIZED_SIDE),
             "fit": openapi.word(tuple(_FITS), "What becomes of another shape.", default=Fit.FILL.value),
             "position": openapi.word(tuple(_ANCHORS), "What is kept, or where it is put.", default="center"),
             "letterbox": plain("string", f"The colour of the bars: {_COLOR}"),

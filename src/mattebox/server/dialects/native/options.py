@@ -42,7 +42,7 @@ _MODELS = {name: name for name in CATALOGUE}
 _FOREGROUNDS = {way.value: way for way in Foreground}
 _FITS = {each.value: each for each in Fit}
 _SHADOWS: Mapping[str, Shadow | None] = {"none": None} | {each.value: Shadow(kind=each) for each in ShadowKind}
-_LONGEST_SIDE = 65_535
+_MAX_RESULT_SIDE = 65_535
 _PICTURE = ("image", "image_url")
 _T = TypeVar("_T")
 
@@ -96,7 +96,7 @@ OPTIONS: openapi.Schema = {
         tuple(_FITS), "With `width` and `height`: what becomes of other proportions.", default=Fit.CONTAIN.value
     ),
     "size": openapi.plain(
-        "integer", "The longer side in pixels; the result is never enlarged.", least=1, most=_LONGEST_SIDE
+        "integer", "The longer side in pixels; the result is never enlarged.", least=1, most=_MAX_RESULT_SIDE
     ),
     "semitransparency": openapi.plain(
         "boolean", "Off: only the outline is soft, and windows and glass are opaque. On unless it is turned off."
@@ -280,7 +280,7 @@ def _layout_of(given: fields.Fields) -> Layout:
         scale=_read(given, "scale", units.scale, None),
         position=_read(given, "position", units.position, None),
         canvas=None if width is None and height is None else Canvas(width=width, height=height, fit=fit),
-        max_side=given.integer("size", least=1, most=_LONGEST_SIDE),
+        max_side=given.integer("size", least=1, most=_MAX_RESULT_SIDE),
     )
 
 

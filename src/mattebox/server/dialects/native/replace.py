@@ -118,7 +118,7 @@ router = APIRouter(
         headers=negotiation.HEADERS | negotiation.BACKDROP_HEADERS,
     )
     | failures(
-        (400, Kind.INVALID_PARAMETER, "There is no backdrop here that shows this. The nearest here are …"),
+        (400, Kind.INVALID_PARAMETER, "No backdrop here shows this. The nearest here are …"),
         NO_KEY,
         (402, Kind.OUT_OF_CREDITS, "This key has no credits left."),
         (406, Kind.INVALID_REQUEST, "Accept leaves nothing; there are image/png, …"),

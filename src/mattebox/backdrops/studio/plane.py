@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mattebox.backdrops.studio.frame import SMOOTH, Enlarged, Frame, shoulder, smoothstep
 from mattebox.backdrops.studio.noise import Floats
 
-Surface: TypeAlias = "Callable[[View], tuple[Floats, Floats | float]]"
+Surface: TypeAlias = "Callable[[PlaneBand], tuple[Floats, Floats | float]]"
 """What a plane is made of: albedo (3, rows, columns) and gloss (rows, columns) relative to the material's own."""
 
 TABLE_HORIZON, TABLE_EDGE, BASE = 0.33, 0.62, 0.86
@@ -24,7 +24,7 @@ FOCAL = 1.55
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class View:
+class PlaneBand:
     """A band of a plane: where its points are and how much of it one pixel blurs, per row.
 
     `x` (rows, columns) goes right, `z` (rows, 1) away from the camera; `dx` and `dz` (rows, 1) are the blur of pixel
@@ -58,7 +58,7 @@ class Ground:
         h = frame.height
         return cls(horizon=FLOOR_HORIZON * h, edge=FLOOR_EDGE * h, base=BASE * h, aperture=aperture)
 
-    def view(self, top: int, bottom: int, frame: Frame) -> View:
+    def view(self, top: int, bottom: int, frame: Frame) -> PlaneBand:
         """The plane's points that the rows from `top` to before `bottom` show."""
         short = frame.short
         y = np.maximum(np.arange(top, bottom) + 0.5, self.edge - 4 * self.blur(self.edge, short) - 2)[:, None]
@@ -66,7 +66,7 @@ class Ground:
         x = (np.arange(frame.width) + 0.5 - frame.width / 2) / short
         lens = np.hypot(0.55, 0.5 * self.blur(y, short))
         focal = FOCAL * frame.height
-        return View(
+        return PlaneBand(
             x=(q * x).astype(np.float32),
             z=(q * focal / short).astype(np.float32),
             dx=(lens * q / short).astype(np.float32),
@@ -79,7 +79,7 @@ class Ground:
         return np.asarray(self.aperture * short * np.abs(1 - near), np.float64)
 
 
-def stage(
+def render_plane(
     frame: Frame, ground: Ground, *, behind: Floats, surface: Surface, light: Floats, gloss: float, rough: float
 ) -> Callable[[int, int], Floats]:
     """A plane before `behind` (3, rows, columns; any size), which it reflects: `gloss` 1 is polish, `rough` 0..1."""

@@ -1,0 +1,178 @@
+"""The backdrops that are here already: photographed places, drawn studios and packs, found by words."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
+
+from mattebox.edit import Color
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Image, Served
+
+if TYPE_CHECKING:
+    from mattebox.backdrops.options import BackdropOptions
+    from mattebox.backdrops.plate import Plate
+    from mattebox.backdrops.prompts.matcher import Index, Match
+    from mattebox.backdrops.scenes.catalogue import View
+    from mattebox.backdrops.scenes.packs import PackScene
+    from mattebox.download.transfer import Progress
+
+_PLAIN = Color(236, 236, 234)
+"""The paper behind a subject when no background was described."""
+_UNKNOWN = "Nothing here shows this, and none of its words is known; a plain studio is used instead."
+_OWN_COLORS = {"brick": {"red", "brown", "orange"}, "wood": {"brown"}, "concrete": {"gray"}, "marble": {"white"}}
+"""The natural colours of these materials: "a red brick wall" is bare bricks, not bricks painted red."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Something ready-made that serves a prompt: a place, a studio, or a scene of a pack."""
+
+    name: str
+    seed: int
+    color: Color | None
+    score: float | None = None
+    warning: str | None = None
+
+
+def plain_studio(seed: int, warning: str | None = None) -> Choice:
+    """The studio for prompts that describe nothing."""
+    return Choice(name="sweep", seed=seed, color=_PLAIN, warning=warning)
+
+
+@final
+class ReadyMade:
+    """Everything that is here already, found by words. Safe to use from several threads."""
+
+    def __init__(self, options: BackdropOptions, progress: Progress | None, *, fetch_when_used: bool) -> None:
+        from mattebox.backdrops.scenes import files, packs
+
+        self._directory = options.directory or files.default_directory()
+        self._packs = options.packs or packs.default_directory()
+        self._progress = progress
+        self._fetch_when_used = fetch_when_used
+        self._lock = threading.Lock()
+        self._index: Index | None = None
+        self._own: dict[str, PackScene] = {}
+
+    def index(self) -> Index:
+        """The words that prompts are compared with; read once.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where a pack is not right.
+        """
+        with self._lock:
+            if self._index is None:
+                self._index = self._make_index()
+            return self._index
+
+    def find(self, text: str, *, seed: int) -> Choice | None:
+        """The backdrop that shows what a prompt says; None where nothing does.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where it is not installed, and nothing may be fetched now.
+        """
+        found = self.index().best(text)
+        return None if found is None else self._choice(found, text, seed, warning=None)
+
+    def nearest(self, text: str, *, seed: int, allowed: bool) -> Choice:
+        """The backdrop that comes nearest to a prompt, with a warning.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER, naming the nearest, where that is not `allowed`; or where the prompt
+                is not English.
+        """
+        near = self.index().nearest(text)
+        if near and allowed:
+            name = near[0].name.replace("_", " ")
+            return self._choice(near[0], text, seed, warning=f"Nothing here shows this; {name} is the nearest.")
+        if allowed and self.index().reads(text):
+            return plain_studio(seed, warning=_UNKNOWN)
+        names = ", ".join(each.name.replace("_", " ") for each in near)
+        hint = f"The nearest here are {names}." if near else "Prompts must be in English."
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"No backdrop here shows this. {hint}", parameter="prompt")
+
+    def show(self, choice: Choice, cutout: Image) -> Plate:
+        """The chosen backdrop, at the cutout's size.
+
+        Raises:
+            MatteboxError: UNAVAILABLE about `prompt` where its picture is missing or unusable.
+        """
+        from mattebox.backdrops.scenes import catalogue, packs
+        from mattebox.backdrops.studio import studio
+
+        width, height = cutout.width, cutout.height
+        served = Served(backend="studio", scene=choice.name, score=choice.score, warning=choice.warning)
+        if choice.name not in self._own and choice.name not in catalogue.places():
+            # Its random numbers take no seed below 0.
+            plate = studio.draw(choice.name, width=width, height=height, seed=choice.seed % 2**64, color=choice.color)
+            return replace(plate, served=served)
+        try:
+            if choice.name in self._own:
+                plate = packs.view(self._own[choice.name], width=width, height=height)
+                return replace(plate, served=replace(served, backend="packs"))
+            view = self._fetched(choice)
+            plate = catalogue.view(view, width=width, height=height, directory=self._directory)
+            return replace(plate, served=replace(served, backend="scenes", scene=view.name))
+        except MatteboxError as error:
+            if error.kind is Kind.CANCELLED:
+                raise
+            # This machine's own picture is missing or unusable, which is never the asker's fault.
+            raise MatteboxError(Kind.UNAVAILABLE, error.message, parameter="prompt") from error
+
+    def _choice(self, found: Match, text: str, seed: int, *, warning: str | None) -> Choice:
+        from mattebox.backdrops.prompts import prompt_parser
+        from mattebox.backdrops.scenes import catalogue
+        from mattebox.download import transfer
+
+        color = _color(found.name, prompt_parser.color_in(text))
+        choice = Choice(name=found.name, seed=seed, color=color, score=found.score, warning=warning)
+        if found.name in catalogue.places() and not self._fetch_when_used:
+            view = _view(choice)
+            if not catalogue.installed(view, self._directory):
+                missing = transfer.not_installed(view.file.download)
+                raise MatteboxError(missing.kind, missing.message, parameter="prompt")
+        return choice
+
+    def _fetched(self, choice: Choice) -> View:
+        from mattebox.backdrops.scenes import catalogue
+
+        view = _view(choice)
+        if self._fetch_when_used and not catalogue.installed(view, self._directory):
+            for failure in catalogue.pull([view.name], directory=self._directory, progress=self._progress):
+                raise failure
+        return view
+
+    def _make_index(self) -> Index:
+        from mattebox.backdrops.prompts.matcher import Entry, Index
+        from mattebox.backdrops.prompts.tags import load_tags
+        from mattebox.backdrops.scenes import catalogue, packs
+
+        try:
+            found = packs.load_packs(self._packs)
+        except MatteboxError as error:  # its owner's fault, and never the asker's
+            raise MatteboxError(Kind.UNAVAILABLE, error.message, parameter="prompt") from error
+        self._own = {f"{pack.name}/{each.name}": each for pack in found for each in pack.scenes}
+        tags = load_tags()
+        entries = [Entry(name, each.tags) for name, each in self._own.items()]
+        for place, views in catalogue.places().items():
+            # A place that no package manager here can fetch is offered only where it is installed.
+            if not views[0].file.optional or catalogue.installed(views[0], self._directory):
+                entries.append(Entry(place, tags.scenes[place].tags))
+        entries += [Entry(kind, each.tags) for kind, each in tags.studios.items()]
+        return Index(entries)
+
+
+def _view(choice: Choice) -> View:
+    from mattebox.backdrops.scenes import catalogue
+
+    views = catalogue.places()[choice.name]
+    return views[choice.seed % len(views)]
+
+
+def _color(kind: str, words: str | None) -> Color | None:
+    """The colour that words name, as in `pastel pink`, for a kind of backdrop; None where they name none."""
+    from mattebox.backdrops.prompts.colors import color_named
+
+    return None if words is None or words in _OWN_COLORS.get(kind, ()) else color_named(words)

@@ -1,0 +1,148 @@
+"""Which generator serves a prompt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, final
+
+from mattebox.backdrops.options import GENERATORS, LONGEST_PROMPT, BackdropOptions
+from mattebox.backdrops.ready_made import Choice, ReadyMade, plain_studio
+from mattebox.errors import Kind, MatteboxError
+
+if TYPE_CHECKING:
+    from mattebox.backdrops.generator import Generator
+    from mattebox.backdrops.plate import Plate
+    from mattebox.cancellation import Checkpoint
+    from mattebox.download.transfer import Progress
+    from mattebox.edit import Prompt
+    from mattebox.image import Image
+
+
+@final
+class Backdrops:
+    """The configured generators. Safe to use from several threads.
+
+    Args:
+        options: which generators there are.
+        progress: told of downloads.
+        fetch_when_used: fetch a scene that is asked for but not here. A server says False, so that no request can start
+            a download.
+    """
+
+    def __init__(
+        self,
+        options: BackdropOptions | None = None,
+        *,
+        progress: Progress | None = None,
+        fetch_when_used: bool = True,
+    ) -> None:
+        self._options = options or BackdropOptions()
+        self._fetch_when_used = fetch_when_used
+        self._ready_made = ReadyMade(self._options, progress, fetch_when_used=fetch_when_used)
+        self._painters: dict[str, Generator] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def paints(self) -> bool:
+        """Whether one of the generators paints whatever it is asked for."""
+        return any(name != "scenes" for name in self._options.generators)
+
+    def warm(self) -> None:
+        """Read the words that prompts are compared with, so that the first request does not wait for it.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where a pack is not right.
+        """
+        if "scenes" in self._options.generators:
+            self._ready_made.index()
+
+    def check(self, prompt: Prompt) -> None:
+        """Refuse what `plate` would refuse, before any work is done; arguments and errors as there."""
+        self._choose(prompt)
+
+    def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Checkpoint) -> Plate:
+        """A backdrop of the cutout's size.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER about `prompt` where it is too long or nothing here shows it, or about
+                `generator` where its name is unknown; NOT_OFFERED where that generator is not configured; UNAVAILABLE
+                where what serves the prompt is not installed; and a generator's own failure.
+        """
+        chosen = self._choose(prompt)
+        if isinstance(chosen, Choice):
+            return self._ready_made.show(chosen, cutout)
+        return self._painter(chosen).plate(
+            prompt.text.strip(),
+            cutout,
+            width=cutout.width,
+            height=cutout.height,
+            seed=prompt.seed,
+            checkpoint=checkpoint,
+        )
+
+    def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Checkpoint) -> Plate:
+        """A picture from words alone, without a subject.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER about `prompt` where it is too long; NOT_OFFERED where no generator paints;
+                and a generator's own failure.
+        """
+        text = _checked(prompt)
+        name = next((name for name in self._options.generators if name != "scenes"), None)
+        if name is None:
+            raise MatteboxError(Kind.NOT_OFFERED, "No generator of pictures is configured here.")
+        return self._painter(name).plate(text, None, width=width, height=height, seed=seed, checkpoint=checkpoint)
+
+    def _choose(self, prompt: Prompt) -> Choice | str:
+        """Something ready-made that serves the prompt, or the name of the generator that paints it."""
+        text = _checked(prompt.text)
+        names = self._asked(prompt.generator)
+        if not text:
+            return plain_studio(prompt.seed)
+        for number, name in enumerate(names, 1):
+            if name != "scenes":
+                return name
+            try:
+                found = self._ready_made.find(text, seed=prompt.seed)
+            except MatteboxError as error:
+                # A place that is not installed does not serve the words; a generator that comes after it may.
+                if error.kind is not Kind.UNAVAILABLE or number == len(names):
+                    raise
+                continue
+            if found is not None:
+                return found
+        return self._ready_made.nearest(text, seed=prompt.seed, allowed=prompt.nearest)
+
+    def _asked(self, generator: str) -> Sequence[str]:
+        if generator == "auto":
+            return self._options.generators
+        if generator not in GENERATORS:
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER,
+                f"Unknown generator. Choose one of {', '.join(GENERATORS)}.",
+                parameter="generator",
+            )
+        if generator not in self._options.generators:
+            raise MatteboxError(
+                Kind.NOT_OFFERED, f"The generator {generator} is not configured here.", parameter="generator"
+            )
+        return (generator,)
+
+    def _painter(self, name: str) -> Generator:
+        from mattebox.backdrops import generators
+
+        with self._lock:
+            if name not in self._painters:
+                self._painters[name] = generators.open_generator(name, self._options, download=self._fetch_when_used)
+            return self._painters[name]
+
+
+def _checked(prompt: str) -> str:
+    """The prompt without the spaces around it."""
+    text = prompt.strip()
+    if len(text) > LONGEST_PROMPT:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER, f"A prompt has at most {LONGEST_PROMPT:,} characters.", parameter="prompt"
+        )
+    return text
