@@ -44,7 +44,7 @@ durability: .venv/dev ## servers killed in the middle of two hundred tasks, on S
 	$(BIN)/pytest tests/durability -m durability -s
 
 diffusion: .diffusion/.done ## the diffusion generator on tiny random pipelines; installs torch (gigabytes)
-	HF_HUB_OFFLINE=1 .diffusion/bin/pytest tests/backdrops/test_diffusion.py -m diffusion
+	HF_HUB_OFFLINE=1 .diffusion/bin/pytest tests/backdrops/generators/test_diffusion.py -m diffusion
 
 gallery: .venv/dev ## twelve subjects before twelve backdrops, to be looked at: build/gallery
 	$(BIN)/mattebox models pull auto

@@ -1,18 +1,15 @@
-"""Pictures as they should be. `make golden` draws them anew; look at them before you commit them.
-
-On failure the actual picture, the expected one and their difference are left in `failed/`.
-"""
+"""Whole edits, and the mattes of real photos."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import skimage.data
+from tests.golden.comparison import compare
 
 from mattebox import codec
 from mattebox.edit import Color, Edit, Foreground, Layout, Matte, Output
@@ -20,7 +17,6 @@ from mattebox.image import RGB, Image
 from mattebox.pipeline import Engine
 from mattebox.testing import FakeModels, make_photo, make_scene
 
-HERE = Path(__file__).parent
 SCENE = codec.encode(Image(rgb=make_scene(width=240, height=180, seed=7).photo), Output())
 
 EDITS = {
@@ -41,28 +37,6 @@ PHOTOS: dict[str, Callable[[], RGB]] = {
     "coffee": skimage.data.coffee,
     "rocket": skimage.data.rocket,
 }
-
-
-def compare(name: str, actual: PIL.Image.Image, *, regenerate: bool, tolerance: float) -> None:
-    """Fail where the mean difference to the golden picture is above `tolerance` grey levels."""
-    golden = HERE / f"{name}.png"
-    if regenerate:
-        actual.save(golden, optimize=True)
-        return
-    with PIL.Image.open(golden) as opened:
-        expected = opened.copy()
-    same_form = actual.mode == expected.mode and actual.size == expected.size
-    difference = (
-        np.abs(np.asarray(actual, np.int16) - np.asarray(expected, np.int16)) if same_form else np.full((1, 1), 255)
-    )
-    if difference.mean() > tolerance:
-        failed = HERE / "failed"
-        failed.mkdir(exist_ok=True)
-        actual.save(failed / f"{name}-actual.png")
-        expected.save(failed / f"{name}-expected.png")
-        flat = difference.max(axis=-1) if difference.ndim == 3 else difference
-        PIL.Image.fromarray(flat.astype(np.uint8)).save(failed / f"{name}-difference.png")
-        pytest.fail(f"{name} differs by {difference.mean():.3f} grey levels; see {failed}")
 
 
 @pytest.mark.parametrize("name", EDITS)

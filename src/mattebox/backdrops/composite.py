@@ -39,7 +39,7 @@ _BASE = (0.80, 0.92)
 _BELOW_HORIZON = 0.10
 """By so much of the height, at least, its base is below the horizon."""
 _HEADROOM = 0.03
-"""What stays free above a subject that has to be made smaller."""
+"""The free space above a subject that has to be made smaller."""
 _LAST_GROUND = 0.90
 """With a horizon below this fraction of the height there is no ground to stand on in the picture."""
 
@@ -62,7 +62,7 @@ _LEVELS = (0.0, 0.2, 0.45, 0.7, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class _Stance:
-    """Where the subject goes.
+    """The place of the subject.
 
     `box` is the subject's new box; `grounded` says whether it stands on ground that is in the picture. `focus` is the
     row, perhaps below the frame, at which the ground is as far away as the subject.
@@ -82,11 +82,11 @@ def stage(cutout: Image, subject: Box | None, plate: Plate) -> Image:
 
     Args:
         cutout: the subject in its photo's frame, straight colours and alpha; in the same colour profile as the plate.
-        subject: the box round the subject; None where there is none.
+        subject: the box around the subject; None without a subject.
         plate: the backdrop, of the cutout's size.
 
     Returns:
-        An opaque picture of the plate's size; the plate's own pixels where there is no subject.
+        An opaque picture of the plate's size; the plate's own pixels without a subject.
 
     Raises:
         ValueError: when the sizes differ.
@@ -272,7 +272,7 @@ def _disc(radius: float) -> Pixels:
 
 
 def _darken(plate: Plate, stance: _Stance, alpha: Alpha) -> Pixels | None:
-    """What the subject leaves of the light on the backdrop, as a factor on stored values, at the working size."""
+    """The light that the subject leaves on the backdrop, as a factor on stored values, at the working size."""
     if stance.grounded:
         small = np.clip(_shrink(alpha, _WORKING_SIDE), 0, 1)
         across, _, nearer = (value / max(plate.light.direction[1], 0.5) for value in plate.light.direction)

@@ -41,7 +41,7 @@ def _explained(error: BaseException, wanted: type | None) -> str:
 
 
 def _converter() -> Converter:
-    """Checks types and converts nothing: a text is no list of letters, and a number no text."""
+    """Checks types and converts nothing: a text is not a list of letters, and a number is not a text."""
     from cattrs import Converter
 
     converter = Converter(forbid_extra_keys=True)

@@ -1,4 +1,4 @@
-"""What every generator of backdrops can do."""
+"""The protocol of generators of backdrops."""
 
 from __future__ import annotations
 

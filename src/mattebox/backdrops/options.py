@@ -1,4 +1,4 @@
-"""The settings of backdrops: which generators there are, and where their files are."""
+"""The settings of backdrops."""
 
 from __future__ import annotations
 

@@ -28,13 +28,13 @@ class Plate:
 
     Attributes:
         rgb: the picture, of exactly the size that was asked for.
-        horizon: the row of the horizon as a fraction of the height, also outside [0, 1]; None where there is no ground
-            to stand on.
+        horizon: the row of the horizon as a fraction of the height, also outside [0, 1]; None without
+            ground to stand on.
         light: how it is lit.
         grain: its noise, as a standard deviation in 8-bit levels.
         depth_of_field: blur it with the distance from the subject; False where it is drawn as it should be seen.
         finished: the subject is in it already, with its shadow; only its own pixels have to be put back.
-        served: who made it, and how well it answers what was asked for.
+        served: the generator, and how well the backdrop matches the prompt.
     """
 
     rgb: RGB

@@ -1,4 +1,4 @@
-"""Which generator serves a prompt."""
+"""The choice of the generator that serves a prompt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Backdrops:
     """The configured generators. Safe to use from several threads.
 
     Args:
-        options: which generators there are.
+        options: the generators and their settings.
         progress: told of downloads.
         fetch_when_used: fetch a scene that is asked for but not here. A server says False, so that no request can start
             a download.

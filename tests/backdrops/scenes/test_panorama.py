@@ -276,7 +276,7 @@ def test_dark_rings_of_a_sharp_filter_are_filled(tmp_path: Path) -> None:
     [
         (b"", "neither"),
         (b"\xff\xd8\xff\xe0 a JPEG", "neither"),
-        (b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n", "not a Radiance file"),
+        (b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n", "Radiance file of an unsupported kind"),
         (b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 4 +X 8\nshort", "damaged"),
     ],
 )

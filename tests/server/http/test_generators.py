@@ -100,7 +100,7 @@ def test_what_a_generator_refuses_is_the_prompts_fault(ask: Ask, serve: Serve, p
     client = start(serve, painter)
     answer = ask(client, photo)
     assert answer.status_code == 400
-    assert "The generator refuses to paint what the prompt asks for." in answer.text
+    assert "The generator refuses this prompt." in answer.text
     assert len(painter.asked) == 1
     assert client.get("/api/v1/me").json()["used"] == 0
 

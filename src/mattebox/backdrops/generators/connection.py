@@ -69,13 +69,13 @@ class Connection:
             httpx2.URL(url)
             (parts.hostname or "").encode("idna")
         except (httpx2.InvalidURL, UnicodeError) as error:
-            raise ValueError("a generator's address has a host or a port that cannot be") from error
+            raise ValueError("a generator's address has an invalid host or port") from error
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("a generator's address is http(s)://host, perhaps with a port and a path")
+            raise ValueError("a generator's address must be http(s)://host, with an optional port and path")
         if parts.username is not None or parts.password is not None:
-            raise ValueError("a generator's address has no user name and no password; there is the key for that")
+            raise ValueError("a generator's address must not contain a user name or password; use the key instead")
         if key is not None and not (key.isascii() and key.isprintable() and key):
-            raise ValueError("a generator's key consists of printable ASCII characters")
+            raise ValueError("a generator's key must consist of printable ASCII characters")
         if not 0 < timeout < math.inf or max_bytes < 1:
             raise ValueError("timeout must be a number above 0 and max_bytes at least 1")
         self._url = url
@@ -110,7 +110,9 @@ class Connection:
         except httpx2.TimeoutException as error:
             raise _too_slow() from error
         except httpx2.HTTPError as error:
-            raise MatteboxError(Kind.UNAVAILABLE, "The generator broke off in the middle of its answer.") from error
+            raise MatteboxError(
+                Kind.UNAVAILABLE, "The generator closed the connection in the middle of its answer."
+            ) from error
 
     def _attempt(self, path: str, body: Form | Json, *, until: float, checkpoint: Checkpoint) -> Answer:
         """One exchange, on a thread of its own: a blocked read cannot be interrupted, but its socket can be shut."""

@@ -147,7 +147,7 @@ class _Result(Protocol):
 
 
 class _Pipeline(Protocol):
-    """What is used of a pipeline of `diffusers`."""
+    """The part of a `diffusers` pipeline that is used here."""
 
     @property
     def components(self) -> dict[str, object]: ...
@@ -405,7 +405,7 @@ def _find(model: str) -> Model:
     index = Path(model) / "model_index.json"
     if not Path(model).is_dir():
         raise MatteboxError(
-            Kind.INVALID_PARAMETER, f"There is no such model; there are {', '.join(MODELS)}.", parameter="model"
+            Kind.INVALID_PARAMETER, f"Unknown model. Choose one of {', '.join(MODELS)}.", parameter="model"
         )
     try:
         said: object = json.loads(index.read_text("utf-8"))
@@ -435,7 +435,7 @@ def _device(name: str) -> str:
     if kind not in there or (":" in name and not index.isdecimal()):
         raise MatteboxError(
             Kind.INVALID_PARAMETER,
-            "There is no such device; there are auto, cpu, cuda, cuda:1, mps.",
+            "Unknown device. Choose one of auto, cpu, cuda, cuda:1, mps.",
             parameter="device",
         )
     if int(index or 0) >= int(there[kind]()):

@@ -168,21 +168,19 @@ class OpenAIImages:
 def _refusal(answer: Answer) -> MatteboxError:
     match answer.status:
         case 400 | 422 if _is_about_policy(answer.body):
-            return MatteboxError(
-                Kind.INVALID_PARAMETER, "The generator refuses to paint what the prompt asks for.", parameter="prompt"
-            )
+            return MatteboxError(Kind.INVALID_PARAMETER, "The generator refuses this prompt.", parameter="prompt")
         case 400 | 422:
-            return MatteboxError(Kind.UNAVAILABLE, "The generator does not accept what it is asked.")
+            return MatteboxError(Kind.UNAVAILABLE, "The generator rejected the request.")
         case 401 | 403:
             return MatteboxError(Kind.UNAVAILABLE, "The generator refuses the key.")
         case 404 | 405 | 501:
-            return MatteboxError(Kind.UNAVAILABLE, "The generator has no such interface or no such model.")
+            return MatteboxError(Kind.UNAVAILABLE, "The generator does not offer this interface or this model.")
         case 429:
             return MatteboxError(
-                Kind.OVERLOADED, "The generator has too much to do; try again later.", retry_after=answer.retry_after
+                Kind.OVERLOADED, "The generator is overloaded; try again later.", retry_after=answer.retry_after
             )
         case status if 300 <= status < 400:
-            return MatteboxError(Kind.UNAVAILABLE, "The generator points to another address, which is not followed.")
+            return MatteboxError(Kind.UNAVAILABLE, "The generator redirects to another address, which is not followed.")
         case _:
             return MatteboxError(Kind.UNAVAILABLE, "The generator failed.", retry_after=answer.retry_after)
 
@@ -210,7 +208,7 @@ def _picture_text(said: object) -> str | None:
             # It could name any address; fetching it would need the same care as a stranger's.
             raise MatteboxError(
                 Kind.UNAVAILABLE,
-                "The generator gives an address instead of a picture; it must send the picture itself.",
+                "The generator sent an address instead of a picture; it must send the picture itself.",
             )
         case _:
             return None

@@ -1,4 +1,4 @@
-"""What every painting generator is handed, and what becomes of the picture that it gives back.
+"""The sketch that every painting generator starts from, and the plate that its picture becomes.
 
 A generator is shown the subject on neutral grey and told where it may paint: everywhere the subject is not. Networks
 want sides of certain multiples and are at their best at about a megapixel, so the work is done at a size of its own and
@@ -21,7 +21,7 @@ from mattebox.image import RGB, Image, Served
 
 GREY = Color(128, 128, 128)
 PLAIN = "a plain photo studio backdrop"
-"""What is asked for where the prompt is empty."""
+"""The prompt that replaces an empty one."""
 
 # Where less of it is subject, the grey would shine through: that is painted, and the subject laid over it afterwards.
 _WHOLE = 0.98
@@ -34,7 +34,7 @@ _MOST_OF_A_CHANNEL = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sketch:
-    """What a generator paints on.
+    """The picture that a generator paints on.
 
     Attributes:
         rgb: the subject on neutral grey.
@@ -68,10 +68,10 @@ def working_size(
 
 
 def sketch(cutout: Image | None, size: tuple[int, int]) -> Sketch:
-    """What to paint on, at `size` (width, height): the subject on grey, or grey alone where there is no cutout.
+    """The picture to paint on, at `size` (width, height): the subject on grey, or grey alone without a cutout.
 
     Raises:
-        ValueError: the cutout is opaque, so that nothing could be painted.
+        ValueError: the cutout is opaque, so nothing could be painted.
     """
     width, height = size
     if cutout is None:

@@ -84,7 +84,7 @@ class _Span:
 
     @property
     def denied(self) -> bool:
-        """Whether it is known not to be there."""
+        """Whether no backdrop shows it."""
         return _NOBODY in self.ranks
 
     def fits(self, number: int) -> bool:

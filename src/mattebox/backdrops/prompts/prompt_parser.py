@@ -1,4 +1,4 @@
-"""What a prompt in English says: its clauses, in plain forms of words, without what is not wanted."""
+"""Reads prompts in English: their clauses, in plain forms of words, without what is not wanted."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _spread(prompt: str) -> str:
 
 
 def _foreign_script(text: str) -> bool:
-    """Whether any letter is of another script than the Latin one: what it says would be overlooked."""
+    """Whether any letter is not Latin: its words would be overlooked."""
     return any(mark.isalpha() and not unicodedata.name(mark, "").startswith("LATIN") for mark in text if mark > "\x7f")
 
 
@@ -189,13 +189,13 @@ def clause_of(words: Sequence[str]) -> Clause:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a prompt says: its clauses with something in them."""
+    """A prompt as it was read: its clauses that are not empty."""
 
     clauses: tuple[Clause, ...]
 
 
 def read(prompt: str, mend: Callable[[str], str] | None = None) -> Reading | None:
-    """What the prompt says; None where that is nothing that can be understood.
+    """The prompt's clauses; None where it says nothing that can be understood.
 
     Args:
         prompt: only its first 1000 characters count.

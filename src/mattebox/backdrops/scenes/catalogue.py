@@ -41,7 +41,7 @@ class View:
         tags: what it shows, in the words of people who look for it.
         indoor: under a roof.
         key: see `panorama.view`; below 0.1 it is night.
-        ground: there is a ground to stand on. In the sky there is none.
+        ground: there is ground to stand on. The sky has none.
     """
 
     name: str
@@ -60,7 +60,7 @@ class View:
 
     @property
     def author(self) -> str:
-        """Who made the panorama."""
+        """The author of the panorama."""
         return self.file.author
 
     @property
@@ -70,7 +70,7 @@ class View:
 
     @property
     def horizon(self) -> float | None:
-        """The horizon's row as a fraction of the height; None where there is no ground."""
+        """The horizon's row as a fraction of the height; None without ground."""
         return self.camera.horizon if self.ground else None
 
 
@@ -142,7 +142,7 @@ def places() -> Mapping[str, tuple[View, ...]]:
 
 
 def installed(scene: View, directory: Path | None = None) -> bool:
-    """Whether the scene's panorama is here. Cheap: it is not read, so a damaged one counts as here."""
+    """Whether the scene's panorama is installed. Cheap: it is not read, so a damaged one counts too."""
     return transfer.path(scene.file.download, directory or default_directory()).is_file()
 
 

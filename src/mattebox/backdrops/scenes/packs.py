@@ -36,7 +36,7 @@ from mattebox.image import RGB, Served
 
 FILE = "pack.toml"
 BACKEND = "packs"
-"""What a plate says made it."""
+"""The name of this generator in a plate's `served`."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _MAX_TOML = 1 << 20
@@ -58,8 +58,8 @@ class PackScene:
         file: the picture.
         tags: what it shows, in the words of people who look for it.
         licence, author: of the picture.
-        horizon: the horizon's row as a fraction of the picture's height; None where it says nothing of the ground.
-        light: how it is lit; None where nothing is said: then evenly.
+        horizon: the horizon's row as a fraction of the picture's height; None where it is not given.
+        light: how it is lit; None is even light.
     """
 
     name: str
@@ -87,7 +87,7 @@ def default_directory() -> Path:
 
 
 def load_packs(directory: Path) -> tuple[Pack, ...]:
-    """The packs that lie in a directory, each in a folder of its own, by name. None where there is no such directory.
+    """The packs in a directory, each in a folder of its own, by name; empty where the directory does not exist.
 
     Raises:
         MatteboxError: INVALID_PARAMETER where one of them is not right; the message says what and where.
@@ -102,27 +102,27 @@ def load_packs(directory: Path) -> tuple[Pack, ...]:
 
 
 def load_pack(folder: Path) -> Pack:
-    """Read one pack. Its pictures are looked for, but not opened: see `check`.
+    """Read one pack. Its pictures must exist, but are not opened: see `check`.
 
     Raises:
         MatteboxError: INVALID_PARAMETER where it is not right; the message says what and where.
     """
     name = folder.name
     if _NAME.fullmatch(name) is None:
-        raise _wrong(name, "its folder's name may have small letters, digits, - and _ only")
+        raise _wrong(name, "its folder's name may contain only lower-case letters, digits, - and _")
     try:
         if (folder / FILE).stat().st_size > _MAX_TOML:
             raise _wrong(name, f"{FILE} is larger than 1 MiB")
         content: _Table = tomllib.loads((folder / FILE).read_text("utf-8"))
     except FileNotFoundError as cause:
-        raise _wrong(name, f"there is no {FILE} in it") from cause
+        raise _wrong(name, f"{FILE} is missing") from cause
     except OSError as cause:
         raise _wrong(name, f"{FILE} cannot be read: {cause.strerror}") from cause
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
         raise _wrong(name, f"{FILE} is not TOML: {cause}") from cause
     unknown = content.keys() - {"scene"}
     if unknown:
-        raise _wrong(name, f"{FILE} has {_list(unknown)}; only [[scene]] is known")
+        raise _wrong(name, f"{FILE} has the unknown key {_list(unknown)}; only [[scene]] is allowed")
     rows = content.get("scene")
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise _wrong(name, f"{FILE} has no [[scene]]")
@@ -146,7 +146,7 @@ def check(pack: Pack, limits: Limits = Limits()) -> None:
 
 
 def add_pack(folder: Path, directory: Path) -> Pack:
-    """Copy a pack into the directory of packs, checked, whole or not at all.
+    """Copy a pack into the directory of packs, checked, completely or not at all.
 
     Only `pack.toml` and the pictures that it names are copied.
 
@@ -161,7 +161,7 @@ def add_pack(folder: Path, directory: Path) -> Pack:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            raise MatteboxError(Kind.CONFLICT, f"There is a pack called {pack.name} already.", parameter="pack")
+            raise MatteboxError(Kind.CONFLICT, f"A pack called {pack.name} already exists.", parameter="pack")
         try:
             for file in (pack.folder / FILE, *(scene.file for scene in pack.scenes)):
                 copy = beside / file.relative_to(pack.folder)
@@ -226,7 +226,7 @@ def _picture(scene: PackScene, limits: Limits) -> RGB:
 
 
 def _wrong(pack: str, what: str) -> MatteboxError:
-    return MatteboxError(Kind.INVALID_PARAMETER, f"The scene pack {pack} is not right: {what}.", parameter="pack")
+    return MatteboxError(Kind.INVALID_PARAMETER, f"The scene pack {pack} is not valid: {what}.", parameter="pack")
 
 
 def _list(words: frozenset[str] | set[str]) -> str:
@@ -237,10 +237,10 @@ def _scene(row: _Table, folder: Path, number: int) -> PackScene:
     where = f"scene {number}"
     unknown = row.keys() - _KEYS
     if unknown:
-        raise _wrong(folder.name, f"{where} has {_list(unknown)}; known are {_list(_KEYS)}")
+        raise _wrong(folder.name, f"{where} has the unknown key {_list(unknown)}; the keys are {_list(_KEYS)}")
     name = _text(row, "name", folder.name, where)
     if _NAME.fullmatch(name) is None:
-        raise _wrong(folder.name, f"the name of {where} may have small letters, digits, - and _ only")
+        raise _wrong(folder.name, f"the name of {where} may contain only lower-case letters, digits, - and _")
     where = f"scene {name}"
     tags = row.get("tags")
     if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) and tag.strip() for tag in tags):
@@ -273,9 +273,9 @@ def _file(folder: Path, text: str, where: str) -> Path:
     """The picture, which lies within the pack: neither `..` nor a link leads out of it."""
     file = folder / text
     if not file.resolve().is_relative_to(folder.resolve()):
-        raise _wrong(folder.name, f"the file of {where} is not within the pack")
+        raise _wrong(folder.name, f"the file of {where} is outside the pack")
     if not file.is_file():
-        raise _wrong(folder.name, f"the file of {where}, {text}, is not there")
+        raise _wrong(folder.name, f"the file of {where}, {text}, does not exist")
     return folder / file.resolve().relative_to(folder.resolve())
 
 
@@ -297,7 +297,9 @@ def _light(value: object, pack: str, where: str) -> Light:
         raise _wrong(pack, f"the light of {where} must be a table")
     unknown = value.keys() - _LIGHT_KEYS
     if unknown:
-        raise _wrong(pack, f"the light of {where} has {_list(unknown)}; known are {_list(_LIGHT_KEYS)}")
+        raise _wrong(
+            pack, f"the light of {where} has the unknown key {_list(unknown)}; the keys are {_list(_LIGHT_KEYS)}"
+        )
     known = Light()
     direction = _triple(value.get("direction", list(known.direction)), pack, f"the light's direction of {where}")
     length = math.hypot(*direction)

@@ -108,7 +108,7 @@ def read(file: Path) -> Panorama:
         raise _unreadable(f"{file.name} is neither a Radiance nor an OpenEXR file.")
     height, width = light.shape[:2]
     if width != 2 * height:
-        raise _unreadable(f"{file.name} is not a panorama of everything around: it is not twice as wide as high.")
+        raise _unreadable(f"{file.name} is not a full panorama: it is not twice as wide as high.")
     return Panorama(np.minimum(_healed(light), _HALF_MAX).astype(np.float16))
 
 
@@ -125,7 +125,7 @@ def _read_radiance(data: bytes, name: str) -> _Floats:
     header, _, _ = data[:4096].partition(b"\n\n")
     size = data[len(header) + 2 :].partition(b"\n")[0].split()
     if len(size) != 4 or size[0] != b"-Y" or size[2] != b"+X" or not (size[1] + size[3]).isdigit():
-        raise _unreadable(f"{name} is not a Radiance file that can be read.")
+        raise _unreadable(f"{name} is a Radiance file of an unsupported kind.")
     _admit(int(size[3]), int(size[1]), name)
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.float32 or decoded.ndim != 3:
@@ -176,7 +176,7 @@ def _healed(light: _Floats) -> _Floats:
 
 
 def view(panorama: Panorama, camera: Camera, *, width: int, height: int, key: float = 0.18) -> RGB:
-    """What a camera sees, exposed and developed like a photo.
+    """The view of a camera, exposed and developed like a photo.
 
     Args:
         panorama: what is looked at.
@@ -235,7 +235,7 @@ def _lens(camera: Camera, width: int, height: int) -> _Lens:
 def _lookup(
     camera: Camera, lens: _Lens, *, width: int, height: int, columns: int, rows: int
 ) -> tuple[_Floats, _Floats]:
-    """Where in the panorama each pixel of the picture looks: column (in [-0.5, columns - 0.5)) and row."""
+    """The place in the panorama that each pixel of the picture shows: column (in [-0.5, columns - 0.5)) and row."""
     x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / lens.focal
     up = (camera.horizon * height - np.arange(height, dtype=np.float32) - 0.5)[:, None] / lens.focal
     if lens.cylindrical:

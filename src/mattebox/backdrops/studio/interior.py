@@ -1,4 +1,4 @@
-"""What is behind a table in a room, far out of focus: a furnished room, or a picture of one."""
+"""The room behind a table, far out of focus: a furnished room, or a picture of one."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class _Room:
         return np.array(colors[int(self._random.integers(len(colors)))]) * self._dim
 
     def _seen(self, points: list[Triple]) -> npt.NDArray[np.int32]:
-        """Where the picture shows the points, in sixteenths of a pixel."""
+        """The points' places in the picture, in sixteenths of a pixel."""
         rows, columns = self.canvas.shape[:2]
         p = np.array(points)
         x = columns / 2 - self._side * self.FOCAL * rows * p[:, 0] / p[:, 2]

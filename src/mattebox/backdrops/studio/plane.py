@@ -1,4 +1,4 @@
-"""A table or a floor before what is behind it: where its points are, what the lens blurs, what it mirrors."""
+"""A table or a floor in front of its background: the points it shows, the lens blur, the reflections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mattebox.backdrops.studio.frame import SMOOTH, Enlarged, Frame, shoulder, s
 from mattebox.backdrops.studio.noise import Floats
 
 Surface: TypeAlias = "Callable[[PlaneBand], tuple[Floats, Floats | float]]"
-"""What a plane is made of: albedo (3, rows, columns) and gloss (rows, columns) relative to the material's own."""
+"""The material of a plane: albedo (3, rows, columns) and gloss (rows, columns) relative to the material's own."""
 
 TABLE_HORIZON, TABLE_EDGE, BASE = 0.33, 0.62, 0.86
 """Rows as fractions of the height: horizon and far edge of a table, and where its subject stands, in focus."""

@@ -1,4 +1,4 @@
-"""Backdrops that are computed: seamless paper, tables, walls with a floor, lights out of focus.
+"""Drawn backdrops: seamless paper, tables, walls with a floor, lights out of focus.
 
 Light is linear until the very end. A surface is noise on several scales, looked up in the plane's own coordinates and
 seen through a camera with a vertical picture plane (a shift lens: uprights stay upright). What a pixel or the lens
@@ -75,15 +75,17 @@ def draw(
     aspect and put out of focus behind the table; its own horizon should be at `TABLE_HORIZON` of its height.
 
     Raises:
-        MatteboxError: INVALID_PARAMETER: there is no such kind, or its size is less than one pixel.
+        MatteboxError: INVALID_PARAMETER: the kind is unknown, or the size is less than one pixel.
         ValueError: a room was given to a kind that shows none.
     """
     painter = _PAINTERS.get(kind)
     if painter is None:
         known = ", ".join(_PAINTERS)
-        raise MatteboxError(Kind.INVALID_PARAMETER, f"There is no backdrop {kind!r}: choose {known}.", parameter="kind")
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER, f"Unknown studio {kind!r}. Choose one of {known}.", parameter="kind"
+        )
     if min(width, height) < 1:
-        raise MatteboxError(Kind.INVALID_PARAMETER, "A backdrop needs at least one pixel.", parameter="size")
+        raise MatteboxError(Kind.INVALID_PARAMETER, "A backdrop must have at least one pixel.", parameter="size")
     if room is not None and kind != "table_room":
         raise ValueError(f"the backdrop {kind} shows no room")
     longest = min(_LONGEST, _SLIMMEST * min(width, height))

@@ -1,4 +1,4 @@
-"""What tables and floors are made of: wood, stone, marble."""
+"""The materials of tables and floors: wood, stone, marble."""
 
 from __future__ import annotations
 

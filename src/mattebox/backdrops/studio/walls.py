@@ -102,7 +102,7 @@ class _Face:
 
     @classmethod
     def of(cls, frame: Frame) -> _Face:
-        """What the frame shows of it, and a little below the floor's edge."""
+        """The part that the frame shows, and a little below the floor's edge."""
         x, y = frame.small(WALL)
         y = y[: int(len(y) * (FLOOR_EDGE + 0.04)) + 2]
         return cls(
