@@ -45,5 +45,6 @@ def test_every_level_comes_back() -> None:
 def test_luminance() -> None:
     pixels = np.array([[[1, 1, 1], [0, 1, 0], [0, 0, 0]]], np.float32)
     found = color.luminance(pixels)
-    assert (found.shape, found.dtype) == ((1, 3), np.float32)
+    assert found.shape == (1, 3)
+    assert found.dtype == np.float32
     np.testing.assert_allclose(found, [[1, 0.7152, 0]], atol=1e-6)

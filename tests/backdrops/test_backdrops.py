@@ -117,7 +117,7 @@ def configured(options: BackdropOptions, painter: Painter, *generators: str, tim
         ({"generators": ("openai",)}, "requires url"),
         ({"generators": ("openai",), "url": "127.0.0.1:7860"}, "http"),
         ({"generators": ("automatic1111",), "url": "http://127.0.0.1:7860"}, "use `openai`"),
-        ({"generators": ("scenes", "openai"), "url": "http://me:secret@x/"}, "must not contain a user name or password"),
+        ({"generators": ("scenes", "openai"), "url": "http://me:secret@x/"}, "must not contain a user name"),
         ({"generators": ("openai",), "url": "http://127.0.0.1:1", "key": "a\nb"}, "key"),
         ({"generators": ("openai",), "url": "http://127.0.0.1:port"}, "port"),
         ({"generators": ("scenes", "diffusers"), "model": "dreams"}, "Unknown model"),
