@@ -60,8 +60,8 @@ def photos() -> Mapping[str, Callable[[], RGB]]:
     found: dict[str, Callable[[], RGB]] = {
         "mug": make_photo,
         "mug, near": lambda: make_photo(width=1600, height=1200)[200:800, 400:1200],
-        "mug, upright": lambda: make_photo(width=900, height=1400),
-        "mug, wide": lambda: make_photo(width=2000, height=800),
+        "mug, upright": lambda: make_photo()[:, 270:930],
+        "mug, wide": lambda: make_photo()[190:740],
         "figure with hairs": lambda: make_scene(width=1200, height=900, seed=3).photo,
         "astronaut": _sample("astronaut.png"),
         "cameraman": _sample("camera.png"),

@@ -243,24 +243,18 @@ def _engine() -> Engine:
 
 def model_options() -> ModelOptions:
     """The environment's options of the networks, as in docs/settings.md; the defaults where it sets none."""
-    if any(name.upper().startswith("MATTEBOX_MODELS_") for name in os.environ):
-        from mattebox.server import settings
-
-        return settings.load().models
+    from mattebox import environment
     from mattebox.models import ModelOptions
 
-    return ModelOptions()
+    return environment.read(ModelOptions, "models")
 
 
 def backdrop_options() -> BackdropOptions:
     """The environment's options of the backdrops, as in docs/settings.md; the defaults where it sets none."""
-    if any(name.upper().startswith("MATTEBOX_BACKDROPS_") for name in os.environ):
-        from mattebox.server import settings
-
-        return settings.load().backdrops
+    from mattebox import environment
     from mattebox.backdrops import BackdropOptions
 
-    return BackdropOptions()
+    return environment.read(BackdropOptions, "backdrops")
 
 
 def _file(photo: Photo) -> bytes:

@@ -1,34 +1,31 @@
-"""TLS certificates for clients that insist on https and on a name: an authority of one's own, made on the spot.
+"""TLS certificates for clients that insist on https and on a name, signed by an authority of one's own.
 
 The authority signs one certificate and then its key is thrown away, unsaved. Whoever trusts it trusts that certificate
-and nothing else for ever after; another name or another year takes another authority.
+and nothing else; another name or another year takes another authority.
 """
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mattebox import extras, files
 from mattebox.errors import Kind, MatteboxError
-
-if TYPE_CHECKING:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 LONGEST_DAYS = 824
 """Systems of Apple refuse a server's certificate that is valid for more than 825, and one begins a day early."""
 _EARLY = datetime.timedelta(days=1)
 """Clocks differ."""
+_HOST_NAME = re.compile(r"(\*\.)?[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the parts are: what clients trust, what the server shows, and the server's key, which is nobody's else."""
+    """Where the parts are: what clients trust, what the server shows, and the server's private key."""
 
     authority: Path
     certificate: Path
@@ -41,46 +38,57 @@ def make(names: Sequence[str], folder: Path, *, days: int = LONGEST_DAYS, overwr
     Args:
         names: host names and addresses that clients call the server by, as in `cutout.example` or `127.0.0.1`.
         folder: where they go; it is made where it is missing.
-        days: how long they are valid, 1..824.
+        days: how long the server's certificate is valid, 1..824. The authority's dates are `trustme`'s: 2000 to 2038.
         overwrite: replace files that are there.
 
     Raises:
-        MatteboxError: INVALID_PARAMETER for a name that is none; CONFLICT where a file is there already or cannot be
-            written.
+        MatteboxError: INVALID_PARAMETER for a wrong name or number of days; CONFLICT where a file is there already or
+            cannot be written; UNAVAILABLE without the extra `tls`.
     """
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    with extras.needs("tls", "Making a certificate"):
+        import trustme
 
+    if not names or not 1 <= days <= LONGEST_DAYS:
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"Give at least one name, and 1 to {LONGEST_DAYS} days.")
     known = [_name(name) for name in dict.fromkeys(names)]
-    if not known or not 1 <= days <= LONGEST_DAYS:
-        raise MatteboxError(Kind.INVALID_PARAMETER, f"At least one name is needed, and 1 to {LONGEST_DAYS} days.")
-    files = Files(folder / "authority.pem", folder / "server.pem", folder / "server.key")
-    there = [path.name for path in (files.authority, files.certificate, files.key) if path.exists()]
+    made = Files(folder / "authority.pem", folder / "server.pem", folder / "server.key")
+    there = [path.name for path in (made.authority, made.certificate, made.key) if path.exists()]
     if there and not overwrite:
         raise MatteboxError(
             Kind.CONFLICT,
             f"Already there: {', '.join(there)}. Clients may trust them; say --overwrite to replace them.",
         )
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = _sign(authority_key, authority_key, "mattebox, this machine's authority", None, days)
-    certificate = _sign(key, authority_key, str(known[0].value), authority, days, names=known)
+    now = datetime.datetime.now(datetime.UTC)
+    authority = trustme.CA(path_length=0, organization_name="mattebox", organization_unit_name="One server's authority")
+    try:
+        issued = authority.issue_cert(
+            *known,
+            organization_name="mattebox",
+            organization_unit_name="A server",
+            common_name=known[0][:64],
+            not_before=now - _EARLY,
+            not_after=now + datetime.timedelta(days=days),
+        )
+    except UnicodeError as error:  # a name that looks like one and that the rules for domains forbid
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"A host name cannot be used: {error}.") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(files.key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=0o600)
-        _write(files.certificate, certificate.public_bytes(Encoding.PEM))
-        _write(files.authority, authority.public_bytes(Encoding.PEM))
     except OSError as error:
-        raise MatteboxError(Kind.CONFLICT, f"The folder cannot be written to: {error.strerror}.") from error
-    return files
+        raise MatteboxError(Kind.CONFLICT, f"The folder cannot be made: {error.strerror}.") from error
+    files.write(made.key, issued.private_key_pem.bytes(), private=True)
+    files.write(made.certificate, issued.cert_chain_pems[0].bytes())
+    files.write(made.authority, authority.cert_pem.bytes())
+    return made
 
 
 def names_in(certificate: Path) -> list[str]:
     """The names and addresses that a certificate's file is for, the first certificate in it counting.
 
     Raises:
-        MatteboxError: INVALID_PARAMETER where it cannot be read.
+        MatteboxError: INVALID_PARAMETER where it cannot be read; UNAVAILABLE without the extra `tls`.
     """
-    from cryptography import x509
+    with extras.needs("tls", "Reading a certificate's names"):
+        from cryptography import x509
 
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
@@ -92,74 +100,12 @@ def names_in(certificate: Path) -> list[str]:
     return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
 
 
-def _name(text: str) -> x509.GeneralName:
-    from cryptography import x509
-
+def _name(text: str) -> str:
+    """The name in its usual form; networks and mail addresses, which `trustme` takes too, are not a server's names."""
     try:
-        return x509.IPAddress(ipaddress.ip_address(text))
+        return str(ipaddress.ip_address(text))
     except ValueError:
         pass
-    labels = text.removeprefix("*.").split(".")
-    if not all(label and len(label) <= 63 and label.isascii() and label.replace("-", "").isalnum() for label in labels):
+    if not _HOST_NAME.fullmatch(text):
         raise MatteboxError(Kind.INVALID_PARAMETER, f"{text[:80]!r} is neither a host name nor an address.")
-    return x509.DNSName(text.lower())
-
-
-def _sign(
-    key: EllipticCurvePrivateKey,
-    by: EllipticCurvePrivateKey,
-    title: str,
-    authority: x509.Certificate | None,
-    days: int,
-    *,
-    names: Sequence[x509.GeneralName] = (),
-) -> x509.Certificate:
-    """RFC 5280: an authority that signs itself, or a server's certificate."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    now = datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, title[:64])])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject if authority is None else authority.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _EARLY)
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=authority is None, path_length=0 if authority is None else None), True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), False)
-        .add_extension(_usage(authority=authority is None), True)
-    )
-    if authority is not None:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
-    return builder.sign(by, hashes.SHA256())
-
-
-def _usage(*, authority: bool) -> x509.KeyUsage:
-    from cryptography import x509
-
-    return x509.KeyUsage(
-        digital_signature=not authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=authority,
-        crl_sign=authority,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write beside, then rename; the key is never readable by others, not even for a moment."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-    beside.replace(path)
+    return text.lower()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mattebox.errors import Kind, MatteboxError
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
 
 def read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     """The bytes of a file, whose size is checked first.
@@ -32,8 +34,14 @@ def read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
         ) from cause
 
 
-def write(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
+def write(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True, private: bool = False) -> None:
     """Write a file that appears whole or not at all: beside its place first, then renamed.
+
+    Args:
+        path: where it goes.
+        data: what is in it.
+        overwrite: replace a file that is there.
+        private: only its owner may ever read it.
 
     Raises:
         MatteboxError: CONFLICT when the file exists and may not be overwritten, or when it cannot be written.
@@ -41,7 +49,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) 
     target = Path(path)
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with beside.open("xb") as file:
+        with os.fdopen(os.open(beside, _NEW, 0o600 if private else 0o666), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mattebox import extras
 from mattebox.edit import Foreground
-from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
@@ -234,14 +234,8 @@ def _sample(small: Pixels, x: Pixels, y: Pixels) -> Pixels:
 
 def _multilevel(photo: RGB, alpha: Alpha, result: RGB) -> None:
     """Germer et al., "Fast Multi-Level Foreground Estimation" (ICPR 2020), as PyMatting has it."""
-    try:
+    with extras.needs("multilevel", "Multi-level foreground estimation", parameter="foreground"):
         from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
-    except ImportError as cause:
-        raise MatteboxError(
-            Kind.UNAVAILABLE,
-            "Multi-level foreground estimation needs an extra package: pip install 'mattebox[multilevel]'.",
-            parameter="foreground",
-        ) from cause
     left, top, width, height = cv2.boundingRect(cv2.inRange(alpha, CLEAR, OPAQUE))
     if not width or photo.size == 3:  # no edge, or a single pixel, which has no neighbours to learn from
         return

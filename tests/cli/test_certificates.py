@@ -66,7 +66,20 @@ def test_what_clients_trust_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert certificates.make(["localhost"], tmp_path, overwrite=True).authority.read_bytes() != before
 
 
-@pytest.mark.parametrize("names", [[], ["not a name"], ["a..b"], [""], ["münchen.example"], ["x" * 64 + ".example"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["not a name"],
+        ["a..b"],
+        [""],
+        ["münchen.example"],
+        ["x" * 64 + ".example"],
+        ["10.0.0.0/8"],
+        ["a@b.example"],
+        ["-a.example"],
+    ],
+)
 def test_names_that_are_none(names: list[str], tmp_path: Path) -> None:
     with pytest.raises(MatteboxError) as caught:
         certificates.make(names, tmp_path / "certs")
@@ -78,11 +91,20 @@ def test_names_that_are_none(names: list[str], tmp_path: Path) -> None:
 def test_it_is_valid_from_now_for_so_many_days(days: int, tmp_path: Path) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     made = certificates.make(["localhost"], tmp_path, days=days)
-    for path in (made.certificate, made.authority):
-        found = x509.load_pem_x509_certificate(path.read_bytes())
-        assert before + timedelta(days=days) <= found.not_valid_after_utc <= datetime.now(UTC) + timedelta(days=days)
-        assert found.not_valid_before_utc < before
-        assert found.not_valid_after_utc - found.not_valid_before_utc <= timedelta(days=825)
+    found = x509.load_pem_x509_certificate(made.certificate.read_bytes())
+    assert before + timedelta(days=days) <= found.not_valid_after_utc <= datetime.now(UTC) + timedelta(days=days)
+    assert found.not_valid_before_utc < before
+    assert found.not_valid_after_utc - found.not_valid_before_utc <= timedelta(days=825)
+    authority = x509.load_pem_x509_certificate(made.authority.read_bytes())
+    assert authority.not_valid_before_utc < before
+    assert authority.not_valid_after_utc >= found.not_valid_after_utc
+
+
+def test_the_authority_may_sign_servers_only_and_no_other_authority(tmp_path: Path) -> None:
+    authority = x509.load_pem_x509_certificate(certificates.make(["localhost"], tmp_path).authority.read_bytes())
+    limits = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
+    assert limits.ca
+    assert limits.path_length == 0
 
 
 @pytest.mark.parametrize("days", [0, 825])

@@ -47,9 +47,9 @@ def tiny_model(
     return model
 
 
-def write_tiny(variant: Variant, directory: Path) -> Path:
+def write_tiny(variant: Variant, directory: Path, *, dtype: type[np.float32 | np.float16] = np.float32) -> Path:
     """Write a tiny network with a variant's shapes and return its file."""
     side = None if variant.family is Family.MODNET else variant.size
-    file = directory / f"tiny-{variant.name}-{variant.size}.onnx"
-    onnx.save(tiny_model(side=side, logits=variant.logits), file)
+    file = directory / f"tiny-{variant.name}-{variant.size}-{np.dtype(dtype).name}.onnx"
+    onnx.save(tiny_model(side=side, logits=variant.logits, dtype=dtype), file)
     return file

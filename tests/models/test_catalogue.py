@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from mattebox.download.registries import NpmPackage, PyPIPackage
-from mattebox.download.transfer import Address
+from mattebox.download import Address, NpmPackage, PyPIPackage
 from mattebox.models.catalogue import (
     CATALOGUE,
     DEFAULT,
@@ -42,10 +41,10 @@ def test_a_variant_can_be_prepared_and_checked(row: Variant) -> None:
     assert all(scale > 0 for scale in row.scale)
     assert row.note.endswith(".")
     assert row.licence
-    for checksum in (row.sha256, row.fetched_sha256):
+    for checksum in (row.sha256, row.earlier_sha256):
         assert checksum is None or re.fullmatch("[0-9a-f]{64}", checksum)
     assert (row.sha256 is None) == (row.bytes is None)
-    assert (row.conversion is None) == (row.fetched_sha256 is None) == (row.fetched_bytes is None)
+    assert row.earlier_sha256 is None or row.sha256 not in (None, row.earlier_sha256)
 
 
 @pytest.mark.parametrize("row", VARIANTS, ids=lambda row: row.name)

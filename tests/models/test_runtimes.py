@@ -48,6 +48,26 @@ def test_both_runtimes_give_the_same_alpha(row: Variant, tmp_path: Path) -> None
     np.testing.assert_allclose(one, other, atol=2e-5)
 
 
+def test_a_file_in_float16_gives_the_alpha_of_its_weights(tmp_path: Path) -> None:
+    """As IS-Net's: its weights are float16 and so is its arithmetic, which processors do in float32."""
+    row = variant("isnet-general")
+    file = write_tiny(row, tmp_path, dtype=np.float16)
+    expected = families.read_alpha(
+        runtimes.open_openvino(lambda: write_tiny(row, tmp_path), device="CPU", threads=1, precision="f32")(
+            photo_for(row)
+        ),
+        row,
+    )
+    for network in (
+        runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32"),
+        runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32", prepared=tmp_path / "kept"),
+        runtimes.open_onnxruntime(file, device="cpu", threads=1),
+    ):
+        assert network.size == (row.size, row.size)
+        alpha = families.read_alpha(network(photo_for(row)), row)
+        np.testing.assert_allclose(alpha, expected, atol=4e-3)  # weights as large as 1 are rounded by up to 0.0005
+
+
 def test_bf16_is_used_only_where_it_is_allowed_and_native(tmp_path: Path) -> None:
     import openvino
 

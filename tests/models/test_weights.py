@@ -7,17 +7,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 
-from mattebox.download.transfer import Address, Source
+from mattebox.download import Address, Source
 from mattebox.errors import Kind, MatteboxError
-from mattebox.models import runtimes, weights
+from mattebox.models import weights
 from mattebox.models.catalogue import CATALOGUE, Variant
 from mattebox.models.weights import State
-
-from .networks import tiny_model
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
 
@@ -116,57 +112,15 @@ def test_a_file_without_a_known_checksum_is_never_taken_from_the_directory(tmp_p
         weights.locate(variant, tmp_path)
 
 
-# --- float16 to float32
+# --- files that an earlier version stored
 
 
-def test_conversion_keeps_the_answer_and_drops_the_rest(tmp_path: Path) -> None:
-    half, full = tmp_path / "half.onnx", tmp_path / "full.onnx"
-    onnx.save(tiny_model(side=64, logits=False, dtype=np.float16), half)
-    weights.convert_to_fp32(half, full)
-    model = onnx.load(full)
-    onnx.checker.check_model(model)
-    assert [value.name for value in model.graph.output] == ["alpha"]
-    assert {tensor.name for tensor in model.graph.initializer} == {"kernel", "bias"}
-    assert all(tensor.data_type == onnx.TensorProto.FLOAT for tensor in model.graph.initializer)
-    batch = np.random.default_rng(2).normal(0, 1, (1, 3, 64, 64)).astype(np.float32)
-    answers = [runtimes.open_onnxruntime(file, device="cpu", threads=1)(batch) for file in (half, full)]
-    np.testing.assert_allclose(answers[0], answers[1], atol=4e-3)
-
-
-def converted_row(server: FileServer, tmp_path: Path) -> Variant:
-    half = tmp_path / "half.onnx"
-    onnx.save(tiny_model(side=64, logits=False, dtype=np.float16), half)
-    server.content = half.read_bytes()
-    return dataclasses.replace(
-        row(Address(server.url)),
-        sha256="0" * 64,  # as if another version of onnx had written the known file
-        fetched_sha256=hashlib.sha256(server.content).hexdigest(),
-        fetched_bytes=len(server.content),
-        conversion="fp16-to-fp32",
-    )
-
-
-def test_a_converted_file_is_checked_by_the_record_beside_it(server: FileServer, tmp_path: Path) -> None:
-    variant = converted_row(server, tmp_path)
-    directory = tmp_path / "models"
-    file = weights.pull(variant, directory=directory)
-    assert names(directory) == {"tiny.onnx", "tiny.onnx.sha256"}
-    assert weights.verify(variant, directory) is State.PRESENT
-    file.write_bytes(file.read_bytes() + b"\0")
-    assert weights.verify(variant, directory) is State.DAMAGED
-    weights.pull(variant, directory=directory)
-    assert weights.verify(variant, directory) is State.PRESENT
-
-
-def test_a_record_does_not_vouch_for_a_file_that_is_not_converted(server: FileServer, tmp_path: Path) -> None:
-    variant = row(Address(server.url))
-    file = weights.path(variant, tmp_path)
-    file.write_bytes(b"anything")
-    (tmp_path / "tiny.onnx.sha256").write_text(f"{hashlib.sha256(b'anything').hexdigest()}  tiny.onnx\n")
+def test_a_file_that_an_earlier_version_stored_will_do(server: FileServer, tmp_path: Path) -> None:
+    stored = b"the same network, as it was stored before"
+    variant = dataclasses.replace(row(Address(server.url)), earlier_sha256=hashlib.sha256(stored).hexdigest())
+    weights.path(variant, tmp_path).write_bytes(stored)
+    assert weights.verify(variant, tmp_path) is State.PRESENT
+    assert weights.pull(variant, directory=tmp_path).read_bytes() == stored
+    weights.path(variant, tmp_path).write_bytes(stored + b"!")
     assert weights.verify(variant, tmp_path) is State.DAMAGED
-
-
-def test_the_source_of_a_conversion_is_checked_strictly(server: FileServer, tmp_path: Path) -> None:
-    variant = dataclasses.replace(converted_row(server, tmp_path), fetched_sha256="1" * 64)
-    unavailable(variant, tmp_path / "models")
-    assert names(tmp_path / "models") == set()
+    assert weights.pull(variant, directory=tmp_path).read_bytes() == CONTENT

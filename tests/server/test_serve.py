@@ -78,7 +78,7 @@ NO_WEIGHTS = {"MATTEBOX_MODELS_DOWNLOAD": "false"}
         ("MATTEBOX_MODEL", "isnt", "There is no such model"),
         ("MATTEBOX_MODELS_DEVICE", "gpu", "MATTEBOX_MODELS"),
         ("MATTEBOX_LIMITS_MAX_BYTES", "-5", "MATTEBOX_LIMITS"),
-        ("MATTEBOX_LIMITS_MAXBYTES", "5", "MATTEBOX_LIMITS_MAX_BYTES is the nearest one"),
+        ("MATTEBOX_LIMITS_MAXBYTES", "5", "Did you mean MATTEBOX_LIMITS_MAX_BYTES?"),
         ("MATTEBOX_SERVICE_TIMEOUT", "nan", "MATTEBOX_SERVICE"),
         ("MATTEBOX_ACCOUNTS_CREDITS", "5", "MATTEBOX_KEYS"),
         ("MATTEBOX_ROLE", "boss", "MATTEBOX_ROLE"),
@@ -104,7 +104,7 @@ def test_what_it_says_and_whom_it_lets_in(begin: Begin) -> None:
     assert (status, json.loads(body)["reason"]) == (403, "API_NOT_ALLOWED")
     running.wait_for("the model cannot be loaded: ")
     said = running.said
-    assert "MATTEBOX_KYES is no setting; MATTEBOX_KEYS is the nearest one." in said
+    assert "Unknown setting MATTEBOX_KYES. Did you mean MATTEBOX_KEYS?" in said
     assert "MATTEBOX_EVAL" not in said
     assert len(re.findall(r" INFO mattebox\S+ req_\w+ native 200 \d+ ms\n", said)) == 2
     assert len(re.findall(r"req_\w+ \w+ 403 \d+ ms forbidden: ", said)) == 2

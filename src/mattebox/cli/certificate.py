@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mattebox import certificates
 from mattebox.certificates import LONGEST_DAYS
 from mattebox.cli.terminal import say
 
@@ -23,8 +24,6 @@ def certificate(
 
     The authority signs this one certificate, and its key is thrown away.
     """
-    from mattebox import certificates
-
     made = certificates.make(names, out, days=days, overwrite=overwrite)
     for path in (made.authority, made.certificate, made.key):
         typer.echo(path)

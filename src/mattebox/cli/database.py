@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mattebox import extras
 from mattebox.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="The server's database: MATTEBOX_DATABASE_URL, or the file in the data folder."
 )
+
+
+@app.callback()
+def _needs_server() -> None:
+    with extras.needs("server", "The server's database"):
+        import mattebox.server.store.database  # noqa: F401 - each command imports it in its turn
 
 
 @app.command()

@@ -69,7 +69,7 @@ def _facts(row: Row, catalogue: Mapping[str, Row], directory: Path) -> _Facts:
     from mattebox.models.catalogue import members
 
     variants = members(row, catalogue)
-    sizes = [member.fetched_bytes or member.bytes for member in variants]
+    sizes = [member.bytes for member in variants]
     known = [size for size in sizes if size is not None]
     return _Facts(
         name=row.name,

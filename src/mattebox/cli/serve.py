@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mattebox import certificates, extras
 from mattebox.cli.context import Parts
 from mattebox.cli.terminal import say
 from mattebox.errors import Kind, MatteboxError
@@ -60,11 +61,12 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
 ) -> None:
     """Serve the HTTP API. What it reads from the environment is in docs/settings.md."""
-    from mattebox.server import settings
+    with extras.needs("server", "The server"):
+        from mattebox.server import settings
 
     for name, nearest in settings.unknown(os.environ).items():
-        hint = f"; {nearest} is the nearest one" if nearest else ""
-        say(f"{name} is no setting{hint}.", style="yellow")
+        hint = f" Did you mean {nearest}?" if nearest else ""
+        say(f"Unknown setting {name}.{hint}", style="yellow")
     found = settings.load()
     if role is not None:
         found = found.model_copy(update={"role": role.value})
@@ -85,7 +87,7 @@ def serve(
     address = address_of(listener, secure=tls is not None)
     who = "" if found.keys else " Any key is accepted."
     if not found.keys and not found.hosts and is_local(listener):
-        known = () if tls is None else tls.names
+        known = () if tls is None else _names_in(tls.certificate)
         found = found.model_copy(update={"hosts": (*_LOOPBACK, host, str(listener.getsockname()[0]), *known)})
     logging.getLogger("mattebox").setLevel(logging.INFO)  # a server has somebody who reads its log
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -99,11 +101,10 @@ def serve(
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """A server's certificate and its key, and the names that it is for."""
+    """A server's certificate and its key."""
 
     certificate: Path
     key: Path
-    names: tuple[str, ...]
 
 
 def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
@@ -111,15 +112,24 @@ def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
         return None
     if certificate is None or key is None:
         raise typer.BadParameter("A certificate and its key belong together.", param_hint="--tls-cert, --tls-key")
-    from mattebox import certificates
-
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-        return Tls(certificate, key, tuple(certificates.names_in(certificate)))
-    except (OSError, MatteboxError) as error:  # ssl's own errors are among the first
-        raise typer.BadParameter(
-            "These are not a certificate and its key, in PEM.", param_hint="--tls-cert, --tls-key"
-        ) from error
+    except OSError as error:  # ssl's own errors are among them
+        raise _not_tls() from error
+    return Tls(certificate, key)
+
+
+def _names_in(certificate: Path) -> list[str]:
+    try:
+        return certificates.names_in(certificate)
+    except MatteboxError as error:
+        if error.kind is not Kind.INVALID_PARAMETER:
+            raise
+        raise _not_tls() from error
+
+
+def _not_tls() -> typer.BadParameter:
+    return typer.BadParameter("These are not a certificate and its key, in PEM.", param_hint="--tls-cert, --tls-key")
 
 
 def listen(host: str, port: int, *, anybody: bool) -> socket.socket:

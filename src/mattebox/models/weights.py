@@ -7,23 +7,18 @@ loaded whose checksum is not known.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import platformdirs
 
-from mattebox.download import transfer
-from mattebox.download.transfer import Conversion, Download, NotInstalledError, Progress, State
+from mattebox import download
+from mattebox.download import Download, NotInstalledError, Progress, State
 from mattebox.errors import Kind
 from mattebox.models.catalogue import Variant
-
-if TYPE_CHECKING:
-    import onnx
 
 __all__ = [
     "NotInstalledError",
     "Progress",
     "State",
-    "convert_to_fp32",
     "default_directory",
     "locate",
     "not_installed",
@@ -45,10 +40,10 @@ def path(variant: Variant, directory: Path) -> Path:
 
 def verify(variant: Variant, directory: Path) -> State:
     """Read the variant's file whole and compare its checksum (0.13 s for the largest, 176 MB)."""
-    download = _download(variant)
-    if download is None:  # whatever lies there, it is not known to be the right one
+    wanted = _download(variant)
+    if wanted is None:  # whatever lies there, it is not known to be the right one
         return State.DAMAGED if path(variant, directory).is_file() else State.MISSING
-    return transfer.verify(download, directory)
+    return download.verify(wanted, directory)
 
 
 def locate(variant: Variant, directory: Path) -> Path:
@@ -57,10 +52,10 @@ def locate(variant: Variant, directory: Path) -> Path:
     Raises:
         NotInstalledError: UNAVAILABLE where it is missing or damaged; the message says what to do.
     """
-    download = _download(variant)
-    if download is None:
+    wanted = _download(variant)
+    if wanted is None:
         raise not_installed(variant.name, variant)
-    return transfer.locate(download, directory)
+    return download.locate(wanted, directory)
 
 
 def not_installed(name: str, variant: Variant) -> NotInstalledError:
@@ -76,16 +71,16 @@ def not_installed(name: str, variant: Variant) -> NotInstalledError:
 
 
 def pull(variant: Variant, *, directory: Path, progress: Progress | None = None) -> Path:
-    """Fetch the variant's file unless it is there already, and return where it is; see `downloads.pull`.
+    """Fetch the variant's file unless it is there already, and return where it is; see `download.pull`.
 
     Raises:
         MatteboxError: UNAVAILABLE where no source could give it or the directory cannot hold it. The message says what
             to do; the reason of every source is in the log and in the cause.
     """
-    download = _download(variant)
-    if download is None or not _fetchable(variant):
+    wanted = _download(variant)
+    if wanted is None or not _fetchable(variant):
         raise not_installed(variant.name, variant)
-    return transfer.pull(download, directory=directory, progress=progress)
+    return download.pull(wanted, directory=directory, progress=progress)
 
 
 def _fetchable(variant: Variant) -> bool:
@@ -96,17 +91,6 @@ def _download(variant: Variant) -> Download | None:
     """What is fetched for a variant; None where no checksum of it is known."""
     if variant.sha256 is None or variant.bytes is None:
         return None
-    conversion = None
-    if variant.conversion is not None:
-        if variant.fetched_sha256 is None or variant.fetched_bytes is None:
-            raise ValueError(f"{variant.name} is converted, but what is fetched for it has no checksum")
-        conversion = Conversion(
-            sha256=variant.fetched_sha256,
-            bytes=variant.fetched_bytes,
-            step="converting to float32",
-            run=convert_to_fp32,
-            exact=False,  # another version of `onnx` may order the bytes differently
-        )
     return Download(
         name=variant.name,
         what=f"the model {variant.name}",
@@ -114,73 +98,8 @@ def _download(variant: Variant) -> Download | None:
         sha256=variant.sha256,
         bytes=variant.bytes,
         sources=variant.sources,
-        conversion=conversion,
+        earlier_sha256=variant.earlier_sha256,
         command=f"mattebox models pull {variant.name}",
         folder_command="mattebox models path",
         parameter="model",
     )
-
-
-# --- float16 to float32 -----------------------------------------------------------------------------------------------
-
-
-def convert_to_fp32(source: Path, target: Path) -> None:
-    """Write the network with float32 weights and arithmetic and only its first output.
-
-    Processors compute no float16: both runtimes are slower with it and need more memory. Every float16 value is a
-    float32 value, so nothing is rounded. The side outputs that a network was trained with are dropped with whatever
-    only they need.
-    """
-    import onnx
-
-    model = onnx.load(source)
-    graph = model.graph
-    for tensor in graph.initializer:
-        _widen(tensor)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.TENSOR:
-                _widen(attribute.t)
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT16:
-                attribute.i = onnx.TensorProto.FLOAT
-    for value in (*graph.input, *graph.output):
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16:
-            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    del graph.output[1:]
-    del graph.value_info[:]  # intermediate types, which are wrong now and can be inferred
-    nodes = _needed(graph, graph.output[0].name)
-    used = {name for node in nodes for name in node.input}
-    del graph.node[:]
-    graph.node.extend(nodes)
-    # In place and from the end: a new list would hold all the weights a second time.
-    for index in reversed(range(len(graph.initializer))):
-        if graph.initializer[index].name not in used:
-            del graph.initializer[index]
-    onnx.save(model, target)
-
-
-def _widen(tensor: onnx.TensorProto) -> None:
-    import numpy as np
-    from onnx import TensorProto, numpy_helper
-
-    if tensor.data_type == TensorProto.FLOAT16:
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
-
-
-def _needed(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:
-    """The nodes that `output` depends on, each after those that it needs."""
-    producer = {name: index for index, node in enumerate(graph.node) for name in node.output}
-    order: list[int] = []
-    seen: set[int] = set()
-    # Depth first with a stack of our own: a network of a thousand layers is deeper than Python recurses.
-    stack = [(producer[output], False)]
-    while stack:
-        index, finished = stack.pop()
-        if finished:
-            order.append(index)
-        elif index not in seen:
-            seen.add(index)
-            stack.append((index, True))
-            inputs = [producer[name] for name in graph.node[index].input if name in producer]
-            stack.extend((needed, False) for needed in reversed(inputs))
-    return [graph.node[index] for index in order]

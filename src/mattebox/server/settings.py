@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
-import typing
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -23,11 +21,12 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
+from mattebox import environment
 from mattebox.backdrops import BackdropOptions
 from mattebox.codec import Limits
+from mattebox.environment import PREFIX
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import ModelOptions
-from mattebox.models.runtimes import DEVICES
 from mattebox.server.fetch import FetchOptions
 from mattebox.server.jobs import TaskOptions
 from mattebox.server.runner import RunnerOptions
@@ -35,7 +34,6 @@ from mattebox.server.store.accounts import AccountOptions
 from mattebox.server.store.blobs import StorageOptions
 from mattebox.server.store.images import ImageStoreOptions
 
-_PREFIX = "MATTEBOX_"
 _OTHERS = frozenset({"EVAL", "GALLERY"})
 """Variables, without the prefix, that something else than the server reads."""
 
@@ -44,7 +42,7 @@ class Settings(BaseSettings):
     """What `mattebox serve` reads from the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="_", env_nested_max_split=1, env_ignore_empty=True, frozen=True
+        env_prefix=PREFIX, env_nested_delimiter="_", env_nested_max_split=1, env_ignore_empty=True, frozen=True
     )
 
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
@@ -118,7 +116,7 @@ class Settings(BaseSettings):
     @field_validator("keys", "hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return _split(value)
+        return environment.split(value)
 
     @field_validator("public_url", "listing_url")
     @classmethod
@@ -137,29 +135,9 @@ class Settings(BaseSettings):
         options = cls.model_fields[str(info.field_name)].default
         if not isinstance(value, dict):
             return value
-        types = typing.get_type_hints(type(options))
         # `storage_url` is a setting of its own, and looks like `url` of `storage` as well.
         inside = {name: part for name, part in value.items() if f"{info.field_name}_{name}" not in cls.model_fields}
-        return {name: _typed(types.get(name), part) for name, part in inside.items()}
-
-    @field_validator("models")
-    @classmethod
-    def _device_exists(cls, value: ModelOptions) -> ModelOptions:
-        if value.device not in DEVICES and not re.fullmatch("openvino:[^<>]+", value.device):
-            raise ValueError(f"there is no device {value.device!r}; there are {', '.join(DEVICES)}")
-        return value
-
-
-def _split(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _typed(kind: object, value: object) -> object:
-    if typing.get_origin(kind) is tuple:
-        return _split(value)
-    if isinstance(value, str) and Path in (kind, *typing.get_args(kind)):
-        return Path(value).expanduser()
-    return value
+        return environment.from_text(type(options), inside)
 
 
 def node_of(settings: Settings) -> str:
@@ -194,22 +172,19 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as cause:
-        wrong = "; ".join(
-            f"{_variable(error['loc'])}: {error['msg'].removeprefix('Value error, ')}" for error in cause.errors()
-        )
-        raise MatteboxError(Kind.INVALID_PARAMETER, f"Wrong settings. {wrong}.") from cause
+        raise environment.wrong(cause.errors()) from cause
 
 
 def unknown(variables: Iterable[str]) -> dict[str, str | None]:
     """The names among `variables` that look like settings and are none, each with the setting it is nearest to."""
-    known = [name.removeprefix(_PREFIX) for name, *_ in _rows()]
+    known = [name.removeprefix(PREFIX) for name, *_ in _rows()]
     names = {*known, *(name.upper() for name in Settings.model_fields), *_OTHERS}
     found: dict[str, str | None] = {}
     for variable in variables:
-        name = variable.upper().removeprefix(_PREFIX)
-        if variable.upper().startswith(_PREFIX) and name not in names:
+        name = variable.upper().removeprefix(PREFIX)
+        if variable.upper().startswith(PREFIX) and name not in names:
             near = difflib.get_close_matches(name, known, 1)
-            found[variable] = _PREFIX + near[0] if near else None
+            found[variable] = PREFIX + near[0] if near else None
     return found
 
 
@@ -228,13 +203,9 @@ def _rows() -> Iterator[tuple[str, str, str]]:
         if dataclasses.is_dataclass(options):
             for knob in dataclasses.fields(options):
                 value = getattr(options, knob.name)
-                yield _variable((name, knob.name)), _shown(value), knob.metadata["doc"]
+                yield environment.variable(name, knob.name), _shown(value), knob.metadata["doc"]
         else:
-            yield _variable((name,)), _shown(None if info.default_factory else options), str(info.description)
-
-
-def _variable(location: tuple[int | str, ...]) -> str:
-    return _PREFIX + "_".join(str(part) for part in location).upper()
+            yield environment.variable(name), _shown(None if info.default_factory else options), str(info.description)
 
 
 def _shown(value: object) -> str:

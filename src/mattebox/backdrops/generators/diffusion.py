@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, final
 
 import numpy as np
 
-from mattebox import codec
+from mattebox import codec, extras
 from mattebox.backdrops.generators import painting
 from mattebox.backdrops.plate import Plate
 from mattebox.cancellation import Checkpoint
@@ -317,15 +317,11 @@ class Diffusers:
     def _load(self) -> _Loaded:
         if self._loaded is not None:
             return self._loaded
-        try:
+        with extras.needs("gpu", "Painting on this machine"):
             import diffusers
             import torch
             import transformers  # noqa: F401 - diffusers does without until a model's parts are asked for
             from safetensors import SafetensorError
-        except ImportError as error:
-            raise MatteboxError(
-                Kind.UNAVAILABLE, "Painting on this machine needs the gpu extra: pip install 'mattebox[gpu]'."
-            ) from error
         row = self.model
         device = _device(self._device)
         precision = _precision(device) if self._dtype == "auto" else self._dtype

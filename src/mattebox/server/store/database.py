@@ -36,6 +36,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from mattebox import extras
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
@@ -208,6 +209,9 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _postgresql(url: URL) -> Engine:
+    with extras.needs("postgres", "PostgreSQL"):
+        import psycopg  # noqa: F401 - the driver that the address names
+
     engine = create_engine(
         url,
         pool_size=10,

@@ -1,0 +1,113 @@
+"""Streaming a file from an address to the disk, continued where it broke off."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urljoin, urlsplit
+
+from mattebox.download.registries import SourceError
+
+if TYPE_CHECKING:
+    import urllib3
+
+_BLOCK = 1 << 20
+_ATTEMPTS = 3
+_MOST_REDIRECTS = 5
+# A machine that cannot reach an address should learn so within seconds: there are other sources to try.
+_CONNECT_SECONDS = 4.0
+_READ_SECONDS = 30.0
+
+
+def fetch(url: str, part: Path, *, total: int, report: Callable[[int], None]) -> None:
+    """Stream the address into `part`, continuing what is there, again after a broken connection.
+
+    Args:
+        url: http or https. From https it never leads to anything else.
+        part: the file to append to; made where it is missing.
+        total: bytes that the whole file has.
+        report: called with the bytes that are there; what it raises ends the download.
+
+    Raises:
+        SourceError: the address cannot be reached, refuses, or sends something else.
+    """
+    import urllib3
+
+    for attempt in range(1, _ATTEMPTS + 1):
+        before = _size(part)
+        if before == total:
+            return
+        try:
+            with _open(url, begin=before) as response:
+                _write(response, part, total, report)
+        except urllib3.exceptions.HTTPError as error:
+            # Only a connection that gave something is worth another try; an unreachable one is not.
+            if attempt == _ATTEMPTS or _size(part) <= before:
+                raise SourceError(f"the official address failed: {type(error).__name__} {error}") from error
+        else:
+            return
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _open(url: str, *, begin: int) -> urllib3.BaseHTTPResponse:
+    """The response with the file's bytes from `begin` on, or all of them, after its redirects."""
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={begin}-"} if begin else {})
+    for _ in range(_MOST_REDIRECTS + 1):
+        response = _manager(url).request("GET", url, headers=headers, redirect=False, preload_content=False)
+        location = response.get_redirect_location()
+        if not location:
+            return response
+        response.close()
+        target = urljoin(url, location)
+        if url.startswith("https:") and not target.startswith("https:"):
+            raise SourceError("the address leads away from https")
+        url = target
+    raise SourceError("the official address redirects too often")
+
+
+def _manager(url: str) -> urllib3.PoolManager:
+    """A client that trusts what the system trusts, and goes through the proxy that the environment names."""
+    import truststore
+    import urllib3
+
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
+    parts, proxies = urlsplit(url), urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return urllib3.PoolManager(ssl_context=context, timeout=timeout, retries=False)
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    account = urlsplit(proxy).netloc.rpartition("@")[0]
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(account)) if account else None
+    return urllib3.ProxyManager(
+        proxy, proxy_headers=headers, proxy_ssl_context=context, ssl_context=context, timeout=timeout, retries=False
+    )
+
+
+def _write(response: urllib3.BaseHTTPResponse, part: Path, total: int, report: Callable[[int], None]) -> None:
+    import urllib3
+
+    done = _size(part)
+    continued = response.status == 206 and response.headers.get("content-range", "").startswith(f"bytes {done}-")
+    if done and not continued:
+        part.unlink()  # the server cannot continue: begin anew rather than mix two answers
+        done = 0
+        if response.status in {206, 416}:
+            raise SourceError("the official address could not continue the download; it begins anew next time")
+    if response.status not in {200, 206}:
+        raise urllib3.exceptions.HTTPError(f"status {response.status}")
+    with part.open("ab") as file:
+        while block := response.read1(_BLOCK):  # as it comes: what was gathered for a block is lost on a break
+            done += len(block)
+            if done > total:
+                file.truncate(0)
+                raise SourceError("the official address sends more bytes than the file has")
+            file.write(block)
+            report(done)
