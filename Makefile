@@ -6,6 +6,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
+# Trust what the system trusts: a company's own authority too, where its proxy looks into https.
+export UV_SYSTEM_CERTS := 1
 CLIENTS := $(patsubst requirements/clients/%.txt,%,$(wildcard requirements/clients/*.txt))
 NODE_CLIENTS := $(patsubst requirements/clients/%/package.json,%,$(wildcard requirements/clients/npm/*/package.json))
 
@@ -20,8 +22,8 @@ serve: .venv/runtime ## the server with its page of API docs on http://127.0.0.1
 demo: .venv/runtime ## cut the sample photo out and say where the result is
 	$(BIN)/mattebox models pull auto
 	$(BIN)/python -m mattebox.samples demo
-	$(BIN)/mattebox remove demo/photo.png -o demo/cutout.png --overwrite
-	@echo "photo:  $(CURDIR)/demo/photo.png"
+	$(BIN)/mattebox remove demo/photo.jpg -o demo/cutout.png --overwrite
+	@echo "photo:  $(CURDIR)/demo/photo.jpg"
 	@echo "cutout: $(CURDIR)/demo/cutout.png"
 
 test: check $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) ## everything: lint, types, architecture, tests
@@ -65,8 +67,8 @@ docs: .venv/dev ## the generated pages
 	$(BIN)/python docs/images/gallery.py --sheet
 
 lock: $(UV) ## resolve the requirements anew
-	$(UV) pip compile $(LOCK) --upgrade pyproject.toml --group dev -o requirements/dev.txt
-	$(UV) pip compile $(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
+	$(UV) pip compile $(LOCK) --upgrade pyproject.toml --extra all --group dev -o requirements/dev.txt
+	$(UV) pip compile $(LOCK) pyproject.toml --extra all -c requirements/dev.txt -o requirements/runtime.txt
 	echo "uv hatchling editables" | tr " " "\n" | $(UV) pip compile $(LOCK) --upgrade - -o requirements/tools.txt
 	for client in $(CLIENTS); do \
 	  { echo $$client | sed 's/-\([0-9.]*\)$$/==\1/'; cat requirements/clients/$$client.in 2>/dev/null; } | \

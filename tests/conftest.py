@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +14,51 @@ from mattebox.pipeline import Engine
 
 pytest_plugins = ["tests.servers"]
 
+_SERVERS = frozenset({"postgres", "postgres_url", "postgres_database", "s3", "s3_url"})
+"""Fixtures that start a server's binary, and the ids of parameters that ask for them by name."""
+_SERVER_IDS = frozenset({"postgresql", "s3", "postgresql and s3"})
+_CLIENTS = Path(__file__).parent / "clients"
+_MAY_START_PROCESSES = ("process", "server", "client", "durability", "quality")
+_running: list[pytest.Item] = []
+"""The test that runs now, if any."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="draw the golden pictures anew instead of comparing")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what `-m` does not want
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what a fixture, a parameter or a folder gives away. The rest is marked where it is written."""
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        ids = item.callspec.id.split("-") if hasattr(item, "callspec") else []
+        if _SERVERS.intersection(item.fixturenames) or _SERVER_IDS.intersection(ids):
+            item.add_marker(pytest.mark.server)
+        if _CLIENTS in item.path.parents:
+            item.add_marker(pytest.mark.client)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Remember which test runs, its fixtures included."""
+    _running.append(item)
+    try:
+        return (yield)
+    finally:
+        _running.pop()
+
+
+def _only_marked_tests_start_processes(event: str, _arguments: tuple[object, ...]) -> None:
+    """The fast suite stays fast: a test that starts a process says so with a marker."""
+    if event != "subprocess.Popen" or not _running:
+        return
+    if not any(_running[-1].get_closest_marker(name) for name in _MAY_START_PROCESSES):
+        raise RuntimeError(f"{_running[-1].nodeid} starts a process: mark it with @pytest.mark.process")
+
+
+sys.addaudithook(_only_marked_tests_start_processes)
 
 
 @pytest.fixture

@@ -261,6 +261,7 @@ def test_what_exists_is_kept_and_counted(tmp_path: Path) -> None:
     assert len(plan(tmp_path / "in", to=tmp_path / "out", overwrite=True).jobs) == 2
 
 
+@pytest.mark.process
 def test_a_folder_that_cannot_be_listed_stops_everything(tmp_path: Path) -> None:
     write(tmp_path / "in" / "closed" / "a.jpg")
     (tmp_path / "in" / "closed").chmod(0)
@@ -352,6 +353,7 @@ def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
         Results(overwrite=True).write(tmp_path / "file" / "sub" / "x.png", b"1")
 
 
+@pytest.mark.process
 def test_a_read_only_folder_is_said_and_left_clean(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     said = as_a_person(

@@ -251,6 +251,7 @@ def test_a_wrong_method_is_named() -> None:
         mattebox.remove_background(PNG, engine=ENGINE, foreground="nonsense")  # type: ignore[arg-type]
 
 
+@pytest.mark.process
 def test_importing_loads_no_picture_library_and_no_network() -> None:
     heavy = {"numpy", "cv2", "PIL", "openvino", "onnxruntime", "fastapi", "pydantic", "typer", "asyncio"}
     code = f"import sys, mattebox; print(sorted({heavy} & set(sys.modules)))"

@@ -567,6 +567,7 @@ def test_a_sentence_has_no_way_to_move_the_cursor(tmp_path: Path) -> None:
 # --- the standard streams ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("more", [[], ["-o", "-"]])
 def test_a_pipe(more: list[str]) -> None:
     made = subprocess.run(process("remove", "-", *more), input=PHOTO, capture_output=True, check=True)
@@ -588,6 +589,7 @@ def test_the_standard_input_to_a_file(tmp_path: Path) -> None:
     assert (told["input"], told["output"]) == ("-", str(tmp_path / "x.png"))
 
 
+@pytest.mark.process
 def test_rubbish_in_a_pipe_gives_nothing_out() -> None:
     for data in (b"", b"rubbish"):
         made = subprocess.run(process("remove", "-"), input=data, capture_output=True, check=False)
@@ -597,6 +599,7 @@ def test_rubbish_in_a_pipe_gives_nothing_out() -> None:
         assert b"Traceback" not in made.stderr
 
 
+@pytest.mark.process
 def test_a_picture_is_not_written_to_a_terminal() -> None:
     ours, theirs = pty.openpty()
     try:
@@ -608,6 +611,7 @@ def test_a_picture_is_not_written_to_a_terminal() -> None:
     assert b"terminal" in made.stderr
 
 
+@pytest.mark.process
 def test_a_reader_that_goes_away_is_no_defect() -> None:
     running = subprocess.Popen(
         process("remove", "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -751,6 +755,7 @@ def test_a_servers_limits_do_not_bind_people_but_absurd_files_are_refused(tmp_pa
     assert "MATTEBOX_MODELS_THREADS" in wrong.stderr
 
 
+@pytest.mark.process
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
     big = codec.encode(Picture(rgb=np.zeros((300, 300, 3), np.uint8)), Output())
     photos(tmp_path / "few", *(f"{number}.png" for number in range(20)), data=big)
@@ -773,6 +778,7 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
 # --- stopping ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
     top, out = tmp_path / "in", tmp_path / "out"
     photos(top, *(f"{number:03}.png" for number in range(400)))
@@ -791,6 +797,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
         assert opened(out / name).size == (120, 90)
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_a_wait_for_the_standard_input() -> None:
     running = subprocess.Popen(
         process("remove", "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -960,6 +967,7 @@ def serving(*args: str, env: Mapping[str, str] | None = None) -> subprocess.Pope
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("args", "env"),
     [
@@ -989,6 +997,7 @@ def test_the_server_says_where_it_is(args: list[str], env: dict[str, str]) -> No
     assert (out, rest) == ("", "")
 
 
+@pytest.mark.process
 def test_the_server_speaks_https_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
     made = subprocess.run(
         [sys.executable, "-m", "mattebox", "certificate", "localhost", "-o", tmp_path],
@@ -1011,6 +1020,7 @@ def test_the_server_speaks_https_with_a_certificate_of_ones_own(tmp_path: Path) 
         running.communicate(timeout=20)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("flags", [["--tls-cert"], ["--tls-key"], ["--tls-cert", "--tls-key"]])
 def test_a_certificate_that_cannot_be_used_is_a_wrong_command(flags: list[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no certificate")
@@ -1022,6 +1032,7 @@ def test_a_certificate_that_cannot_be_used_is_a_wrong_command(flags: list[str], 
     assert "Traceback" not in said
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "no-such-host.invalid"])  # noqa: S104
 def test_without_keys_other_machines_are_not_let_in(host: str) -> None:
     running = serving("--host", host, "--port", "0")
@@ -1030,6 +1041,7 @@ def test_without_keys_other_machines_are_not_let_in(host: str) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.process
 def test_a_port_that_is_in_use_is_a_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -1041,6 +1053,7 @@ def test_a_port_that_is_in_use_is_a_sentence() -> None:
     assert said == f"Port {port} is in use; --port takes another one.\n"
 
 
+@pytest.mark.process
 def test_an_app_that_does_not_start_is_a_failure() -> None:
     code = (
         "from contextlib import asynccontextmanager; from starlette.applications import Starlette\n"
@@ -1080,6 +1093,7 @@ def test_version_and_help() -> None:
         assert "Usage" in result.stdout
 
 
+@pytest.mark.process
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"
@@ -1093,6 +1107,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stderr == "[]\n"
 
 
+@pytest.mark.process
 def test_a_progress_bar_is_shown_on_a_terminal_only(tmp_path: Path) -> None:
     photos(tmp_path / "in", *(f"{number}.png" for number in range(12)))
     ours, theirs = pty.openpty()

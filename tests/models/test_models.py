@@ -135,6 +135,7 @@ def test_many_threads_load_a_model_once(tmp_path: Path, caplog: pytest.LogCaptur
     assert [record.getMessage().split()[:2] for record in caplog.records].count(["loaded", "u2net"]) == 1
 
 
+@pytest.mark.process
 def test_loading_one_model_does_not_hold_up_another(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     quick = installed("u2netp", tmp_path)
     slow_row = dataclasses.replace(
@@ -216,6 +217,7 @@ def server_models(directory: Path, *rows: Row, download: bool = True, user_files
     return Models(options, fetch_when_used=False, catalogue={row.name: row for row in rows})
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name == "nt", reason="the package manager of this test is a shell script")
 def test_a_request_neither_fetches_nor_waits_for_what_is_fetched(tmp_path: Path, source: Source) -> None:
     row = fetchable("u2netp", source, tmp_path)
@@ -253,6 +255,7 @@ def test_a_request_neither_fetches_nor_waits_for_what_is_fetched(tmp_path: Path,
     assert warm.segmenter("u2netp")(PHOTO).shape == (320, 320)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name == "nt", reason="the package manager of this test is a shell script")
 def test_a_request_does_not_wait_for_a_damaged_file_that_is_fetched_again(tmp_path: Path, source: Source) -> None:
     row = fetchable("u2netp", source, tmp_path)
@@ -272,6 +275,7 @@ def test_a_request_does_not_wait_for_a_damaged_file_that_is_fetched_again(tmp_pa
     assert warm.segmenter("u2netp")(PHOTO).shape == (320, 320)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.name == "nt", reason="the package manager of this test is a shell script")
 def test_a_library_fetches_what_it_uses(tmp_path: Path, source: Source) -> None:
     row = fetchable("u2netp", source, tmp_path)

@@ -17,6 +17,8 @@ from typing import TypeAlias
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 Begin: TypeAlias = Callable[..., "Running"]
 
 

@@ -98,7 +98,7 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, globals, locals, fromlist or (), level)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MatteboxError, match="gpu extra") as caught:
+    with pytest.raises(MatteboxError, match=r"pip install 'mattebox\[gpu\]'$") as caught:
         plate(Diffusers(), None)
     assert caught.value.kind is Kind.UNAVAILABLE
 

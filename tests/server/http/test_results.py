@@ -421,6 +421,7 @@ uvicorn.run(create_app(load(), models=FakeModels(unhurried)), port=int(sys.argv[
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
 def test_nothing_is_lost_when_the_server_is_killed(
     request: pytest.FixtureRequest, places: dict[str, str], site: Site, tmp_path: Path, free_port: int

@@ -145,6 +145,7 @@ def wait_for_note(folder: Path, note: str, times: int = 1) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.process
 def test_a_task_is_fetched_and_cut_out_and_announced(tasks: Tasks, fake: Fake) -> None:
     before = time.time()
     edit, sources = Edit(), Sources(Link("ok link"))
@@ -401,6 +402,7 @@ def stop(process: subprocess.Popen[str], tasks: Tasks) -> None:
                 connection.invalidate()
 
 
+@pytest.mark.process
 def test_a_killed_worker_goes_on_after_its_restart(door: Tasks, address: str, tmp_path: Path) -> None:
     fake = Fake(tmp_path)
     tasks = submit(door, *(f"sleep 0.3 {number}" for number in range(10)), hook=HOOK)
@@ -420,6 +422,7 @@ def test_a_killed_worker_goes_on_after_its_restart(door: Tasks, address: str, tm
     assert max(runs) == 2
 
 
+@pytest.mark.process
 def test_another_node_takes_over(door: Tasks, address: str, tmp_path: Path) -> None:
     fake = Fake(tmp_path)
     with worker(address, tmp_path, "second") as second:
@@ -433,6 +436,7 @@ def test_another_node_takes_over(door: Tasks, address: str, tmp_path: Path) -> N
     assert [fake.delivered(task) for task in tasks] == [1, 1]
 
 
+@pytest.mark.process
 def test_a_node_that_was_stopped_and_wakes_up_does_no_harm(door: Tasks, address: str, tmp_path: Path) -> None:
     fake = Fake(tmp_path)
     (task,) = submit(door, "sleep 1 a", hook=HOOK)
@@ -448,6 +452,7 @@ def test_a_node_that_was_stopped_and_wakes_up_does_no_harm(door: Tasks, address:
     assert (fake.delivered(task), fake.delivered(after)) == (1, 1)
 
 
+@pytest.mark.process
 def test_a_picture_that_kills_its_worker_fails_in_the_end(door: Tasks, address: str, tmp_path: Path) -> None:
     fake = Fake(tmp_path)
     (poison,) = submit(door, "die", hook=HOOK)
@@ -464,6 +469,7 @@ def test_a_picture_that_kills_its_worker_fails_in_the_end(door: Tasks, address: 
     assert (fake.delivered(poison), fake.delivered(innocent)) == (1, 1)
 
 
+@pytest.mark.process
 def test_being_stopped_is_no_attempt_and_a_graceful_stop_no_interruption(
     door: Tasks, address: str, tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_other_failures_stay_what_they_are(engine: Engine) -> None:
         connection.execute(text("INSERT INTO one VALUES (1), (1)"))
 
 
+@pytest.mark.process
 def test_the_queue_is_not_imported_before_it_is_needed() -> None:
     code = "import sys, mattebox.server.jobs; assert 'dbos' not in sys.modules and 'psycopg' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -187,6 +187,7 @@ def test_a_step_that_fails_changes_nothing(engine: Engine) -> None:
     assert differences(engine) == []
 
 
+@pytest.mark.process
 def test_many_processes_may_begin_at_once(address: str, engine: Engine) -> None:
     code = "import sys; from mattebox.server.store.database import connect, create; create(connect(sys.argv[1]))"
     processes = [subprocess.Popen([sys.executable, "-c", code, address], stderr=subprocess.PIPE) for _ in range(5)]
@@ -205,6 +206,7 @@ def test_two_databases_in_one_process(tmp_path: Path) -> None:
         engine.dispose()
 
 
+@pytest.mark.process
 def test_where_nothing_is_to_be_done_the_library_for_it_is_not_imported(tmp_path: Path) -> None:
     code = (
         "import sys; from mattebox.server.store.database import connect, create\n"
