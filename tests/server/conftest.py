@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,6 +19,7 @@ from mattebox.image import Image
 from mattebox.pipeline import Generators, Segmenters
 from mattebox.server.app import create_app
 from mattebox.server.settings import Settings
+from mattebox.server.store.database import connect, create
 from mattebox.testing import FakeModels, make_scene
 
 Serve: TypeAlias = Callable[..., TestClient]
@@ -27,8 +31,26 @@ def photo() -> bytes:
     return codec.encode(Image(rgb=make_scene(width=200, height=150, seed=1).photo), Output())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _packages_are_listed_once() -> Iterator[None]:
+    """Every start asks the hundred packages here for dialects; the answer does not change while the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.metadata, "entry_points", cache(importlib.metadata.entry_points))
+        yield
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its tables and nothing in them: making it takes as long as the rest of a server's start."""
+    file = tmp_path_factory.mktemp("database") / "mattebox.db"
+    engine = connect(f"sqlite:///{file}")
+    create(engine)
+    engine.dispose()
+    return file
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def serve(tmp_path: Path, fresh_database: Path) -> Iterator[Serve]:
     """Starts servers: `serve(keys=("k",), ...)` with settings by name; `models` stands in for the networks, and
     `backdrops` for the generators of backdrops, which they have none of otherwise.
 
@@ -47,6 +69,10 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             if isinstance(tasks, Mapping):
                 settings["tasks"] = tasks
             chosen = Settings.model_validate({"data_dir": tmp_path} | settings)
+            file = chosen.data_dir / fresh_database.name
+            if not chosen.database_url and not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(fresh_database, file)
             app = create_app(chosen, models=models or FakeModels(), backdrops=backdrops, tasks=bool(tasks))
             return running.enter_context(TestClient(app, raise_server_exceptions=False))
 

@@ -11,11 +11,13 @@ import ipaddress
 import math
 import re
 import socket
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias, final
 from urllib.parse import urljoin
 
@@ -277,9 +279,16 @@ class _RefusedError(Exception):
     """A name stands for an address that may not be connected to."""
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """What the system trusts. Reading its authorities takes 35 ms, so one process does it once."""
+    import httpx2
+
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 def _make_pool(guard: Guard, resolver: Resolver) -> httpcore2.AsyncConnectionPool:
     import httpcore2
-    import httpx2
 
     # The class is made here because its base comes from a package that takes long to import.
     class Backend(httpcore2.AsyncNetworkBackend):
@@ -314,7 +323,7 @@ def _make_pool(guard: Guard, resolver: Resolver) -> httpcore2.AsyncConnectionPoo
             await self._inner.sleep(seconds)
 
     return httpcore2.AsyncConnectionPool(
-        ssl_context=httpx2.create_ssl_context(trust_env=False),
+        ssl_context=_trusted(),
         # How many downloads may run is decided by who calls; here a few slow hosts must not hold up the rest.
         max_connections=None,
         # Nothing is kept open, so that every download is resolved and checked afresh.
