@@ -1,13 +1,16 @@
 # Two commands set everything up: `make serve` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve demo test check quality durability diffusion bench gallery golden docs lock clean
+.PHONY: help serve demo test check coverage quality durability diffusion bench gallery golden docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 # Trust what the system trusts: a company's own authority too, where its proxy looks into https.
 export UV_SYSTEM_CERTS := 1
+# What `make test` runs, in as many processes as there are cores: a file's tests stay together.
+ALL := not quality and not durability and not diffusion
+PARALLEL ?= -n auto --dist loadfile
 CLIENTS := $(patsubst requirements/clients/%.txt,%,$(wildcard requirements/clients/*.txt))
 NODE_CLIENTS := $(patsubst requirements/clients/%/package.json,%,$(wildcard requirements/clients/npm/*/package.json))
 
@@ -26,10 +29,14 @@ demo: .venv/runtime ## cut the sample photo out and say where the result is
 	@echo "photo:  $(CURDIR)/demo/photo.jpg"
 	@echo "cutout: $(CURDIR)/demo/cutout.png"
 
-test: check $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) ## everything: lint, types, architecture, tests
-	$(BIN)/mattebox models pull auto modnet-photographic
+test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) ## everything: lint, types, architecture, tests
+	$(BIN)/mattebox models pull auto u2netp modnet-photographic
 	$(BIN)/mattebox scenes pull
-	$(BIN)/pytest
+	$(BIN)/pytest -m "$(ALL)" $(PARALLEL)
+
+coverage: .venv/dev ## the fast tests again, and how many of the branches in src they reach
+	COVERAGE_CORE=ctrace $(BIN)/coverage run -m pytest -q -p no:cacheprovider
+	$(BIN)/coverage report --sort=cover --skip-covered
 
 check: .venv/dev ## lint, types, architecture
 	$(BIN)/ruff check
@@ -69,6 +76,7 @@ docs: .venv/dev ## the generated pages
 lock: $(UV) ## resolve the requirements anew
 	$(UV) pip compile $(LOCK) --upgrade pyproject.toml --extra all --group dev -o requirements/dev.txt
 	$(UV) pip compile $(LOCK) pyproject.toml --extra all -c requirements/dev.txt -o requirements/runtime.txt
+	$(UV) pip compile $(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/core.txt
 	echo "uv hatchling editables" | tr " " "\n" | $(UV) pip compile $(LOCK) --upgrade - -o requirements/tools.txt
 	for client in $(CLIENTS); do \
 	  { echo $$client | sed 's/-\([0-9.]*\)$$/==\1/'; cat requirements/clients/$$client.in 2>/dev/null; } | \
@@ -79,7 +87,7 @@ lock: $(UV) ## resolve the requirements anew
 LOCK := --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
 
 clean: ## remove what make made here; the downloaded models stay
-	rm -rf .venv .clients .bench .diffusion build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .core .clients .bench .diffusion build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The environment. Every package comes with a checksum from requirements/.
 $(UV): requirements/tools.txt
@@ -96,6 +104,14 @@ $(UV): requirements/tools.txt
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@ .venv/runtime
+
+# The library and the command line as a wheel brings them, without any extra, for the tests that need it so.
+.core/.done: requirements/core.txt pyproject.toml $(UV) $(shell find src -type f -not -name '*.pyc')
+	$(UV) venv --quiet --clear .core
+	$(UV) pip install --quiet --python .core/bin/python --require-hashes -r requirements/core.txt
+	$(UV) build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir .core/wheel
+	$(UV) pip install --quiet --python .core/bin/python --no-deps .core/wheel/*.whl
+	@touch $@
 
 # What the gpu extra brings is heavy, so it has an environment of its own.
 .diffusion/.done: requirements/dev.txt pyproject.toml $(UV)
