@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Iterator
 from importlib import resources
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from cattrs import Converter
+from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
@@ -23,46 +24,34 @@ def load(package: str, name: str, shape: type[T]) -> T:
 
 def parse(text: str, name: str, shape: type[T]) -> T:
     """TOML as `shape`; `name` is what messages call it, errors as of `load`."""
-    from cattrs import transform_error
-    from cattrs.errors import BaseValidationError
-
     try:
-        return _converter().structure(tomllib.loads(text), shape)
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{name} is not TOML: {error}") from error
-    except BaseValidationError as error:
-        raise ValueError(f"{name}: {'; '.join(transform_error(error, format_exception=_explained))}") from error
+    twice = [f"{where}: listed twice: {', '.join(texts)}" for where, texts in _repeated(table, ())]
+    if twice:
+        raise ValueError(f"{name}: {'; '.join(twice)}")
+    try:
+        # As JSON, whose strict reading takes an object for a dataclass and converts nothing else.
+        return TypeAdapter(shape).validate_json(json.dumps(table), strict=True, extra="forbid")
+    except ValidationError as error:
+        wrong = (f"{_path(each['loc'])}: {each['msg']}" for each in error.errors())
+        raise ValueError(f"{name}: {'; '.join(wrong)}") from error
 
 
-def _explained(error: BaseException, wanted: type | None) -> str:
-    from cattrs.v import format_exception
+def _repeated(value: object, location: tuple[int | str, ...]) -> Iterator[tuple[str, list[str]]]:
+    """Where a list says a text twice, and which ones."""
+    match value:
+        case dict():
+            for key, each in value.items():
+                yield from _repeated(each, (*location, key))
+        case list():
+            texts = [each for each in value if isinstance(each, str)]
+            if len(set(texts)) != len(texts):
+                yield _path(location), sorted({each for each in texts if texts.count(each) > 1})
+            for index, each in enumerate(value):
+                yield from _repeated(each, (*location, index))
 
-    return str(error) if isinstance(error, TypeError | ValueError) else format_exception(error, wanted)
 
-
-def _converter() -> Converter:
-    """Checks types and converts nothing: a text is not a list of letters, and a number is not a text."""
-    from cattrs import Converter
-
-    converter = Converter(forbid_extra_keys=True)
-
-    def scalar(value: object, wanted: type) -> object:
-        if wanted is float and type(value) is int:
-            return float(value)
-        if type(value) is not wanted:
-            raise TypeError(f"{value!r} is not of type {wanted.__name__}")
-        return value
-
-    for each in (str, int, float, bool):
-        converter.register_structure_hook(each, scalar)
-
-    def several(value: object, _: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-            raise TypeError(f"{value!r} is not a list of texts")
-        if len(set(value)) != len(value):
-            twice = sorted({each for each in value if value.count(each) > 1})
-            raise ValueError(f"listed twice: {', '.join(twice)}")
-        return tuple(value)
-
-    converter.register_structure_hook_func(lambda wanted: wanted == tuple[str, ...], several)
-    return converter
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)

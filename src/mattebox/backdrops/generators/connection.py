@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, final
 from urllib.parse import urlsplit
 
+from mattebox import extras
 from mattebox.cancellation import Checkpoint
 from mattebox.errors import Kind, MatteboxError
 
@@ -62,7 +63,9 @@ class Connection:
     """
 
     def __init__(self, url: str, *, key: str | None, timeout: float, max_bytes: int) -> None:
-        import httpx2
+        with extras.needs("remote", "A generator's server"):
+            import httpx2
+            import pybase64  # noqa: F401 - said now, and not when the first picture comes
 
         parts = urlsplit(url)
         try:  # or it would be refused only at the first picture
