@@ -23,10 +23,10 @@ from pathlib import Path
 from mattebox import codec
 from mattebox.backdrops import Backdrops
 from mattebox.edit import Color, Edit, Format, Output, Prompt
+from mattebox.engine import Engine
 from mattebox.errors import MatteboxError
 from mattebox.image import Image
 from mattebox.models import Models
-from mattebox.pipeline import Engine
 from mattebox.samples import make_photo
 from measure import peak_bytes
 
@@ -114,12 +114,12 @@ def work(contestant: str, photo: Path) -> Work:
     engine.models.warm("auto")
     engine.warm_backdrops()
     data = photo.read_bytes()
-    engine.run(edit, data)  # the first run reads the scene's file and makes tables
+    engine.run_file(edit, data)  # the first run reads the scene's file and makes tables
     wall, cpu = [], []
     for _ in range(REPEAT):
         walls, cpus = [time.perf_counter()], [time.process_time()]
         for each in (plain, edit):
-            engine.run(each, data)
+            engine.run_file(each, data)
             walls.append(time.perf_counter())
             cpus.append(time.process_time())
         wall.append((walls[1] - walls[0], walls[2] - walls[1]))
@@ -139,7 +139,7 @@ def matching() -> Iterator[str]:
         for prompt in SAID:
             wall, cpu = time.perf_counter(), time.process_time()
             with contextlib.suppress(MatteboxError):
-                backdrops.check(Prompt(prompt))
+                backdrops.choose(Prompt(prompt))
             walls[prompt].append(1000 * (time.perf_counter() - wall))
             cpus[prompt].append(1000 * (time.process_time() - cpu))
     slowest = max(SAID, key=lambda prompt: statistics.median(walls[prompt]))

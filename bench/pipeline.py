@@ -32,9 +32,9 @@ def mattebox_run(matte: Alpha, *, foreground: str = "fast") -> Run:
 
     from mattebox import matting
     from mattebox.edit import Edit, Foreground, Matte
+    from mattebox.engine import Engine
     from mattebox.models import CATALOGUE, families
     from mattebox.models.catalogue import Variant
-    from mattebox.pipeline import Engine
     from mattebox.testing import FakeModels
 
     detail, core = CATALOGUE["isnet-general"], CATALOGUE["u2net"]
@@ -50,7 +50,7 @@ def mattebox_run(matte: Alpha, *, foreground: str = "fast") -> Run:
 
     engine = Engine(FakeModels(without_network))
     edit = Edit(matte=Matte(foreground=Foreground(foreground)))
-    return lambda photo: engine.run(edit, photo).data
+    return lambda photo: engine.run_file(edit, photo).data
 
 
 def rembg_run(matte: Alpha, **options: bool) -> Run:

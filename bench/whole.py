@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mattebox.edit import Edit
+from mattebox.engine import Engine
 from mattebox.models import Models
-from mattebox.pipeline import Engine
 from measure import peak_bytes
 
 
@@ -20,8 +20,8 @@ def main() -> None:
     edit = Edit()
     steps: dict[str, Callable[[], object]] = {
         "load": lambda: engine.models.warm("auto"),
-        "first photo": lambda: engine.run(edit, photo),
-        "second photo": lambda: engine.run(edit, photo),
+        "first photo": lambda: engine.run_file(edit, photo),
+        "second photo": lambda: engine.run_file(edit, photo),
     }
     results = {}
     for name, step in steps.items():

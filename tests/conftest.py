@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mattebox.backdrops.prompts.matcher import Index, Match
+from mattebox.engine import Engine
 from mattebox.models import Models
-from mattebox.pipeline import Engine
 
 pytest_plugins = ["tests.servers"]
 
@@ -70,6 +71,20 @@ def regenerate(request: pytest.FixtureRequest) -> bool:
 def real_engine() -> Engine:
     """One engine with the real networks for all tests that need them."""
     return Engine(Models())
+
+
+@pytest.fixture
+def matched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The prompts that were compared with the scenes during the test, as often as they were."""
+    prompts: list[str] = []
+    best = Index.best
+
+    def counted(index: Index, prompt: str) -> Match | None:
+        prompts.append(prompt)
+        return best(index, prompt)
+
+    monkeypatch.setattr(Index, "best", counted)
+    return prompts
 
 
 @pytest.fixture(autouse=True)

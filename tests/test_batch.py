@@ -342,14 +342,14 @@ def test_a_result_of_this_run_is_never_overwritten(tmp_path: Path) -> None:
     results = Results(overwrite=True)
     results.write(tmp_path / "x.png", b"1")
     (tmp_path / "X.png").symlink_to(tmp_path / "x.png")
-    with pytest.raises(MatteboxError, match="another photo's result"):
+    with pytest.raises(MatteboxError, match="the result of another photo"):
         results.write(tmp_path / "X.png", b"2")
     assert (tmp_path / "x.png").read_bytes() == b"1"
 
 
 def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
     write(tmp_path / "file")
-    with pytest.raises(MatteboxError, match="cannot be made"):
+    with pytest.raises(MatteboxError, match="cannot be created"):
         Results(overwrite=True).write(tmp_path / "file" / "sub" / "x.png", b"1")
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import pytest
+from tests.codec.icc import display_p3
 
 from mattebox import codec
 from mattebox.cutout import Cutout
@@ -111,6 +113,18 @@ def test_a_picture_fills_the_canvas() -> None:
     assert result.shape == (100, 100, 3)
     assert np.all(result[0] == (0, 200, 0))
     assert np.all(result[50, 45] == (200, 120, 40))
+
+
+def test_a_picture_is_converted_to_the_cutouts_profile() -> None:
+    green = Image(rgb=np.full((20, 30, 3), (0, 200, 0), np.uint8))
+    subject = block(100, 50, 160, 130)
+    wide = replace(subject, icc=display_p3())
+    expected = codec.color_in_profile(Color(0, 200, 0), display_p3())
+    assert (expected.red, expected.green, expected.blue) != (0, 200, 0)
+    for source, color in ((subject, Color(0, 200, 0)), (wide, expected)):
+        encoded = source.encode(backdrop=green)
+        assert codec.decode(encoded.data).icc == source.icc
+        np.testing.assert_allclose(pixels(encoded)[0, 0], (color.red, color.green, color.blue), atol=1)
 
 
 def test_what_belongs_to_the_photo_is_arranged_with_it() -> None:

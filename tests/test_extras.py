@@ -43,7 +43,7 @@ def test_other_failures_pass() -> None:
 def test_a_library_user_loads_nothing_of_the_server(tmp_path: Path) -> None:
     code = (
         "import sys, mattebox\n"
-        "from mattebox.pipeline import Engine\n"
+        "from mattebox.engine import Engine\n"
         "from mattebox.testing import FakeModels, make_photo\n"
         "mattebox.remove_background(make_photo(), engine=Engine(FakeModels())).save(sys.argv[1])\n"
         "mattebox.model_options(), mattebox.backdrop_options()\n"

@@ -14,12 +14,13 @@ import pytest
 
 import mattebox
 from mattebox import codec
-from mattebox.backdrops.plate import Plate
+from mattebox.backdrops import BackdropOptions, Backdrops
+from mattebox.backdrops.plate import Plate, PlateMaker
 from mattebox.cancellation import Checkpoint
 from mattebox.cutout import Cutout, Replaced
 from mattebox.edit import Blur, Edit, Layout, Length, Margin, Output, Prompt, Shadow, ShadowKind
+from mattebox.engine import Engine
 from mattebox.image import Box, Encoded, Image, Served
-from mattebox.pipeline import Engine
 from mattebox.testing import FakeModels, make_scene
 
 SCENE = make_scene(width=160, height=120, seed=4)
@@ -49,6 +50,42 @@ def test_every_way_to_give_a_photo_gives_the_same_cutout(tmp_path: Path) -> None
         ]
         for photo in photos:
             np.testing.assert_array_equal(cut(photo).to_array(), expected)
+
+
+def test_no_file_is_written_or_read_on_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("a picture in memory went through a file")
+
+    decode, decoded = codec.decode, 0
+
+    def count(*arguments: Any) -> Image:
+        nonlocal decoded
+        decoded += 1
+        return decode(*arguments)
+
+    (tmp_path / "photo.png").write_bytes(PNG)
+    engine = Engine(FakeModels(), Painter())
+    behind: list[dict[str, Any]] = [{"color": "red"}, {"blur": 4}, {"prompt": "a park"}, {"image": GREEN}]
+    monkeypatch.setattr(codec, "encode", fail)
+    monkeypatch.setattr(codec, "decode", fail)
+    for photo in (SCENE.photo, PIL.Image.fromarray(SCENE.photo), Image(rgb=SCENE.photo)):
+        cut(photo).to_array()
+        for each in behind:
+            mattebox.replace_background(photo, engine=engine, **each).to_array()
+    monkeypatch.setattr(codec, "decode", count)
+    cut(tmp_path / "photo.png")
+    replaced(tmp_path / "photo.png", color="red").to_pil()
+    replaced(tmp_path / "photo.png", image=PNG).to_pil()
+    assert decoded == 4
+
+
+def test_every_public_name_is_there() -> None:
+    for name in mattebox.__all__:
+        assert getattr(mattebox, name) is not None
+    assert mattebox.Cutout is Cutout
+    assert mattebox.Engine is Engine
+    with pytest.raises(AttributeError, match="Cutuot"):
+        mattebox.Cutuot  # type: ignore[attr-defined] # noqa: B018
 
 
 def test_what_comes_back_is_typed() -> None:
@@ -97,15 +134,17 @@ class Painter:
 
     asked: list[Prompt] = field(default_factory=list)
 
-    def check(self, prompt: Prompt) -> None: ...
-
     def warm(self) -> None: ...
 
-    def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Checkpoint) -> Plate:
-        checkpoint()
+    def choose(self, prompt: Prompt) -> PlateMaker:
         self.asked.append(prompt)
-        rgb = np.full((cutout.height, cutout.width, 3), prompt.seed, np.uint8)
-        return Plate(rgb=rgb, served=Served(backend="painter", scene=prompt.text, score=0.5))
+
+        def make(cutout: Image, checkpoint: Checkpoint) -> Plate:
+            checkpoint()
+            rgb = np.full((cutout.height, cutout.width, 3), prompt.seed, np.uint8)
+            return Plate(rgb=rgb, served=Served(backend="painter", scene=prompt.text, score=0.5))
+
+        return make
 
     def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Checkpoint) -> Plate:
         raise NotImplementedError
@@ -144,7 +183,7 @@ def test_the_photo_in_every_way_to_give_it(tmp_path: Path) -> None:
 
 
 def test_its_own_background_blurred() -> None:
-    expected = ENGINE.run(Edit(backdrop=Blur(4)), PNG)
+    expected = ENGINE.run_file(Edit(backdrop=Blur(4)), PNG)
     np.testing.assert_array_equal(replaced(blur=4).to_array(), codec.decode(expected.data).rgb)
 
 
@@ -161,6 +200,14 @@ def test_a_place_in_words() -> None:
     with pytest.raises(mattebox.MatteboxError) as caught:
         replaced(prompt="a park")  # this engine has no generators
     assert (caught.value.kind, caught.value.parameter) == (mattebox.Kind.NOT_OFFERED, "prompt")
+
+
+def test_a_prompt_is_matched_once(matched: list[str], tmp_path: Path) -> None:
+    engine = Engine(FakeModels(), Backdrops(BackdropOptions(directory=tmp_path, packs=tmp_path / "packs")))
+    result = mattebox.replace_background(PNG, prompt="on a wooden table", engine=engine)
+    assert result.served is not None
+    assert result.served.backend == "studio"
+    assert matched == ["on a wooden table"]
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.webp", "x.jpg", "x.avif"])

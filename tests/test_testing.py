@@ -15,7 +15,7 @@ from mattebox.backdrops.plate import Plate
 from mattebox.edit import Prompt
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
-from mattebox.pipeline import Generators
+from mattebox.steps import Generators
 from mattebox.testing import FakeBackdrops, FakeSegmenter, make_photo, make_scene
 
 
@@ -77,7 +77,7 @@ def test_fake_segmenter_with_a_given_answer() -> None:
 
 def backdrop(generators: Generators, prompt: Prompt, *, width: int = 30, height: int = 20) -> Plate:
     cutout = Image(rgb=np.zeros((height, width, 3), np.uint8), alpha=np.zeros((height, width), np.float32))
-    return generators.plate(prompt, cutout, checkpoint=lambda: None)
+    return generators.choose(prompt)(cutout, lambda: None)
 
 
 def test_fake_backdrops_have_a_colour_for_each_prompt_and_seed() -> None:

@@ -20,12 +20,13 @@ import numpy as np
 
 from mattebox import codec, compositing, files, layout
 from mattebox.backdrops import Backdrops, composite
+from mattebox.cancellation import go_on
 from mattebox.cutout import Cutout
 from mattebox.edit import WHITE, Format, Layout, Output, Prompt
+from mattebox.engine import Engine
 from mattebox.errors import MatteboxError
 from mattebox.image import RGB, Image
 from mattebox.models import Models
-from mattebox.pipeline import Engine
 from mattebox.samples import make_photo
 from mattebox.testing import make_scene
 
@@ -90,7 +91,7 @@ def _reader(file: Path) -> Callable[[], RGB]:
 
 def compose(backdrops: Backdrops, cutout: Cutout, prompt: str) -> tuple[Image, str]:
     """The subject in the place that is described, and what that is called."""
-    plate = backdrops.plate(Prompt(prompt), cutout.image, checkpoint=lambda: None)
+    plate = backdrops.choose(Prompt(prompt))(cutout.image, go_on)
     return composite.stage(cutout.image, cutout.subject, plate), plate.served.scene or plate.served.backend
 
 

@@ -11,12 +11,15 @@ against a known checksum, and stay loaded.
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from dataclasses import replace
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 from mattebox.edit import (
+    Backdrop,
     Blur,
     Canvas,
     Color,
@@ -45,9 +48,9 @@ if TYPE_CHECKING:
 
     from mattebox.backdrops import BackdropOptions
     from mattebox.cutout import Cutout, Replaced
-    from mattebox.image import Image
+    from mattebox.engine import Engine
+    from mattebox.image import Box, Encoded, Image, Served
     from mattebox.models import ModelOptions
-    from mattebox.pipeline import Engine
 
     Photo: TypeAlias = (
         str
@@ -62,11 +65,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Backdrop",
+    "Blur",
+    "Box",
     "Canvas",
     "Color",
+    "Cutout",
+    "Edit",
+    "Encoded",
+    "Engine",
     "Fit",
     "Foreground",
     "Format",
+    "Image",
     "Kind",
     "Layout",
     "Length",
@@ -74,13 +85,37 @@ __all__ = [
     "Matte",
     "MatteboxError",
     "Output",
+    "Picture",
+    "Prompt",
     "Region",
+    "Replaced",
+    "Served",
     "Shadow",
     "ShadowKind",
     "Transparent",
     "remove_background",
     "replace_background",
 ]
+
+_LOADED_WHEN_USED = MappingProxyType(
+    {
+        "Box": "image",
+        "Cutout": "cutout",
+        "Encoded": "image",
+        "Engine": "engine",
+        "Image": "image",
+        "Replaced": "cutout",
+        "Served": "image",
+    }
+)
+"""The public names whose modules load the picture libraries."""
+
+if not TYPE_CHECKING:  # a checker would take any misspelt name for one of these
+
+    def __getattr__(name: str) -> object:
+        if name not in _LOADED_WHEN_USED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_LOADED_WHEN_USED[name]}"), name)
 
 
 def remove_background(
@@ -154,7 +189,7 @@ def replace_background(
             shows what the prompt says (the message names what comes nearest); what is wrong with `image` is blamed on
             it; and whatever `remove_background` raises.
     """
-    from mattebox import codec
+    from mattebox import pipeline
     from mattebox.cutout import Replaced
 
     asked = {"prompt": prompt, "color": color, "image": image, "blur": blur}
@@ -162,7 +197,7 @@ def replace_background(
     if len(given) != 1:
         raise MatteboxError(
             Kind.INVALID_PARAMETER,
-            f"Give one of {', '.join(asked)}{', and not several' if given else ''}.",
+            f"Give exactly one of {', '.join(asked)}.",
             parameter=given[1] if given else "prompt",
         )
     if seed < 0:
@@ -177,18 +212,15 @@ def replace_background(
     else:
         behind = Picture()
     edit = Edit(backdrop=behind, matte=_matte(model, foreground, refine=refine))
-    try:
-        backdrop = None if image is None else _file(image)
-    except MatteboxError as error:
-        raise _blamed(error, "image") from error.__cause__
-    data = _file(photo)
-    try:
-        made = (engine or _engine()).run(edit, data, backdrop=backdrop, limits=codec.OWN_FILES)
-    except MatteboxError as error:
-        if error.parameter != "backdrop":
-            raise
-        raise _blamed(error, "image") from error.__cause__
-    return Replaced(image=codec.decode(made.data, codec.OWN_FILES), subject=made.subject, served=made.served)
+    used = engine or _engine()
+    result = pipeline.run(
+        edit,
+        _read(photo),
+        behind=None if image is None else _read_behind(image),
+        models=used.models,
+        generators=used.backdrops,
+    )
+    return Replaced(image=result.picture, subject=result.subject, served=result.served)
 
 
 def _matte(model: str, foreground: str, *, refine: bool) -> Matte:
@@ -219,10 +251,6 @@ def _blur(sigma: float) -> Blur:
         ) from error
 
 
-def _blamed(error: MatteboxError, parameter: str) -> MatteboxError:
-    return MatteboxError(error.kind, error.message, parameter=parameter)
-
-
 _default: Engine | None = None
 _making = threading.Lock()
 
@@ -233,8 +261,8 @@ def _engine() -> Engine:
     with _making:
         if _default is None:
             from mattebox.backdrops import Backdrops
+            from mattebox.engine import Engine
             from mattebox.models import Models
-            from mattebox.pipeline import Engine
 
             models = Models(replace(model_options(), user_files=True))
             _default = Engine(models, Backdrops(backdrop_options()))
@@ -257,17 +285,11 @@ def backdrop_options() -> BackdropOptions:
     return environment.read(BackdropOptions, "backdrops")
 
 
-def _file(photo: Photo) -> bytes:
-    """The photo as a file: its own, or a PNG of what is in memory, which loses nothing."""
-    from mattebox import codec, files
-
-    match photo:
-        case bytes() | bytearray():
-            return bytes(photo)
-        case str() | os.PathLike():
-            return files.read(photo, codec.OWN_FILES.max_bytes)
-        case _:
-            return codec.encode(_read(photo), Output())
+def _read_behind(image: Photo) -> Image:
+    try:
+        return _read(image)
+    except MatteboxError as error:
+        raise MatteboxError(error.kind, error.message, parameter="image") from error.__cause__
 
 
 def _read(photo: Photo) -> Image:
@@ -294,6 +316,6 @@ def _read(photo: Photo) -> Image:
                 return codec.decode(data, codec.OWN_FILES)
     raise MatteboxError(
         Kind.INVALID_PARAMETER,
-        "A photo is a path, bytes, a file that is open for reading bytes, a Pillow picture or an array.",
+        "A photo must be a path, bytes, a file opened in binary mode, a Pillow picture or an array.",
         parameter="photo",
     )

@@ -1,4 +1,4 @@
-"""Which photo becomes which file, and doing many of them.
+"""Batches: which photo becomes which file, and doing many of them.
 
 The plan is made whole, and refused whole, before the first photo is read: two photos never go to one file, and a photo
 is never overwritten, under whatever name, link or spelling it is reached. Files that exist are kept unless told
@@ -45,12 +45,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done.
+    """The work of a batch.
 
     Attributes:
         jobs: the work, in the order of the inputs; a folder's files are sorted.
         format: what all of them become.
-        kept: what is not done because the output exists.
+        kept: jobs that are left out because their output exists.
         passed_over: how many files and folders inside the inputs were not looked at: hidden, no photo by their ending,
             or a link to a folder.
     """
@@ -103,14 +103,14 @@ def plan(inputs: Sequence[str], output: str | None, *, format: Format | None, ov
             overwritten, or the one file that was asked for exists.
     """
     if "-" in inputs and len(inputs) > 1:
-        raise _wrong("inputs", "A photo from the standard input comes alone.")
+        raise _wrong("inputs", "The standard input cannot be combined with other photos.")
     photos = [Path(each) for each in inputs if each != "-"]
     missing = [shown(each) for each in photos if not each.exists()]
     if missing:
-        raise MatteboxError(Kind.NOT_FOUND, f"There is no such file or folder: {_list(missing)}")
+        raise MatteboxError(Kind.NOT_FOUND, f"File or folder not found: {_list(missing)}")
     one = len(inputs) == 1 and not any(each.is_dir() for each in photos)
     if not one and output in (None, "-"):
-        raise _wrong("output", "Several photos need a folder to go to.")
+        raise _wrong("output", "Several photos need a folder as their output.")
     if output is not None and output != "-" and not (one and _is_file(output)):
         return _plan_many(photos, output, chosen=format or Format.PNG, overwrite=overwrite)
     return _plan_one(next(iter(photos), None), output, chosen=format, overwrite=overwrite)
@@ -129,7 +129,7 @@ def _plan_one(photo: Path | None, output: str | None, *, chosen: Format | None, 
     job = Job(photo, target)
     _refuse_inputs([job])
     if target is not None and os.path.lexists(target) and not overwrite:
-        raise MatteboxError(Kind.CONFLICT, f"{shown(target)} exists; --overwrite replaces it.")
+        raise MatteboxError(Kind.CONFLICT, f"{shown(target)} already exists. Use --overwrite to replace it.")
     return Plan(jobs=(job,), format=chosen)
 
 
@@ -137,11 +137,11 @@ def _plan_many(inputs: Sequence[Path], output: str, *, chosen: Format, overwrite
     from mattebox import codec
 
     if not inputs:
-        raise _wrong("output", "A photo from the standard input has no name: name the file that it becomes.")
+        raise _wrong("output", "A photo from the standard input needs the name of an output file.")
     folder, ending = Path(output), codec.extension(chosen)
     # `-o cutout.png` for several photos is a slip, not the wish for a folder of that name.
     if not folder.is_dir() and (folder.exists() or codec.format_named(folder.suffix) is not None):
-        raise _wrong("output", f"{shown(folder)} is no folder, which several photos need.")
+        raise _wrong("output", f"{shown(folder)} is not a folder. Several photos need one.")
     jobs: dict[Job, None] = {}  # a set that keeps its order: a photo that is named twice is done once
     passed_over = 0
     inside = _identity(folder)
@@ -172,9 +172,9 @@ def _format_of(output: Path, chosen: Format | None) -> Format:
     named = codec.format_named(output.suffix)
     format = chosen or named  # noqa: A001
     if format is None:
-        raise _wrong("output", f"{output.suffix or shown(output)} names no format; choose one with --format.")
+        raise _wrong("output", f"{shown(output)} does not end in a known format. Choose one with --format.")
     if named not in (None, format):
-        raise _wrong("format", f"The output's name ends in {output.suffix}, which is not {format}.")
+        raise _wrong("format", f"The output's name ends in {output.suffix}, which does not match the format {format}.")
     return format
 
 
@@ -245,7 +245,7 @@ def _refuse_inputs(jobs: Iterable[Job]) -> None:
 
 
 def _identity(path: Path) -> _Identity | None:
-    """What the system calls the file, links followed; None where there is none."""
+    """The identity of the file to the system, links followed; None if the file does not exist."""
     try:
         state = path.stat()
     except OSError:
@@ -291,10 +291,12 @@ class Results:
                 target.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise MatteboxError(
-                    Kind.CONFLICT, f"{shown(target.parent)} cannot be made: {_reason(error)}."
+                    Kind.CONFLICT, f"{shown(target.parent)} cannot be created: {_reason(error)}."
                 ) from error
             if _identity(target) in self._written:
-                raise MatteboxError(Kind.CONFLICT, f"{shown(target)} is another photo's result on this disk.")
+                raise MatteboxError(
+                    Kind.CONFLICT, f"{shown(target)} is already the result of another photo on this disk."
+                )
             files.write(target, data, overwrite=self._overwrite)
             written = _identity(target)
             if written is not None:

@@ -1,18 +1,19 @@
-"""What mattebox is for: a subject, cut out, and what can be done with it."""
+"""The results of the library: `Cutout`, a subject without its background, and `Replaced`, one on another."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from mattebox import codec, compositing, files, layout, shadows
-from mattebox.edit import Color, Layout, Length, Margin, Output, Shadow, Transparent
+from mattebox import codec, files, pipeline
+from mattebox.edit import Color, Edit, Layout, Output, Picture, Shadow, Transparent
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Encoded, Image, Served
+from mattebox.steps import Work
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -72,9 +73,9 @@ class Cutout:
 
         Args:
             arrange: where the subject goes and how large the result is.
-            shadow: what it throws, if anything.
-            backdrop: what is behind: a colour in sRGB, or a picture in the cutout's own profile, which fills the canvas
-                and is cut where it does not fit.
+            shadow: the shadow under it, if any.
+            backdrop: what goes behind: a colour in sRGB, or a picture, which fills the canvas and is cut where it does
+                not fit. A picture is converted from its own colour profile to the cutout's.
             in_place: the backdrop is a picture of the photo's size and belongs to the subject's own place in it (the
                 photo's background, blurred), so that it is arranged as the subject is.
             output: the format.
@@ -83,49 +84,13 @@ class Cutout:
             MatteboxError: INVALID_PARAMETER, when the format cannot hold such a picture, or the result would be too
                 large.
         """
-        room = self._room(shadow)
-        placement = layout.plan(self.image.width, self.image.height, self.subject, arrange, room=room)
-        picture = layout.place(self.image, placement)
-        if not output.alpha_only:  # the matte is the same with any shadow, over any backdrop
-            if shadow is not None:
-                picture = shadows.cast(picture, shadow, cut=self._is_cut_below)
-            match backdrop:
-                case Transparent():
-                    pass
-                case Color():
-                    picture = compositing.over(picture, codec.color_in_profile(backdrop, picture.icc))
-                case Image() if in_place:
-                    picture = compositing.over(picture, layout.surround(backdrop, placement))
-                case Image():
-                    picture = compositing.over(picture, layout.cover(backdrop, picture.width, picture.height))
-                case _:
-                    assert_never(backdrop)
-        return Encoded(
-            data=codec.encode(picture, output),
-            media_type=codec.media_type(output.format),
-            width=picture.width,
-            height=picture.height,
-            subject=None if self.subject is None else placement.moved(self.subject),
-            confidence=self.confidence,
-            ambiguity=self.ambiguity,
-            largest=placement.largest,
-        )
-
-    @property
-    def _is_cut_below(self) -> bool:
-        return self.subject is not None and self.subject.bottom >= self.image.height
-
-    def _room(self, shadow: Shadow | None) -> Margin:
-        """What a crop leaves for the shadow: nothing where the photo ends, or the cut would float in the picture."""
-        if shadow is None or self.subject is None:
-            return Margin()
-        room, subject = shadows.room(self.subject, shadow), self.subject
-        return Margin(
-            top=room.top if subject.top > 0 else Length(0),
-            right=room.right if subject.right < self.image.width else Length(0),
-            bottom=Length(0) if self._is_cut_below else room.bottom,
-            left=room.left if subject.left > 0 else Length(0),
-        )
+        behind = backdrop if isinstance(backdrop, Image) else None
+        chosen = Picture() if isinstance(backdrop, Image) else backdrop
+        edit = Edit(backdrop=chosen, shadow=shadow, layout=arrange, output=output)
+        work = Work(edit=edit, behind=behind, in_place=in_place)
+        work.rgb, work.alpha, work.icc = self.rgb, self.alpha, self.icc
+        work.subject, work.confidence, work.ambiguity = self.subject, self.confidence, self.ambiguity
+        return pipeline.composed(work).encode(output)
 
     def save(
         self,
@@ -136,12 +101,12 @@ class Cutout:
         backdrop: Transparent | Color | Image = Transparent(),
         quality: int | None = None,
     ) -> None:
-        """Write the cutout to a file; the name's ending says the format: png, webp, jpg, avif or zip.
+        """Write the cutout to a file; the name's ending chooses the format: png, webp, jpg, avif or zip.
 
         The file appears whole or not at all. `arrange`, `shadow` and `backdrop` are those of `encode`.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER, when the ending names no format that can be written, or the result would
+            MatteboxError: INVALID_PARAMETER, when no such format can be written, or the result would
                 be too large; CONFLICT, when the file cannot be written there.
         """
         output = _output(Path(path), quality)
@@ -153,9 +118,9 @@ class Replaced:
     """A photo's subject on another background.
 
     Attributes:
-        image: the finished picture; it has alpha only where the colour behind has.
+        image: the finished picture; with alpha only if the colour behind is not opaque.
         subject: where the subject lies in it; None where no subject was found, and only the backdrop is seen.
-        served: where the backdrop came from, where it was asked for in words; None else.
+        served: where the backdrop came from, if a prompt asked for it.
     """
 
     image: Image
@@ -178,25 +143,24 @@ class Replaced:
         return np.dstack([self.image.rgb, np.rint(self.image.alpha * 255).astype(np.uint8)])
 
     def save(self, path: str | Path, *, quality: int | None = None) -> None:
-        """Write the picture to a file; the name's ending says the format: png, webp, jpg, avif or zip.
+        """Write the picture to a file; the name's ending chooses the format: png, webp, jpg, avif or zip.
 
         The file appears whole or not at all.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER, when the ending names no format that can be written; CONFLICT, when the
+            MatteboxError: INVALID_PARAMETER, when no such format can be written; CONFLICT, when the
                 file cannot be written there.
         """
         files.write(path, codec.encode(self.image, _output(Path(path), quality)))
 
 
 def _output(target: Path, quality: int | None) -> Output:
-    """What a file's name asks for."""
+    """The format that a file's name asks for."""
     named = codec.format_named(target.suffix)
     if named is None:
         raise MatteboxError(
             Kind.INVALID_PARAMETER,
-            f"The ending {target.suffix or 'of a name without one'} is no format that can be written; "
-            "use .png, .webp, .jpg, .avif or .zip.",
+            f"{target.name} does not end in the name of a format. Use .png, .webp, .jpg, .avif or .zip.",
             parameter="path",
         )
     return Output(format=named, quality=quality)

@@ -1,4 +1,4 @@
-"""What is to be done to a photo: one `Edit`, in mattebox's own words.
+"""The edit of a photo: one `Edit`, in mattebox's own words.
 
 Every front end translates into it (a dialect from its vendor's fields, the command line from its flags), and the
 pipeline understands nothing else. It is plain, frozen data.
@@ -56,7 +56,7 @@ class Blur:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A backdrop described in words; none at all mean a plain studio.
+    """A backdrop described in words; an empty text means a plain studio.
 
     `seed` makes the same picture again. `generator` is a name of `backdrops.GENERATORS`, or `auto` for the first of the
     configured ones that can serve the words. `nearest` takes the most similar scene, with a warning, where nothing
@@ -128,7 +128,7 @@ class Canvas:
 
     def __post_init__(self) -> None:
         if self.width is None and self.height is None:
-            raise ValueError("a canvas has a width or a height")
+            raise ValueError("a canvas needs a width, a height or both")
         if any(side is not None and side < 1 for side in (self.width, self.height)):
             raise ValueError("width and height must be at least 1")
 
@@ -171,7 +171,7 @@ class Layout:
 
 
 class ShadowKind(StrEnum):
-    """What the shadow looks like."""
+    """The look of a shadow."""
 
     DROP = "drop"
     """Soft, behind the subject and a little below: as of something that floats before a wall."""
@@ -231,7 +231,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What is written.
+    """The file that is written.
 
     `alpha_only` writes the matte itself as a grey picture. `quality` is 1..100 and concerns JPEG, WebP, AVIF and the
     colour picture of a ZIP; None is the format's default. 100 makes a WebP lossless.
@@ -248,7 +248,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """What is to be done to one photo, whole. Where the photo is, is no part of it (`sources`)."""
+    """Everything that is to be done to one photo. `sources` says where the photo is."""
 
     backdrop: Backdrop = Transparent()
     shadow: Shadow | None = None

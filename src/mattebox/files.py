@@ -26,8 +26,8 @@ def read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
                 parameter="photo",
             )
         return file.read_bytes()
-    except (FileNotFoundError, ValueError) as cause:  # no name with a null character is anybody's
-        raise MatteboxError(Kind.NOT_FOUND, f"There is no file {file.name}.", parameter="photo") from cause
+    except (FileNotFoundError, ValueError) as cause:  # no file can have a null character in its name
+        raise MatteboxError(Kind.NOT_FOUND, f"File not found: {file.name}.", parameter="photo") from cause
     except OSError as cause:
         raise MatteboxError(
             Kind.UNREADABLE_IMAGE, f"{file.name} cannot be read: {cause.strerror}.", parameter="photo"
@@ -58,7 +58,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True, 
         else:
             _claim(beside, target)
     except FileExistsError as cause:
-        raise MatteboxError(Kind.CONFLICT, f"{target.name} exists already.") from cause
+        raise MatteboxError(Kind.CONFLICT, f"{target.name} already exists.") from cause
     except OSError as cause:
         raise MatteboxError(Kind.CONFLICT, f"{target.name} cannot be written: {cause.strerror}.") from cause
     finally:
@@ -66,7 +66,7 @@ def write(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True, 
 
 
 def _claim(beside: Path, target: Path) -> None:
-    """Give a finished file a name that nobody has; FileExistsError where somebody does."""
+    """Give a finished file its name; FileExistsError where the name is taken."""
     try:
         os.link(beside, target)  # unlike a rename, it fails where the name is taken
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""The values that pictures are made of, and what always holds for them.
+"""The values that pictures are made of, and their invariants.
 
 Pixels are uint8 RGB and float32 alpha: float32 RGB of a 50 MP photo would be 572 MB a copy. Functions that need float
 colour convert inside, band by band. Arrays are never written to after they were put into one of these values.

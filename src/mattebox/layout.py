@@ -33,7 +33,7 @@ _BAND = 256  # rows at a time: float copies stay small however large the picture
 class RegionOutsideError(MatteboxError):
     """The region to look in reaches beyond the photo."""
 
-    def __init__(self, message: str = "The region of interest reaches beyond the picture.") -> None:
+    def __init__(self, message: str = "The region of interest extends beyond the picture.") -> None:
         super().__init__(Kind.INVALID_PARAMETER, message, parameter="roi")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -213,7 +213,7 @@ def _margin(margin: Margin, width: int, height: int) -> tuple[int, int, int, int
         if not 0 <= length.value <= (LARGEST_MARGIN if length.percent else LARGEST_SIDE):
             raise MatteboxError(
                 Kind.INVALID_PARAMETER,
-                f"A margin must be between 0 and {LARGEST_MARGIN} per cent, or {LARGEST_SIDE} pixels.",
+                f"A margin must be from 0 to {LARGEST_MARGIN} per cent, or from 0 to {LARGEST_SIDE} pixels.",
                 parameter="margin",
             )
     top, right, bottom, left = (_rounded(length.of(side)) for length, side in sides)

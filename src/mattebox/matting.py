@@ -164,7 +164,7 @@ def estimate_foreground(photo: RGB, alpha: Alpha, method: Foreground = Foregroun
     return foreground
 
 
-_BAND = 512  # rows at a time: float copies stay small however large the picture is
+_BAND = 128  # rows at a time: float copies stay small however large the picture is
 _SURROUNDINGS = 128
 _WORKING_SIDE = 512
 _REACHES = (30, 8, 2)

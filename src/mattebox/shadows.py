@@ -137,7 +137,7 @@ def _darkness(view: _View, kind: ShadowKind, *, cut: bool) -> Darkness:
 
 
 def _size(width: float, height: float) -> float:
-    """What a shadow's reach is measured in: the geometric mean of a subject's sides, but of no sliver."""
+    """The unit of a shadow's reach: the geometric mean of a subject's sides, with slivers taken for wider."""
     return float(np.sqrt(max(width, height / 4) * max(height, width / 4)))
 
 

@@ -89,10 +89,10 @@ class Resize:
 
     def __post_init__(self) -> None:
         if self.width is None and self.height is None:
-            raise _wrong("width", "A width, a height or both are needed.")
+            raise _wrong("width", "A resize needs a width, a height or both.")
         for name, side in (("width", self.width), ("height", self.height)):
             if side is not None and not 1 <= side <= MAX_RESIZED_SIDE:
-                raise _wrong(name, f"The {name} must be in 1..{MAX_RESIZED_SIDE:,} pixels.")
+                raise _wrong(name, f"The {name} must be from 1 to {MAX_RESIZED_SIDE:,} pixels.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ class Rotate:
 
     def __post_init__(self) -> None:
         if not -36000 <= self.degrees <= 36000:  # NaN too
-            raise _wrong("degrees", "The angle must be a number of at most a hundred turns in either direction.")
+            raise _wrong("degrees", "The angle must be a number of degrees from -36000 to 36000.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +158,7 @@ class Blur:
 
     def __post_init__(self) -> None:
         if not 0.3 <= self.sigma <= 1000:
-            raise _wrong("sigma", "The sigma of a blur must be a number in 0.3..1,000 pixels.")
+            raise _wrong("sigma", "The sigma of a blur must be from 0.3 to 1,000 pixels.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +181,11 @@ class Modulate:
     def __post_init__(self) -> None:
         for name, factor in (("brightness", self.brightness), ("saturation", self.saturation)):
             if not 0 <= factor <= 10:
-                raise _wrong(name, f"The {name} must be a factor in 0..10.")
+                raise _wrong(name, f"The {name} must be a factor from 0 to 10.")
         if not math.isfinite(self.hue):
             raise _wrong("hue", "The hue must be a finite number of degrees.")
         if not -100 <= self.lightness <= 100:
-            raise _wrong("lightness", "The lightness must be a number in -100..100.")
+            raise _wrong("lightness", "The lightness must be a number from -100 to 100.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,14 +363,10 @@ def _letterboxed(image: Image, wanted: Resize, width: int, height: int) -> Image
 def _crop(image: Image, part: Crop) -> Image:
     for name, edge, most in (("left", part.left, image.width - 1), ("right", part.right, image.width)):
         if edge > most:
-            raise _wrong(
-                name, f"The {name} edge of the part must be inside of the picture, {image.width:,} pixels wide."
-            )
+            raise _wrong(name, f"The {name} edge of the part must be inside the picture, {image.width:,} pixels wide.")
     for name, edge, most in (("top", part.top, image.height - 1), ("bottom", part.bottom, image.height)):
         if edge > most:
-            raise _wrong(
-                name, f"The {name} edge of the part must be inside of the picture, {image.height:,} pixels high."
-            )
+            raise _wrong(name, f"The {name} edge of the part must be inside the picture, {image.height:,} pixels high.")
     rows, columns = slice(part.top, part.bottom), slice(part.left, part.right)
     alpha = None if image.alpha is None else image.alpha[rows, columns].copy()
     return Image(rgb=image.rgb[rows, columns].copy(), alpha=alpha, icc=image.icc)
@@ -520,6 +516,6 @@ def _watermark(image: Image, watermark: Watermark, marks: Iterable[Image]) -> Im
             raise ValueError(_MARKS)
         left, top = place
         if not (-mark.width < left < image.width and -mark.height < top < image.height):
-            raise _wrong("places", f"Mark {number}, at {left:,} and {top:,}, lies wholly outside of the picture.")
+            raise _wrong("places", f"Mark {number}, at {left:,} and {top:,}, lies entirely outside the picture.")
         image = compositing.stack(mark, image, left=left, top=top)
     return image

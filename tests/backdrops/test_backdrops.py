@@ -51,7 +51,7 @@ def cutout(width: int = WIDTH, height: int = HEIGHT) -> Image:
 
 def plate(backdrops: Backdrops, text: str, *, seed: int = 0, generator: str = "auto", nearest: bool = False) -> Plate:
     prompt = Prompt(text, seed=seed, generator=generator, nearest=nearest)
-    made = backdrops.plate(prompt, cutout(), checkpoint=go_on)
+    made = backdrops.choose(prompt)(cutout(), go_on)
     assert made.rgb.shape == (HEIGHT, WIDTH, 3)
     return made
 
@@ -59,7 +59,7 @@ def plate(backdrops: Backdrops, text: str, *, seed: int = 0, generator: str = "a
 def refusal(backdrops: Backdrops, text: str, **options: str | bool) -> MatteboxError:
     prompt = Prompt(text, **options)  # type: ignore[arg-type]
     with pytest.raises(MatteboxError) as caught:
-        backdrops.plate(prompt, cutout(), checkpoint=go_on)
+        backdrops.choose(prompt)(cutout(), go_on)
     return caught.value
 
 
@@ -367,7 +367,7 @@ def test_a_checkpoint_ends_the_wait_for_a_generator(options: BackdropOptions, pa
 
     backdrops = configured(options, painter, "openai")
     with pytest.raises(MatteboxError, match="enough"):
-        backdrops.plate(Prompt("a beach"), cutout(), checkpoint=stop)
+        backdrops.choose(Prompt("a beach"))(cutout(), stop)
 
 
 # --- pictures for words alone -----------------------------------------------------------------------------------------
@@ -473,7 +473,7 @@ def test_what_is_not_installed_is_left_to_a_painter_that_comes_after_it(tmp_path
     )
     backdrops = Backdrops(options, fetch_when_used=False)
     with pytest.raises(MatteboxError) as caught:
-        backdrops.plate(Prompt("in a warehouse"), cutout(), checkpoint=go_on)
+        backdrops.choose(Prompt("in a warehouse"))(cutout(), go_on)
     assert "generator" in caught.value.message  # which nobody listens for at that port
     with pytest.raises(MatteboxError, match="mattebox scenes pull"):
-        backdrops.plate(Prompt("in a warehouse", generator="scenes"), cutout(), checkpoint=go_on)
+        backdrops.choose(Prompt("in a warehouse", generator="scenes"))

@@ -47,12 +47,13 @@ from mattebox.edit import (
     Shadow,
     ShadowKind,
 )
+from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.image import Image as Picture
 from mattebox.models import CATALOGUE, ModelOptions, Segmenter
 from mattebox.models.catalogue import Ensemble, Row, Variant
-from mattebox.pipeline import Engine, Segmenters
+from mattebox.steps import Segmenters
 from mattebox.testing import FakeModels, FakeSegmenter, make_scene
 
 
@@ -208,7 +209,7 @@ def test_the_words_of_layout_and_shadow(tmp_path: Path, options: list[str], edit
     photos(tmp_path, "a.png", data=photo)
     result = mattebox("remove", tmp_path / "a.png", "-o", tmp_path / "x.png", *options)
     assert result.exit_code == 0, result.stderr
-    assert (tmp_path / "x.png").read_bytes() == Engine(FakeModels()).run(edit, photo).data
+    assert (tmp_path / "x.png").read_bytes() == Engine(FakeModels()).run_file(edit, photo).data
 
 
 def solid(color: tuple[int, int, int]) -> bytes:
@@ -286,6 +287,13 @@ def test_a_subject_before_a_colour_a_picture_or_its_own_background(tmp_path: Pat
             "score": None,
             "warning": None,
         }
+
+
+def test_a_prompt_is_matched_once(backdrops: Path, matched: list[str]) -> None:
+    photos(backdrops, "a.png")
+    prompt = "on a wooden table"
+    assert mattebox("replace", backdrops / "a.png", "-o", backdrops / "b.png", "--prompt", prompt).exit_code == 0
+    assert matched == [prompt]
 
 
 def test_a_subject_in_a_place_in_words(backdrops: Path) -> None:

@@ -13,8 +13,8 @@ from tests.golden.comparison import compare
 
 from mattebox import codec
 from mattebox.edit import Color, Edit, Foreground, Layout, Matte, Output
+from mattebox.engine import Engine
 from mattebox.image import RGB, Image
-from mattebox.pipeline import Engine
 from mattebox.testing import FakeModels, make_photo, make_scene
 
 SCENE = codec.encode(Image(rgb=make_scene(width=240, height=180, seed=7).photo), Output())
@@ -41,7 +41,7 @@ PHOTOS: dict[str, Callable[[], RGB]] = {
 
 @pytest.mark.parametrize("name", EDITS)
 def test_every_edit_looks_as_it_did(name: str, regenerate: bool) -> None:
-    result = Engine(FakeModels()).run(EDITS[name], SCENE)
+    result = Engine(FakeModels()).run_file(EDITS[name], SCENE)
     picture = PIL.Image.open(io.BytesIO(result.data))
     compare(f"edit-{name}", picture, regenerate=regenerate, tolerance=0.05)
 

@@ -18,8 +18,8 @@ from mattebox.backdrops.scenes import panorama
 from mattebox.backdrops.scenes.panorama import Camera, Panorama
 from mattebox.backdrops.studio import studio
 from mattebox.edit import Canvas, Color, Edit, Layout, Output, Shadow, ShadowKind
+from mattebox.engine import Engine
 from mattebox.image import RGB, Box, Image, Served
-from mattebox.pipeline import Engine
 from mattebox.testing import FakeModels, make_scene
 
 WIDTH, HEIGHT = 192, 144
@@ -157,7 +157,7 @@ def test_nine_places_on_a_canvas(regenerate: bool) -> None:
     for row, column in product(range(3), range(3)):
         layout = Layout(scale=0.5, position=(column / 2, row / 2), canvas=Canvas(width=64, height=48))
         shade = 180 + 30 * ((row + column) % 2)
-        made = Engine(FakeModels()).run(Edit(backdrop=Color(shade, shade, 240), layout=layout), photo)
+        made = Engine(FakeModels()).run_file(Edit(backdrop=Color(shade, shade, 240), layout=layout), photo)
         sheet.paste(PIL.Image.open(io.BytesIO(made.data)), (64 * column, 48 * row))
     compare("positions", sheet, regenerate=regenerate, tolerance=0.1, worst=2)
 

@@ -17,7 +17,7 @@ import pytest
 
 from mattebox import codec
 from mattebox.edit import Edit, Matte, Output
-from mattebox.pipeline import Engine
+from mattebox.engine import Engine
 
 pytestmark = [pytest.mark.quality, pytest.mark.model, pytest.mark.timeout(3600)]
 
@@ -40,7 +40,7 @@ def score(folder: Path, engine: Engine, into: Path, matte: Matte, sets: str = ""
     for row in rows:
         photo = (folder / "dev" / row["image"]).read_bytes()
         edit = Edit(matte=matte, output=Output(alpha_only=True))
-        (into / f"{row['name']}.png").write_bytes(engine.run(edit, photo, limits=limits).data)
+        (into / f"{row['name']}.png").write_bytes(engine.run_file(edit, photo, limits=limits).data)
     command = [sys.executable, str(folder / "score.py"), str(into), "--split", "dev", "--sets", sets]
     table = subprocess.run([*command, "--json", str(into / "scores.json")], check=True, capture_output=True, text=True)
     print(f"\n{matte}\n{table.stdout}")

@@ -16,10 +16,10 @@ from starlette.testclient import TestClient
 from mattebox import codec
 from mattebox.edit import Output
 from mattebox.image import Image
-from mattebox.pipeline import Generators, Segmenters
 from mattebox.server.app import create_app
 from mattebox.server.settings import Settings
 from mattebox.server.store.database import connect, create
+from mattebox.steps import Generators, Segmenters
 from mattebox.testing import FakeModels, make_scene
 
 Serve: TypeAlias = Callable[..., TestClient]

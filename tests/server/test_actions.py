@@ -15,9 +15,9 @@ from starlette.types import Message
 
 from mattebox.codec import Limits
 from mattebox.edit import Edit
+from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
-from mattebox.pipeline import Engine
 from mattebox.server.actions import run_edit
 from mattebox.server.app import find_dialects
 from mattebox.server.fetch import Fetcher

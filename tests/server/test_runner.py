@@ -13,10 +13,10 @@ import pytest
 from mattebox import codec
 from mattebox.codec import Limits
 from mattebox.edit import Edit, Output
+from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Encoded, Image
 from mattebox.models import Segmenter
-from mattebox.pipeline import Engine
 from mattebox.server.fetch import Fetcher, FetchOptions
 from mattebox.server.runner import Runner, RunnerOptions
 from mattebox.sources import Link, Sources, Upload

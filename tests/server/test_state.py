@@ -7,8 +7,8 @@ from functools import partial
 import anyio
 import pytest
 
+from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
-from mattebox.pipeline import Engine
 from mattebox.server.fetch import Fetcher
 from mattebox.server.runner import Runner
 from mattebox.server.state import Readiness, UploadLimiter

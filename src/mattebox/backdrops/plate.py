@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from mattebox.image import RGB, Served
+from mattebox.cancellation import Checkpoint
+from mattebox.image import RGB, Image, Served
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +47,7 @@ class Plate:
     depth_of_field: bool = False
     finished: bool = False
     served: Served
+
+
+PlateMaker: TypeAlias = Callable[[Image, Checkpoint], Plate]
+"""The backdrop that was chosen for a prompt: makes its plate, of the cutout's size."""

@@ -12,11 +12,10 @@ from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
     from mattebox.backdrops.generator import Generator
-    from mattebox.backdrops.plate import Plate
+    from mattebox.backdrops.plate import Plate, PlateMaker
     from mattebox.cancellation import Checkpoint
     from mattebox.download.transfer import Progress
     from mattebox.edit import Prompt
-    from mattebox.image import Image
 
 
 @final
@@ -57,22 +56,18 @@ class Backdrops:
         if "scenes" in self._options.generators:
             self._ready_made.index()
 
-    def check(self, prompt: Prompt) -> None:
-        """Refuse what `plate` would refuse, before any work is done; arguments and errors as there."""
-        self._choose(prompt)
-
-    def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Checkpoint) -> Plate:
-        """A backdrop of the cutout's size.
+    def choose(self, prompt: Prompt) -> PlateMaker:
+        """Match the prompt, or refuse it, before a subject is cut out for it. The result makes the backdrop.
 
         Raises:
             MatteboxError: INVALID_PARAMETER about `prompt` where it is too long or nothing here shows it, or about
                 `generator` where its name is unknown; NOT_OFFERED where that generator is not configured; UNAVAILABLE
-                where what serves the prompt is not installed; and a generator's own failure.
+                where what serves the prompt is not installed. The result raises the generator's own failures.
         """
         chosen = self._choose(prompt)
         if isinstance(chosen, Choice):
-            return self._ready_made.show(chosen, cutout)
-        return self._painter(chosen).plate(
+            return lambda cutout, _: self._ready_made.show(chosen, cutout)
+        return lambda cutout, checkpoint: self._painter(chosen).plate(
             prompt.text.strip(),
             cutout,
             width=cutout.width,

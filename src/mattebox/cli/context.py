@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mattebox.backdrops import BackdropOptions
     from mattebox.models import ModelOptions
     from mattebox.models.catalogue import Row
-    from mattebox.pipeline import Generators, Segmenters
     from mattebox.server.settings import Settings
+    from mattebox.steps import Generators, Segmenters
 
 T = TypeVar("T")
 

@@ -54,7 +54,7 @@ from mattebox.errors import Kind, MatteboxError
 if TYPE_CHECKING:
     from mattebox.cancellation import Checkpoint
     from mattebox.image import Encoded
-    from mattebox.pipeline import Segmenters
+    from mattebox.steps import Segmenters
 
 EPILOG = (
     "An output that exists is kept and counts as done, so that a stopped run can be started again; where one photo is "
@@ -271,13 +271,13 @@ def _work(
 ) -> list[Failed]:
     """Do the plan, report as it goes, and give what failed."""
     from mattebox.codec import OWN_FILES
-    from mattebox.pipeline import Engine
+    from mattebox.engine import Engine
 
     engine = Engine(networks)
 
     def work(job: Job, checkpoint: Checkpoint) -> Encoded:
         photo = piped if job.source is None else files.read(job.source, OWN_FILES.max_bytes)
-        made = engine.run(edit, photo, backdrop=behind, limits=OWN_FILES, checkpoint=checkpoint)
+        made = engine.run_file(edit, photo, backdrop=behind, limits=OWN_FILES, checkpoint=checkpoint)
         checkpoint()
         if job.target is None:
             sys.stdout.buffer.write(made.data)

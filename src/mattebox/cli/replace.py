@@ -139,7 +139,7 @@ def _made(
 ) -> tuple[Encoded, float]:
     """Do it, write it, and say how long it took in seconds."""
     from mattebox.codec import OWN_FILES
-    from mattebox.pipeline import Engine
+    from mattebox.engine import Engine
 
     job = plan.jobs[0]
     options = model_options()
@@ -153,7 +153,7 @@ def _made(
             photo = sys.stdin.buffer.read(OWN_FILES.max_bytes + 1)
         else:
             photo = files.read(job.source, OWN_FILES.max_bytes)
-        made = Engine(networks, backdrops).run(edit, photo, backdrop=behind, limits=OWN_FILES)
+        made = Engine(networks, backdrops).run_file(edit, photo, backdrop=behind, limits=OWN_FILES)
         if job.target is None:
             sys.stdout.buffer.write(made.data)
             sys.stdout.buffer.flush()

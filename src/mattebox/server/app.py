@@ -24,9 +24,9 @@ from starlette.types import Lifespan
 
 from mattebox import __version__
 from mattebox.backdrops import Backdrops
+from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import Models
-from mattebox.pipeline import Engine, Generators, Segmenters
 from mattebox.server import dialects
 from mattebox.server.fetch import Fetcher
 from mattebox.server.http import openapi
@@ -44,6 +44,7 @@ from mattebox.server.store.accounts import Account, Accounts
 from mattebox.server.store.blobs import Blobs
 from mattebox.server.store.database import connect, create
 from mattebox.server.store.images import ImageStore
+from mattebox.steps import Generators, Segmenters
 
 _log = logging.getLogger(__name__)
 

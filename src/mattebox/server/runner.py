@@ -18,10 +18,11 @@ import anyio.to_thread
 
 from mattebox.codec import Limits
 from mattebox.edit import Edit, Output
+from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.models import DEFAULT
-from mattebox.pipeline import Engine, keep, transform
+from mattebox.picture_files import keep, transform
 from mattebox.server.fetch import Fetcher
 from mattebox.sources import Link, Source, Sources, Stored, Upload
 from mattebox.transforms import Transform
@@ -204,7 +205,7 @@ class Runner:
                 raise error.about("backdrop") from error.__cause__
 
         def work() -> Encoded:
-            return self._engine.run(
+            return self._engine.run_file(
                 edit,
                 photo if kept is None else kept(),
                 backdrop=backdrop,

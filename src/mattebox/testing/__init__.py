@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from mattebox.backdrops.plate import Light, Plate
+from mattebox.backdrops.plate import Light, Plate, PlateMaker
+from mattebox.cancellation import Checkpoint
 from mattebox.edit import Prompt
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Image, Served
@@ -89,20 +89,20 @@ class FakeBackdrops:
         red, green, blue = hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:3]
         return 64 + red % 128, 64 + green % 128, 64 + blue % 128
 
-    def check(self, prompt: Prompt) -> None:
-        """Refuse what `plate` refuses."""
-        self._warning(prompt)
-
-    def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Callable[[], None]) -> Plate:
-        """A plate of the cutout's size.
+    def choose(self, prompt: Prompt) -> PlateMaker:
+        """The maker of this prompt's plates.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER about `prompt` for `nowhere`, unless what is nearest will do; NOT_OFFERED
+            MatteboxError: INVALID_PARAMETER about `prompt` for `nowhere`, unless `nearest` is allowed; NOT_OFFERED
                 about `generator` for any but `auto` and `fake`.
         """
-        checkpoint()
         warning = self._warning(prompt)
-        return self._painted(prompt.text.strip(), cutout.width, cutout.height, prompt.seed, warning)
+
+        def make(cutout: Image, checkpoint: Checkpoint) -> Plate:
+            checkpoint()
+            return self._painted(prompt.text.strip(), cutout.width, cutout.height, prompt.seed, warning)
+
+        return make
 
     @staticmethod
     def _warning(prompt: Prompt) -> str | None:
@@ -120,7 +120,7 @@ class FakeBackdrops:
             )
         return "Nothing here shows this; somewhere is the nearest."
 
-    def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Callable[[], None]) -> Plate:
+    def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Checkpoint) -> Plate:
         """A plate of this size."""
         checkpoint()
         return self._painted(prompt.strip(), width, height, seed, None)

@@ -13,17 +13,19 @@ import pytest
 from standardwebhooks import Webhook
 
 from mattebox import codec
-from mattebox.backdrops.plate import Plate
+from mattebox.backdrops.plate import Plate, PlateMaker
+from mattebox.cancellation import Checkpoint
 from mattebox.codec import Limits
 from mattebox.edit import Edit, Format, Matte, Output, Picture, Prompt
+from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
-from mattebox.pipeline import Engine, Generators
 from mattebox.server.fetch import Fetcher, FetchOptions
 from mattebox.server.jobs import Hook, Result, Status, Task
 from mattebox.server.jobs.worker import BASE, Announce, Worker, check_hook, result_address
 from mattebox.server.store.blobs import Blobs, expiry_of
 from mattebox.sources import Link, Sources, Stored, Upload
+from mattebox.steps import Generators
 from mattebox.testing import FakeBackdrops, FakeModels, make_scene
 
 PHOTO = codec.encode(Image(rgb=make_scene(width=80, height=60, seed=0).photo), Output())
@@ -206,8 +208,11 @@ def test_a_generator_that_is_busy_for_ever_is_not_asked_for_ever(
     loop: asyncio.AbstractEventLoop, blobs: Blobs, after: float
 ) -> None:
     class Busy(FakeBackdrops):
-        def plate(self, prompt: Prompt, cutout: Image, *, checkpoint: Callable[[], None]) -> Plate:
-            raise MatteboxError(Kind.OVERLOADED, "Too much to do.", retry_after=after)
+        def choose(self, prompt: Prompt) -> PlateMaker:
+            def make(cutout: Image, checkpoint: Checkpoint) -> Plate:
+                raise MatteboxError(Kind.OVERLOADED, "Too much to do.", retry_after=after)
+
+            return make
 
     blobs.put("sources/one", PHOTO, media_type="image/png")
     worker = make(loop, blobs, backdrops=Busy())

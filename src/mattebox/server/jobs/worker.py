@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, final
 from mattebox import codec
 from mattebox.codec import Limits
 from mattebox.edit import Edit
+from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
-from mattebox.pipeline import Engine
 from mattebox.server.fetch import Fetcher, check_url
 from mattebox.server.jobs import Hook, Result, Task
 from mattebox.server.runner import with_model
@@ -132,7 +132,9 @@ class Worker:
                 raise ValueError("a task's pictures are stored before it is worked on")
             backdrop = self._download(source) if isinstance(source, Link) else self._get(source.key)
         try:
-            encoded = self._engine.run(with_model(edit, self._model), photo, backdrop=backdrop, limits=self._limits)
+            encoded = self._engine.run_file(
+                with_model(edit, self._model), photo, backdrop=backdrop, limits=self._limits
+            )
         except MatteboxError as error:
             if error.kind is not Kind.OVERLOADED or error.retry_after is None:
                 raise

@@ -11,7 +11,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 from tests.server.dialects.conftest import Receiver
 
-from mattebox import codec, pipeline
+from mattebox import codec, picture_files
 from mattebox.edit import Color, Fit, Format, Output
 from mattebox.image import Image
 from mattebox.transforms import Anchor, Blur, Crop, Flip, Mirror, Modulate, Resize, Rotate, Transform
@@ -206,7 +206,7 @@ def test_the_file_is_saved_under_a_safe_name(
 def test_changes(case: Case, client: TestClient, photo: bytes) -> None:
     word, options, change, output = case
     old = keep(client, photo, name="old")
-    expected = pipeline.transform(change, photo, output=output)
+    expected = picture_files.transform(change, photo, output=output)
     for answer in (
         client.post(f"{PATH}/{old['id']}/{word}", json=options),
         client.post(f"{PATH}/{old['id']}/{word}", data=options),

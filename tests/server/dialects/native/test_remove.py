@@ -26,9 +26,9 @@ from mattebox.edit import (
     Shadow,
     ShadowKind,
 )
+from mattebox.engine import Engine
 from mattebox.image import RGB, Alpha, Image
 from mattebox.models import CATALOGUE, Segmenter
-from mattebox.pipeline import Engine
 from mattebox.server.dialects import native
 from mattebox.testing import FakeModels
 
@@ -314,7 +314,7 @@ def same(answers: Sequence[Response]) -> Response:
     ],
 )
 def test_the_words_of_a_layout(options: dict[str, str], layout: Layout, client: TestClient, photo: bytes) -> None:
-    expected = Engine(FakeModels()).run(Edit(layout=layout), photo)
+    expected = Engine(FakeModels()).run_file(Edit(layout=layout), photo)
     assert same(ways(client, photo, options)).content == expected.data
 
 
@@ -329,7 +329,7 @@ def test_shadows_and_glass(client: TestClient, photo: bytes) -> None:
         ({"shadow": "none"}, Edit()),
         ({"semitransparency": "false"}, Edit(matte=Matte(semitransparency=False))),
     ):
-        assert same(ways(client, photo, options)).content == engine.run(edit, photo).data
+        assert same(ways(client, photo, options)).content == engine.run_file(edit, photo).data
 
 
 def test_a_picture_behind_comes_as_a_file_or_in_base64(client: TestClient, photo: bytes) -> None:
@@ -359,7 +359,7 @@ def test_a_picture_behind_is_fetched(serve: Serve, receiver: Receiver, photo: by
 
 def test_the_photos_own_background_blurred(client: TestClient, photo: bytes) -> None:
     answer = same(ways(client, photo, {"background_blur": "3.5"}))
-    expected = Engine(FakeModels()).run(Edit(backdrop=Blur(3.5)), photo)
+    expected = Engine(FakeModels()).run_file(Edit(backdrop=Blur(3.5)), photo)
     assert answer.content == expected.data
     assert fine(answer).alpha is None
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,12 @@ def refused(answer: Response) -> tuple[int, str, str | None]:
 def corner(image: Image) -> tuple[int, int, int]:
     red, green, blue = (int(channel) for channel in image.rgb[2, 2])
     return red, green, blue
+
+
+def test_a_prompt_is_matched_once(serve: Serve, photo: bytes, matched: list[str], tmp_path: Path) -> None:
+    scenes = Backdrops(BackdropOptions(directory=tmp_path, packs=tmp_path / "packs"), fetch_when_used=False)
+    fine(serve(backdrops=scenes).post(PATH, content=photo, params={"prompt": "on a wooden table"}))
+    assert matched == ["on a wooden table"]
 
 
 def test_every_way_in_gives_the_same_picture(replacing: TestClient, photo: bytes) -> None:

@@ -1,0 +1,116 @@
+"""The engine: networks and generators of backdrops, kept warm, and what they can do with a photo."""
+
+from __future__ import annotations
+
+from mattebox import codec, pipeline
+from mattebox.cancellation import Checkpoint, go_on
+from mattebox.cutout import Cutout
+from mattebox.edit import Edit, Matte, Output
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Encoded, Image
+from mattebox.pipeline import Result
+from mattebox.steps import Generators, Segmenters, Work
+
+
+class Engine:
+    """Cuts subjects out of photos. Safe to use from several threads, which share the networks.
+
+    Args:
+        models: the networks.
+        backdrops: the generators of backdrops; without them an edit with a prompt is refused.
+    """
+
+    def __init__(self, models: Segmenters, backdrops: Generators | None = None) -> None:
+        self.models = models
+        self.backdrops = backdrops
+
+    def warm_backdrops(self) -> None:
+        """Make the backdrops ready for the first prompt.
+
+        Raises:
+            MatteboxError: a part of them is damaged.
+        """
+        if self.backdrops is not None:
+            self.backdrops.warm()
+
+    def run_file(
+        self,
+        edit: Edit,
+        photo: bytes,
+        *,
+        backdrop: bytes | None = None,
+        limits: codec.Limits = codec.Limits(),
+        checkpoint: Checkpoint = go_on,
+    ) -> Encoded:
+        """Do one edit, from the photo's file to the result's file.
+
+        Args:
+            edit: what to do.
+            photo: the photo's file.
+            backdrop: the file of the picture behind, where the edit's backdrop is a `Picture`.
+            limits: for each of the files.
+            checkpoint: called between steps.
+
+        Raises:
+            MatteboxError: a file cannot be read or is over the limits, or whatever `pipeline.run` raises. An error in
+                the file of the picture behind is about `backdrop`.
+        """
+        result = pipeline.run(
+            edit,
+            codec.decode(photo, limits),
+            behind=None if backdrop is None else _decode_backdrop(backdrop, limits),
+            models=self.models,
+            generators=self.backdrops,
+            checkpoint=checkpoint,
+        )
+        checkpoint()
+        return result.encode(edit.output)
+
+    def cut_out(self, photo: Image, matte: Matte = Matte(), *, checkpoint: Checkpoint = go_on) -> Cutout:
+        """Find the subject of a picture in memory and take the background away.
+
+        Args:
+            photo: the picture.
+            matte: how.
+            checkpoint: called between steps.
+
+        Raises:
+            MatteboxError: the model or its weights are missing, or the method's package is.
+        """
+        work = Work(edit=Edit(matte=matte), checkpoint=checkpoint)
+        work.models, work.photo = self.models, photo
+        pipeline.perform(pipeline.CUT_OUT, work)
+        return Cutout(
+            rgb=work.rgb,
+            alpha=work.alpha,
+            subject=work.subject,
+            confidence=work.confidence,
+            ambiguity=work.ambiguity,
+            icc=work.icc,
+        )
+
+    def paint(self, prompt: str, *, width: int, height: int, seed: int = 0, checkpoint: Checkpoint = go_on) -> Encoded:
+        """A picture from words alone, as a PNG.
+
+        Args:
+            prompt: what the picture shows.
+            width: in pixels.
+            height: in pixels.
+            seed: the same one paints the same picture, as far as the generator keeps to that.
+            checkpoint: called between steps.
+
+        Raises:
+            MatteboxError: NOT_OFFERED where no generator here paints; and a generator's own failure.
+        """
+        if self.backdrops is None:
+            raise MatteboxError(Kind.NOT_OFFERED, "No image generator is configured here.")
+        plate = self.backdrops.paint(prompt, width=width, height=height, seed=seed, checkpoint=checkpoint)
+        checkpoint()
+        return Result(picture=Image(rgb=plate.rgb), served=plate.served).encode(Output())
+
+
+def _decode_backdrop(backdrop: bytes, limits: codec.Limits) -> Image:
+    try:
+        return codec.decode(backdrop, limits)
+    except MatteboxError as error:
+        raise error.about("backdrop") from error.__cause__

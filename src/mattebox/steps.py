@@ -1,0 +1,247 @@
+"""The steps of an edit, from the photo to the finished picture. `pipeline` says in which order they are done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Protocol, assert_never
+
+import numpy as np
+
+from mattebox import codec, compositing, layout, matting, refinement, shadows, transforms
+from mattebox.backdrops import composite
+from mattebox.backdrops.plate import Plate, PlateMaker
+from mattebox.cancellation import Checkpoint, go_on
+from mattebox.edit import WHITE, Blur, Color, Edit, Length, Margin, Picture, Prompt, Transparent
+from mattebox.errors import Kind, MatteboxError
+from mattebox.image import RGB, Alpha, Box, Image, Served
+from mattebox.layout import Placement
+from mattebox.models import Segmenter
+
+
+class Segmenters(Protocol):
+    """The networks by name: `models.Models`, or a fake."""
+
+    def segmenter(self, name: str) -> Segmenter:
+        """The segmenter of this name."""
+
+    def warm(self, name: str) -> None:
+        """Make the segmenter of this name ready for its first photo."""
+
+
+class Generators(Protocol):
+    """The makers of backdrops from words: `backdrops.Backdrops`, or a fake."""
+
+    def warm(self) -> None:
+        """Make ready for the first prompt."""
+
+    def choose(self, prompt: Prompt) -> PlateMaker:
+        """Match the prompt, before a subject is cut out for it. The result makes the backdrop for a cutout.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER about `prompt` where nothing matches it; NOT_OFFERED or UNAVAILABLE where
+                what was asked for cannot be used here.
+        """
+
+    def paint(self, prompt: str, *, width: int, height: int, seed: int, checkpoint: Checkpoint) -> Plate:
+        """A picture from words alone, without a subject.
+
+        Raises:
+            MatteboxError: NOT_OFFERED where no generator here paints; and a generator's own failure.
+        """
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Work:
+    """One edit on its way through the steps.
+
+    A step reads what earlier ones have left here and adds its own part. The parts without a default are missing until
+    then. Whole pictures are deleted as soon as no later step needs them.
+
+    Attributes:
+        behind: the picture for a backdrop that is a `Picture`; of the photo's size where it is `in_place`.
+        in_place: `behind` belongs to the subject's own place in the photo, and is arranged as the subject is.
+        region: the part of the photo that the subject is looked for in.
+        seen: the colours of that part, on white where the photo is transparent.
+        rough: its alpha as the network gives it.
+        rgb: the subject's own colours.
+        alpha: the matte; like `rgb` of the region, and from `measure` on of the whole photo.
+        icc: the colour profile of `rgb`.
+        subject: the box round the subject in the photo; None where none was found.
+        picture: the result so far, from `lay_out` on.
+        is_cut_below: the photo's lower edge cuts the subject off.
+        backdrop: what the picture is put over.
+    """
+
+    edit: Edit
+    checkpoint: Checkpoint = go_on
+    generators: Generators | None = None
+    behind: Image | None = None
+    in_place: bool = False
+    served: Served | None = None
+    models: Segmenters = field(init=False)
+    make_plate: PlateMaker = field(init=False)
+    photo: Image = field(init=False)
+    region: Box = field(init=False)
+    seen: RGB = field(init=False)
+    rough: Alpha = field(init=False)
+    rgb: RGB = field(init=False)
+    alpha: Alpha = field(init=False)
+    icc: bytes | None = field(init=False)
+    subject: Box | None = field(init=False)
+    confidence: float = field(init=False)
+    ambiguity: float = field(init=False)
+    placement: Placement = field(init=False)
+    is_cut_below: bool = field(init=False)
+    picture: Image = field(init=False)
+    backdrop: Color | Image | Plate | None = field(init=False)
+
+
+def match_prompt(work: Work) -> None:
+    """Choose what shows the prompt, or refuse it, before anything else is done."""
+    if isinstance(work.edit.backdrop, Prompt):
+        if work.generators is None:
+            raise MatteboxError(Kind.NOT_OFFERED, "Backdrops from prompts are not available here.", parameter="prompt")
+        work.make_plate = work.generators.choose(work.edit.backdrop)
+
+
+def look(work: Work) -> None:
+    """Look at the region of interest. Its transparent parts, which may hide anything, are seen as white."""
+    photo, roi = work.photo, work.edit.layout.roi
+    work.region = Box(0, 0, photo.width, photo.height)
+    if roi is not None:
+        work.region = layout.region(photo.width, photo.height, roi)
+    work.seen = compositing.over(_part(photo, work.region), WHITE).rgb
+    work.icc = photo.icc
+
+
+def segment(work: Work) -> None:
+    """Let the network say roughly where the subject is."""
+    work.rough = work.models.segmenter(work.edit.matte.model)(work.seen)
+
+
+def judge(work: Work) -> None:
+    """Decide whether there is a subject at all."""
+    if not matting.has_subject(work.rough):
+        work.rough = np.zeros_like(work.rough)
+
+
+def refine(work: Work) -> None:
+    """Bring the matte to the photo's own resolution."""
+    refined = refinement.refine_alpha if work.edit.matte.refine else matting.stretch_alpha
+    work.alpha = refined(work.seen, work.rough)
+    del work.rough
+
+
+def make_solid(work: Work) -> None:
+    """Make glass and windows opaque, if asked to."""
+    if not work.edit.matte.semitransparency:
+        work.alpha = matting.make_solid(work.alpha)
+
+
+def estimate_foreground(work: Work) -> None:
+    """Take the old background's colour out of the edges."""
+    work.rgb = matting.estimate_foreground(work.seen, work.alpha, work.edit.matte.foreground)
+    del work.seen
+
+
+def keep_transparency(work: Work) -> None:
+    """Leave the photo transparent where it was before; its colours there are the foreground's own already."""
+    photo = _part(work.photo, work.region)
+    if photo.alpha is not None:
+        work.rgb = np.where((photo.alpha < 1)[:, :, None], photo.rgb, work.rgb)
+        work.alpha = np.minimum(work.alpha, photo.alpha)
+        work.rgb[work.alpha < matting.CLEAR] = 0
+
+
+def measure(work: Work) -> None:
+    """Find the subject's box and how decided the matte is; all outside of the region becomes background."""
+    work.subject = matting.find_subject(work.alpha)
+    work.confidence = matting.confidence(work.alpha)
+    work.ambiguity = matting.ambiguity(work.alpha)
+    whole, region = work.photo.rgb, work.region
+    if work.rgb.shape != whole.shape:
+        rgb, alpha = np.zeros_like(whole), np.zeros(whole.shape[:2], np.float32)
+        rgb[region.slices], alpha[region.slices] = work.rgb, work.alpha
+        work.rgb, work.alpha = rgb, alpha
+        if work.subject is not None:
+            left, top = work.subject.left + region.left, work.subject.top + region.top
+            work.subject = replace(work.subject, left=left, top=top)
+
+
+def blur_background(work: Work) -> None:
+    """Keep the photo's own background, blurred, if asked to. Then the photo itself is no longer needed."""
+    if isinstance(work.edit.backdrop, Blur):
+        # Weighted with what the subject leaves, so that its colours do not bleed into the background.
+        around = Image(rgb=compositing.over(work.photo, WHITE).rgb, alpha=1 - work.alpha)
+        blurred = transforms.apply(around, transforms.Blur(sigma=work.edit.backdrop.sigma))
+        work.behind, work.in_place = Image(rgb=blurred.rgb, icc=work.icc), True
+    del work.photo
+
+
+def lay_out(work: Work) -> None:
+    """Crop, scale and place the subject on its canvas."""
+    cutout, subject = Image(rgb=work.rgb, alpha=work.alpha, icc=work.icc), work.subject
+    room = Margin()
+    work.is_cut_below = subject is not None and subject.bottom >= cutout.height
+    if work.edit.shadow is not None and subject is not None:
+        # A crop leaves room for the shadow. Where the photo ends it leaves none: the cut would float in the picture.
+        room = shadows.room(subject, work.edit.shadow)
+        room = Margin(
+            top=room.top if subject.top > 0 else Length(0),
+            right=room.right if subject.right < cutout.width else Length(0),
+            bottom=Length(0) if work.is_cut_below else room.bottom,
+            left=room.left if subject.left > 0 else Length(0),
+        )
+    work.placement = layout.plan(cutout.width, cutout.height, subject, work.edit.layout, room=room)
+    work.picture = layout.place(cutout, work.placement)
+    work.subject = None if subject is None else work.placement.moved(subject)
+    del work.rgb, work.alpha
+
+
+def cast_shadow(work: Work) -> None:
+    """Lay the shadow under the subject."""
+    if work.edit.shadow is not None:
+        work.picture = shadows.cast(work.picture, work.edit.shadow, cut=work.is_cut_below)
+
+
+def choose_backdrop(work: Work) -> None:
+    """Prepare what goes behind, at the picture's size and in its colour profile."""
+    picture, backdrop = work.picture, work.edit.backdrop
+    match backdrop:
+        case Transparent():
+            work.backdrop = None
+        case Color():
+            work.backdrop = codec.color_in_profile(backdrop, picture.icc)
+        case Picture() | Blur():
+            if work.behind is None:
+                raise ValueError("the edit has a picture as its backdrop, and none was given")
+            behind = codec.in_profile(compositing.over(work.behind, WHITE), picture.icc)
+            work.behind = None
+            if work.in_place:
+                work.backdrop = layout.surround(behind, work.placement)
+            else:
+                work.backdrop = layout.cover(behind, picture.width, picture.height)
+        case Prompt():
+            work.picture = codec.in_profile(picture, None)  # plates are in sRGB
+            work.backdrop = work.make_plate(work.picture, work.checkpoint)
+        case _:
+            assert_never(backdrop)
+
+
+def compose(work: Work) -> None:
+    """Put the subject over its backdrop. A scene also changes its place, light and focus."""
+    match work.backdrop:
+        case None:
+            pass
+        case Plate():
+            work.picture = composite.stage(work.picture, work.subject, work.backdrop)
+            work.served = work.backdrop.served
+        case _:
+            work.picture = compositing.over(work.picture, work.backdrop)
+    del work.backdrop
+
+
+def _part(photo: Image, part: Box) -> Image:
+    """A view of a part of a photo."""
+    alpha = None if photo.alpha is None else photo.alpha[part.slices]
+    return Image(rgb=photo.rgb[part.slices], alpha=alpha, icc=photo.icc)
