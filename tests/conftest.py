@@ -42,8 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Remember which test runs, its fixtures included."""
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Remember which test runs. Servers that many tests share may end, with processes of their own, between two."""
     _running.append(item)
     try:
         return (yield)

@@ -1145,6 +1145,7 @@ def test_a_progress_bar_is_shown_on_a_terminal_only(tmp_path: Path) -> None:
 # --- the real thing ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 @pytest.mark.model
 def test_an_astronaut(tmp_path: Path) -> None:
     from skimage import data
