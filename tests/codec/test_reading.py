@@ -69,6 +69,28 @@ def test_every_format_obeys_the_limit_of_pixels(form: str) -> None:
     assert codec.decode(data, Limits(max_pixels=600)).height == 30
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])
+def test_the_size_is_read_without_the_pixels(form: str) -> None:
+    data = saved(noise(30, 20), form)
+    assert codec.size(data) == (20, 30)
+    for limits, kind in ((Limits(max_pixels=599), Kind.TOO_MANY_PIXELS), (Limits(max_bytes=9), Kind.TOO_MANY_BYTES)):
+        with pytest.raises(MatteboxError) as caught:
+            codec.size(data, limits)
+        assert caught.value.kind is kind
+
+
+def test_the_size_of_a_progressive_jpeg_and_of_a_heic() -> None:
+    assert codec.size(saved(noise(30, 20), "JPEG", progressive=True)) == (20, 30)
+    assert codec.size(HEIC.read_bytes()) == (48, 64)
+
+
+@pytest.mark.parametrize("data", [b"", b"a letter", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n" + bytes(9), b"GIF89a"])
+def test_the_size_of_what_is_no_picture(data: bytes) -> None:
+    with pytest.raises(MatteboxError) as caught:
+        codec.size(data)
+    assert caught.value.kind is Kind.UNREADABLE_IMAGE
+
+
 def test_heic_obeys_the_limit_of_pixels() -> None:
     assert failure(HEIC.read_bytes(), Limits(max_pixels=48 * 64 - 1)).kind is Kind.TOO_MANY_PIXELS
 

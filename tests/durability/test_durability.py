@@ -1,4 +1,4 @@
-"""Two hundred tasks, and servers that are killed in the middle of them. Nothing may be lost, nothing told in vain.
+"""Many tasks, and servers that are killed in the middle of them. Nothing may be lost, failed or told in vain.
 
 The real thing: real processes, the real (small) network `u2netp`, real PostgreSQL and S3. `make durability` runs it; it
 takes minutes.
@@ -19,6 +19,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,20 @@ from mattebox.testing import make_scene
 
 pytestmark = [pytest.mark.durability, pytest.mark.model, pytest.mark.timeout(1800)]
 
-TASKS = 200
-KILLS = 10
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How many tasks, with photos of which size, and how many kills after how many seconds each."""
+
+    tasks: int
+    kills: int
+    size: tuple[int, int]
+    pauses: tuple[float, float]
+
+
+MANY = Plan(tasks=200, kills=10, size=(640, 480), pauses=(0.5, 6))
+SLOW = Plan(tasks=40, kills=5, size=(4000, 3000), pauses=(5, 9))
+"""Each of them takes so long that the same ones could be hit again and again."""
 
 ANNOUNCED: collections.Counter[str] = collections.Counter()
 
@@ -105,36 +118,47 @@ def hook() -> Iterator[str]:
     thread.join()
 
 
-def survive(nodes: list[Node], hook: str, disaster: Callable[[int], None]) -> None:
+def survive(plan: Plan, nodes: list[Node], hook: str, disaster: Callable[[int], None]) -> None:
     """Queue the tasks, let disasters happen, and look at what came of it."""
-    photo = codec.encode(Image(rgb=make_scene(width=640, height=480, seed=0).photo), Output(format=Format.JPEG))
+    width, height = plan.size
+    photo = codec.encode(Image(rgb=make_scene(width=width, height=height, seed=0).photo), Output(format=Format.JPEG))
     edit = {"image": base64.b64encode(photo).decode()}
     begin = time.perf_counter()
-    made = ask(f"{nodes[0].address}/api/v1/tasks", {"edits": [edit] * TASKS, "webhook": hook})
-    for number in range(KILLS):
-        time.sleep(random.uniform(0.5, 6))
+    # A request has a bound on its bytes, so there are several, of one batch each.
+    made = [
+        ask(f"{nodes[0].address}/api/v1/tasks", {"edits": [edit] * min(20, plan.tasks - at), "webhook": hook})
+        for at in range(0, plan.tasks, 20)
+    ]
+    for number in range(plan.kills):
+        time.sleep(random.uniform(*plan.pauses))
         disaster(number)
-    while not (summary := ask(f"{nodes[0].address}/api/v1/batches/{made['batch']}"))["finished"]:
+
+    def counts() -> collections.Counter[str]:
+        batches = [ask(f"{nodes[0].address}/api/v1/batches/{each['batch']}") for each in made]
+        return sum((collections.Counter(batch["counts"]) for batch in batches), collections.Counter())
+
+    while (found := counts())["queued"] + found["running"]:
         time.sleep(1)
     took = time.perf_counter() - begin
-    ids = {task["id"] for task in made["tasks"]}
-    until = time.monotonic() + 60
+    ids = {task["id"] for each in made for task in each["tasks"]}
+    until = time.monotonic() + 120
     while len(ANNOUNCED) < len(ids) and time.monotonic() < until:
         time.sleep(1)
     time.sleep(5)  # for ones too many
     told = collections.Counter(ANNOUNCED[each] for each in ids)
-    print(f"\n{summary}\n{TASKS} tasks, {KILLS} kills, ended after {took:.0f} s; webhooks a task: {dict(told)}")
-    assert summary["counts"]["succeeded"] == TASKS
+    print(f"\n{found}\n{plan}, ended after {took:.0f} s; webhooks a task: {dict(told)}")
+    assert found == {"succeeded": plan.tasks}
     assert told[0] == 0, "a task was not told"
     # A kill between the receiver's answer and writing it down sends that webhook again, under the same id.
-    assert told[1] >= TASKS - KILLS
+    assert told[1] >= plan.tasks - plan.kills
     assert set(told) <= {1, 2}
 
 
 BASE = {"MATTEBOX_MODEL": "u2netp", "MATTEBOX_FETCH_ALLOW_NETWORKS": "127.0.0.0/8"}
 
 
-def test_one_node_on_sqlite_and_files(tmp_path: Path, hook: str) -> None:
+@pytest.mark.parametrize("plan", [MANY, SLOW], ids=["many", "slow"])
+def test_one_node_on_sqlite_and_files(plan: Plan, tmp_path: Path, hook: str) -> None:
     node = Node("node", tmp_path, BASE)
 
     def kill(_: int) -> None:
@@ -142,7 +166,7 @@ def test_one_node_on_sqlite_and_files(tmp_path: Path, hook: str) -> None:
         node.start()
 
     try:
-        survive([node], hook, kill)
+        survive(plan, [node], hook, kill)
     finally:
         node.stop()
 
@@ -154,7 +178,7 @@ def test_two_nodes_on_postgresql_and_s3(
     nodes = [Node(name, tmp_path, BASE | stores) for name in ("one", "two")]
 
     def kill(number: int) -> None:
-        if number == KILLS // 2:  # the database itself, for eight seconds
+        if number == MANY.kills // 2:  # the database itself, for eight seconds
             postgres.kill()
             time.sleep(8)
             postgres.start()
@@ -164,7 +188,7 @@ def test_two_nodes_on_postgresql_and_s3(
         victim.start()
 
     try:
-        survive(nodes, hook, kill)
+        survive(MANY, nodes, hook, kill)
     finally:
         for node in nodes:
             node.stop()

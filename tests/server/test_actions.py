@@ -19,12 +19,14 @@ from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.server.actions import run_edit
+from mattebox.server.admission import UploadLimiter
 from mattebox.server.app import find_dialects
 from mattebox.server.fetch import Fetcher
+from mattebox.server.health import Readiness
 from mattebox.server.http import dialect as http
 from mattebox.server.http.dialect import RequestContext
 from mattebox.server.runner import Runner
-from mattebox.server.state import Readiness, ServerState, UploadLimiter
+from mattebox.server.state import ServerState
 from mattebox.server.store.accounts import Account, Accounts
 from mattebox.server.store.database import connect, create
 from mattebox.sources import Sources, Upload

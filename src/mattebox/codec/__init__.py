@@ -6,7 +6,7 @@ This package alone uses Pillow, simplejpeg, isal and pi_heif, and imports them w
 from mattebox.codec.limits import OWN_FILES, Limits
 from mattebox.codec.pixels import from_array, from_pil, to_pil
 from mattebox.codec.profiles import color_in_profile, in_profile
-from mattebox.codec.reading import decode, kept_format
+from mattebox.codec.reading import decode, kept_format, size
 from mattebox.codec.writing import encode, extension, format_named, media_type
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "in_profile",
     "kept_format",
     "media_type",
+    "size",
     "to_pil",
 ]

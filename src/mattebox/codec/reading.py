@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
@@ -89,6 +90,32 @@ def decode(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Image:
     Raises:
         MatteboxError: TOO_MANY_BYTES, TOO_MANY_PIXELS, or UNREADABLE_IMAGE with a sentence about what was found.
     """
+    with _explained(data, limits) as found:
+        return _read_jpeg(data, limits) if found is _Found.JPEG else _read(found, data, limits)
+
+
+def size(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> tuple[int, int]:
+    """The width and height in pixels that a picture's header states, before the turn that its EXIF asks for.
+
+    No pixel is decoded, so it says nothing about whether the rest of the file is whole.
+
+    Raises:
+        MatteboxError: as `decode`.
+    """
+    with _explained(data, limits) as found:
+        if found is _Found.JPEG:
+            width, height = _jpeg_size(data)
+        elif found in _OWN_SIZE:
+            width, height = _OWN_SIZE[found](data)
+        else:
+            width, height = _opened(found, data).size
+        admit((width, height), limits)
+        return width, height
+
+
+@contextmanager
+def _explained(data: bytes, limits: Limits) -> Iterator[_Found]:
+    """What kind of picture a file is; whatever a reader fails with is said in our words."""
     if len(data) > limits.max_bytes:
         raise MatteboxError(
             Kind.TOO_MANY_BYTES, f"The picture has {len(data):,} bytes; the limit is {limits.max_bytes:,}."
@@ -97,9 +124,7 @@ def decode(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Image:
     from PIL.Image import DecompressionBombError, DecompressionBombWarning
 
     try:
-        if found is _Found.JPEG:
-            return _read_jpeg(data, limits)
-        return _read(found, data, limits)
+        yield found
     except (DecompressionBombError, DecompressionBombWarning) as error:
         # A piece of the file (a tile, a frame) that is larger than what Pillow itself is willing to hold.
         raise MatteboxError(Kind.TOO_MANY_PIXELS, f"The {found} holds too many pixels to be read.") from error
@@ -151,10 +176,8 @@ def _foreign(data: bytes) -> str:
 def _read(found: _Found, data: bytes, limits: Limits) -> Image:
     """All formats but JPEG."""
     # Two readers take memory for the whole canvas when they are made, so these headers are read here first.
-    if found is _Found.WEBP:
-        admit(_webp_size(data), limits)
-    elif found is _Found.GIF:
-        admit(_gif_size(data), limits)
+    if found in _OWN_SIZE:
+        admit(_OWN_SIZE[found](data), limits)
     picture = _opened(found, data)
     admit(picture.size, limits)
     if found is _Found.TIFF:
@@ -258,6 +281,9 @@ def _gif_size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
+_OWN_SIZE: Mapping[_Found, Callable[[bytes], tuple[int, int]]] = {_Found.WEBP: _webp_size, _Found.GIF: _gif_size}
+
+
 def _refuse_raw(picture: PIL.Image.Image) -> None:
     """Camera raw files are TIFFs whose first picture is a thumbnail, which nobody meant to send."""
     tags = tiff_tags(picture)
@@ -324,13 +350,25 @@ class _JpegHeader(NamedTuple):
     icc: bytes | None
 
 
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    for marker, body in _jpeg_segments(data):
+        if _is_frame(marker):
+            height, width = struct.unpack_from(">HH", body, 1)
+            return width, height
+    raise ValueError("no picture in the JPEG")
+
+
+def _is_frame(marker: int) -> bool:
+    return 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+
+
 def _jpeg_header(data: bytes) -> _JpegHeader:
     width = height = components = scans = 0
     progressive = False
     exif = b""
     profile: dict[int, bytes] = {}
     for marker, body in _jpeg_segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if _is_frame(marker):
             height, width, components = struct.unpack_from(">HHB", body, 1)
             progressive = marker & 3 == 2
         elif marker == 0xE1 and body.startswith(b"Exif\0\0") and not exif:

@@ -20,7 +20,8 @@ from mattebox.image import Encoded
 from mattebox.server.fetch import check_url
 from mattebox.server.http.dialect import request_context
 from mattebox.server.jobs import Hook, Task, Tasks
-from mattebox.server.jobs.worker import BASE, check_hook
+from mattebox.server.jobs.webhooks import check_hook
+from mattebox.server.jobs.worker import BASE
 from mattebox.server.state import base_address, server_state
 from mattebox.server.store.accounts import Account, Usage
 from mattebox.server.store.blobs import Blobs, new_source_name
@@ -261,8 +262,8 @@ async def submit(
     tasks, blobs = queue(request)
     accounts, dialect = server_state(request).accounts, request_context(request).dialect
     if hook is not None:
-        if dialect.announce is None:
-            raise ValueError(f"the dialect {dialect.name} announces nothing")
+        if dialect.webhook_body is None:
+            raise ValueError(f"the dialect {dialect.name} sends no webhooks")
         check_hook(hook)
     for _, sources in edits:
         for each in (sources.photo, sources.backdrop):

@@ -8,7 +8,7 @@ import importlib.metadata
 import logging
 import pkgutil
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -28,18 +28,20 @@ from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import Models
 from mattebox.server import dialects
+from mattebox.server.admission import ARRIVING, UploadLimiter
 from mattebox.server.fetch import Fetcher
+from mattebox.server.health import Health, Readiness, Stores
 from mattebox.server.http import openapi
 from mattebox.server.http.dialect import Dialect, error_response, json_response
 from mattebox.server.http.images import published
 from mattebox.server.http.results import results
 from mattebox.server.jobs import Status, Task, Tasks
 from mattebox.server.jobs.worker import Worker
-from mattebox.server.maintenance import Stores, sweep
+from mattebox.server.maintenance import Supervisor, flush, sweep
 from mattebox.server.middleware import RequestGuard
 from mattebox.server.runner import Runner
 from mattebox.server.settings import Settings, node_of
-from mattebox.server.state import ARRIVING, Readiness, ServerState, UploadLimiter, server_state
+from mattebox.server.state import ServerState
 from mattebox.server.store.accounts import Account, Accounts
 from mattebox.server.store.blobs import Blobs
 from mattebox.server.store.database import connect, create
@@ -49,8 +51,6 @@ from mattebox.steps import Generators, Segmenters
 _log = logging.getLogger(__name__)
 
 ENTRY_POINTS: Final = "mattebox.dialects"
-_STOP_SECONDS = 2.0
-"""How long a server that is being stopped waits for the thread that loads: a download ends within a second."""
 _ABOUT = """
 Cuts the subject out of a photo. The same server speaks several APIs at once: its own, and those of vendors whose
 clients only need another base address.
@@ -88,39 +88,33 @@ def create_app(
             fetcher = Fetcher(settings.fetch)
             closing.push_async_callback(fetcher.aclose)
             engine = Engine(networks, backdrops)
-            runner = Runner(engine, fetcher, limits=settings.limits, model=settings.model, options=settings.service)
-            app.state.readiness = readiness = Readiness(runner)
-            loading = asyncio.create_task(readiness.load())
-            closing.push_async_callback(_end_loading, readiness, loading)
             blobs = Blobs(settings.blobs)
+            runner = Runner(
+                engine, fetcher, blobs, limits=settings.limits, model=settings.model, options=settings.service
+            )
+            app.state.readiness = readiness = Readiness(runner)
+            supervisor = Supervisor()
+            closing.push_async_callback(supervisor.close)  # where the start fails
+            supervisor.start("Loading the networks", readiness.load)
+            queue: Tasks | None = None
             if tasks:
-
-                def settle(connection: Connection, task: Task) -> None:
-                    if task.status is not Status.SUCCEEDED:
-                        accounts.refund(Account(task.owner), connection=connection)
-
-                queue = Tasks(
-                    settings.database,
-                    node=node_of(settings),
-                    work=_worker(settings, engine, blobs, fetcher, readiness=readiness, found=found),
-                    options=settings.tasks,
-                    settle=settle,
-                )
+                work = _worker(settings, runner, blobs, fetcher, readiness=readiness, found=found)
+                queue, accounts = _queue(settings, work)
                 database = queue.engine
-                accounts = Accounts(settings.keys, database, settings.accounts)
                 await anyio.to_thread.run_sync(partial(queue.start, role=settings.role))
                 closing.push_async_callback(anyio.to_thread.run_sync, queue.close)
-                closing.callback(readiness.stop)  # before the queue ends: a download has no part in its grace
             else:
-                queue = None
                 database = connect(settings.database)
                 closing.callback(database.dispose)
                 await anyio.to_thread.run_sync(create, database)
                 accounts = Accounts(settings.keys, database, settings.accounts)
             library = ImageStore(database, blobs, settings.library)
-            sweeping = asyncio.create_task(sweep(blobs, library))
-            closing.push_async_callback(_end, sweeping)
-            app.state.stores = Stores(database, blobs)
+            closing.push_async_callback(_flush_at_the_end, accounts)
+            supervisor.start("Counting pictures", partial(flush, accounts))
+            supervisor.start("Deleting what has expired", partial(sweep, blobs, library))
+            closing.push_async_callback(supervisor.close)
+            closing.callback(readiness.stop)  # first of all: a download has no part in the queue's grace
+            app.state.health = Health(readiness, Stores(database, blobs), runner, supervisor, queue)
             app.state.server = ServerState(
                 runner=runner,
                 accounts=accounts,
@@ -148,9 +142,28 @@ def create_app(
     return app
 
 
+async def _flush_at_the_end(accounts: Accounts) -> None:
+    try:
+        await anyio.to_thread.run_sync(accounts.flush)
+    except MatteboxError as error:
+        _log.warning("the last pictures were not counted: %s", error.message)
+
+
+def _queue(settings: Settings, work: Worker) -> tuple[Tasks, Accounts]:
+    """The queue, and the accounts that get credits back for what fails in it."""
+
+    def on_finished(connection: Connection, task: Task) -> None:
+        if task.status is not Status.SUCCEEDED:
+            accounts.refund(Account(task.owner), connection=connection)
+
+    queue = Tasks(settings.database, node=node_of(settings), work=work, options=settings.tasks, on_finished=on_finished)
+    accounts = Accounts(settings.keys, queue.engine, settings.accounts)
+    return queue, accounts
+
+
 def _worker(
     settings: Settings,
-    engine: Engine,
+    runner: Runner,
     blobs: Blobs,
     fetcher: Fetcher,
     *,
@@ -158,31 +171,17 @@ def _worker(
     found: Sequence[Dialect],
 ) -> Worker:
     return Worker(
-        engine,
+        runner,
         blobs,
         fetcher,
         loop=asyncio.get_running_loop(),
         ready=readiness.check,
-        limits=settings.limits,
-        model=settings.model,
+        timeout=settings.tasks.timeout,
         keep=settings.storage.keep,
-        fetch_timeout=settings.fetch.timeout,
         webhook_timeout=settings.tasks.webhook_timeout,
         webhook_secret=settings.tasks.webhook_secret,
-        announce={each.name: each.announce for each in found if each.announce is not None},
+        webhook_bodies={each.name: each.webhook_body for each in found if each.webhook_body is not None},
     )
-
-
-async def _end_loading(readiness: Readiness, loading: asyncio.Task[None]) -> None:
-    readiness.stop()
-    await asyncio.wait({loading}, timeout=_STOP_SECONDS)
-    await _end(loading)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def _make_documented(lifespan: Lifespan[FastAPI]) -> FastAPI:
@@ -263,12 +262,12 @@ def _mount_probes(app: FastAPI) -> None:
         responses=fine | not_yet,
     )
     async def _ready(request: Request) -> Response:
+        health: Health = request.app.state.health
         try:
-            await server_state(request).readiness.check()
-            await request.app.state.stores.check()
+            await health.check()
         except MatteboxError as error:
             return json_response({"status": error.message}, status=503)
-        return json_response({"status": "ok"})
+        return json_response({"status": "ok"} | ({"warnings": health.warnings} if health.warnings else {}))
 
 
 # --- failures ----------------------------------------------------------------------------------------------------

@@ -1,77 +1,91 @@
-"""What a server does besides answering: see whether its stores are there, and delete what has expired."""
+"""What a server does besides answering: delete what has expired, and write down what was counted."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
+from collections.abc import Awaitable, Callable
 from typing import final
 
-import anyio
 import anyio.to_thread
-from sqlalchemy import Engine, text
 
 from mattebox.errors import Kind, MatteboxError
+from mattebox.server.store.accounts import Accounts
 from mattebox.server.store.blobs import SWEPT_AT_ONCE, Blobs
-from mattebox.server.store.database import reachable
 from mattebox.server.store.images import ImageStore
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 60.0
-_ANSWER_HOLDS = 2.0
-_STORES_SECONDS = 8.0
+_FLUSH_SECONDS = 5.0
 
 
-async def sweep(blobs: Blobs, library: ImageStore) -> None:
-    """Delete what has expired, once a minute. Every server does so: what one is too late for is gone already."""
-    while True:
-        try:
-            swept = await anyio.to_thread.run_sync(blobs.sweep, time.time())
-            await anyio.to_thread.run_sync(library.sweep, time.time())
-        except MatteboxError as error:
-            _log.warning("expired pictures stay for now: %s", error.message)
-            swept = 0
-        if swept < SWEPT_AT_ONCE:
-            await asyncio.sleep(_SWEEP_SECONDS)
+async def sweep(blobs: Blobs, library: ImageStore) -> float:
+    """Delete what has expired; returns seconds until the next round. Every server does so: what is gone is gone."""
+    swept = await anyio.to_thread.run_sync(blobs.sweep, time.time())
+    await anyio.to_thread.run_sync(library.sweep, time.time())
+    return _SWEEP_SECONDS if swept < SWEPT_AT_ONCE else 0.0
+
+
+async def flush(accounts: Accounts) -> float:
+    """Write down the usage that was counted in memory; returns seconds until the next round."""
+    await anyio.to_thread.run_sync(accounts.flush)
+    return _FLUSH_SECONDS
 
 
 @final
-class Stores:
-    """Knows whether the database and the storage are there. Asking them costs something, so an answer holds a while."""
+class Supervisor:
+    """Keeps background work going: a round that fails is logged, said by `failing`, and done again after a pause.
 
-    def __init__(self, database: Engine, blobs: Blobs) -> None:
-        self._database = database
-        self._blobs = blobs
-        self._asking = asyncio.Lock()
-        self._asked = -math.inf
-        self._failure: MatteboxError | None = None
+    Args:
+        pause: seconds after the first failure; doubled each further time in a row.
+        longest: seconds that a pause lasts at most.
+    """
 
-    async def check(self) -> None:
-        """Whether both answer.
+    def __init__(self, *, pause: float = 1.0, longest: float = 60.0) -> None:
+        self._pause = pause
+        self._longest = longest
+        self._running: list[asyncio.Task[None]] = []
+        self._failing: dict[str, str] = {}
 
-        Raises:
-            MatteboxError: UNAVAILABLE where one does not.
+    @property
+    def failing(self) -> list[str]:
+        """A sentence for each work whose last round failed."""
+        return [f"{name} failed: {reason}" for name, reason in self._failing.items()]
+
+    def start(self, name: str, work: Callable[[], Awaitable[float | None]]) -> None:
+        """Do rounds of `work`, which returns seconds until the next, or None where it is done for good.
+
+        Args:
+            name: what it is, to begin a sentence with.
+            work: one round.
         """
-        async with self._asking:
-            if time.monotonic() - self._asked > _ANSWER_HOLDS:
-                self._failure = await self._ask()
-                self._asked = time.monotonic()
-        if self._failure is not None:
-            raise MatteboxError(self._failure.kind, self._failure.message)
+        self._running.append(asyncio.create_task(self._supervise(name, work), name=name))
 
-    async def _ask(self) -> MatteboxError | None:
-        try:
-            with anyio.fail_after(_STORES_SECONDS):
-                await anyio.to_thread.run_sync(self._touch, abandon_on_cancel=True)
-        except MatteboxError as error:
-            return error
-        except TimeoutError:
-            return MatteboxError(Kind.UNAVAILABLE, "The database or the storage does not answer.")
-        return None
+    async def close(self) -> None:
+        """End all work."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _touch(self) -> None:
-        with reachable(), self._database.connect() as connection:
-            connection.execute(text("SELECT 1"))
-        self._blobs.check()
+    async def _supervise(self, name: str, work: Callable[[], Awaitable[float | None]]) -> None:
+        pause = self._pause
+        while True:
+            try:
+                rest = await work()
+            except MatteboxError as error:
+                logger.warning("%s failed: %s", name, error.message, exc_info=error.kind is Kind.INTERNAL)
+                self._failing[name] = error.message
+            except Exception:  # whatever it is, the work must go on
+                logger.exception("%s failed, by a defect", name)
+                self._failing[name] = "The server's log says why."
+            else:
+                self._failing.pop(name, None)
+                pause = self._pause
+                if rest is None:
+                    return
+                await asyncio.sleep(rest)
+                continue
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._longest)

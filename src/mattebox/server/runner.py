@@ -1,21 +1,26 @@
-"""The imperative shell round the engine: get the picture, admit the work or refuse it, run it in a thread, count it.
+"""The runner: finds the pictures of an edit, waits for its turn, runs it in a thread and ends it in time.
 
-Everything asynchronous lives here and above. The engine below is plain, synchronous code.
+Requests and tasks go through the same code and under the same limits. Everything asynchronous lives here and above; the
+pipeline below is plain, synchronous code.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import assert_never
+from typing import TypeAlias, TypeVar, assert_never, final
 
 import anyio
 import anyio.from_thread
 import anyio.to_thread
 
+from mattebox import codec
 from mattebox.codec import Limits
 from mattebox.edit import Edit, Output
 from mattebox.engine import Engine
@@ -23,31 +28,75 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.models import DEFAULT
 from mattebox.picture_files import keep, transform
+from mattebox.server.admission import Admission, Line
 from mattebox.server.fetch import Fetcher
+from mattebox.server.store.blobs import Blobs
 from mattebox.sources import Link, Source, Sources, Stored, Upload
 from mattebox.transforms import Transform
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
+
+_Files: TypeAlias = tuple[bytes, bytes | None]
+"""The photo, and the picture behind it."""
+
+STEP_SECONDS = 10.0
+"""How long the step may last that was going on when its work was to end; after that it counts as stuck."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
     """How much work is taken on at a time."""
 
-    workers: int = field(default=2, metadata={"doc": "Photos worked on at the same time."})
-    queue: int = field(default=32, metadata={"doc": "Photos that may wait for their turn; more are refused at once."})
-    timeout: float = field(default=60.0, metadata={"doc": "Seconds a photo may take, waiting included."})
+    workers: int = field(default=2, metadata={"doc": "Photos worked on at the same time, those of tasks included."})
+    queue: int = field(
+        default=32, metadata={"doc": "Photos of requests that may wait for their turn; more are refused at once."}
+    )
+    pixels: int = field(
+        default=200_000_000,
+        metadata={
+            "doc": "Pixels worked on at the same time, width times height of all photos and pictures behind them. One "
+            "photo that has more is worked on alone."
+        },
+    )
+    timeout: float = field(default=60.0, metadata={"doc": "Seconds that a request's photo may take, waiting included."})
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.queue < 0 or not 0 < self.timeout < math.inf:
-            raise ValueError("workers must be at least 1, queue at least 0 and timeout a number above 0")
+        if self.workers < 1 or self.queue < 0 or self.pixels < 1 or not 0 < self.timeout < math.inf:
+            raise ValueError("workers and pixels must be at least 1, queue at least 0 and timeout a number above 0")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """How a piece of work waits, and what happens when its turn has come."""
+
+    line: Line
+    alone: bool = False
+    begin: Callable[[], None] = lambda: None
+    """Called in the worker's thread."""
+    deadline: Callable[[], None] = lambda: None
+    """Starts the clock, where it does not run already."""
+
+
+@final
 class Runner:
-    """Runs edits for the doors that serve many people at once."""
+    """Runs edits for requests and tasks. Everything but the constructor is called in one event loop.
+
+    Args:
+        engine: makes the pictures.
+        fetcher: downloads those that are links.
+        blobs: has those that are stored; without it there are none.
+        limits: what a picture may be at most.
+        model: the model of an edit that names none.
+        options: how much work is taken on at a time.
+    """
 
     def __init__(
         self,
         engine: Engine,
         fetcher: Fetcher,
+        blobs: Blobs | None = None,
         *,
         limits: Limits = Limits(),
         model: str = "auto",
@@ -58,19 +107,31 @@ class Runner:
         self.ready = False
         self._engine = engine
         self._fetcher = fetcher
+        self._blobs = blobs
         self._options = options
-        self._threads = anyio.CapacityLimiter(options.workers)
-        self._admitted = 0
+        self._admission = Admission(workers=options.workers, queue=options.queue, pixels=options.pixels)
+        self._stuck: set[asyncio.Task[Encoded | None]] = set()
 
     @property
     def capacity(self) -> int:
-        """The most photos that are worked on or wait at a time."""
-        return self._options.workers + self._options.queue
+        """The most requests that are worked on or wait at a time."""
+        return self._admission.capacity
 
     @property
     def free(self) -> int:
-        """How many more photos would be admitted now."""
-        return max(0, self.capacity - self._admitted)
+        """How many more requests would be admitted now."""
+        return self._admission.free
+
+    def check(self) -> None:
+        """Whether there is a worker left.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where each is held by a step that does not end.
+        """
+        if len(self._stuck) >= self._options.workers:
+            raise MatteboxError(
+                Kind.UNAVAILABLE, "Every worker is held by a step that does not end. Restart the server."
+            )
 
     async def warm(self) -> None:
         """Load the default model and run it once, so that the first request does not pay for it."""
@@ -85,8 +146,10 @@ class Runner:
         """
         await anyio.to_thread.run_sync(self._engine.warm_backdrops)
 
+    # --- what is done ------------------------------------------------------------------------------------------------
+
     async def run(self, edit: Edit, sources: Sources, *, limits: Limits) -> Encoded:
-        """Do one edit.
+        """Do one edit for a request.
 
         Cancel the scope round it when nobody waits for the result any more: a download and waiting for a worker end at
         once, work that has begun ends between two of its steps. The deadline does the same.
@@ -94,13 +157,53 @@ class Runner:
         Args:
             edit: what to do.
             sources: where its pictures are.
-            limits: the door's own limits; the narrower of these and the service's hold.
+            limits: the dialect's own limits; the narrower of these and the server's hold.
 
         Raises:
             MatteboxError: OVERLOADED at once when too much is waiting; TIMED_OUT; and whatever the engine and the
                 download raise.
         """
-        return await self._in_turn(partial(self._run, edit, sources, self.limits & limits))
+        return await self._request(partial(self._run, edit, sources, self.limits & limits))
+
+    async def run_task(
+        self, edit: Edit, sources: Sources, *, timeout: float, alone: bool = False, begin: Callable[[], None]
+    ) -> Encoded:
+        """Do one edit for a task: it waits for its turn for as long as that takes, and can be cancelled as in `run`.
+
+        Args:
+            edit: what to do.
+            sources: where its pictures are.
+            timeout: seconds that it may take once its turn has come.
+            alone: nothing else may be worked on meanwhile.
+            begin: called in the worker's thread when its turn has come and before a pixel is decoded. What it raises
+                ends the work.
+
+        Raises:
+            MatteboxError: TIMED_OUT; NOT_FOUND where a stored picture is not kept any more; and whatever the engine and
+                the download raise.
+        """
+        with anyio.CancelScope() as deadline:
+
+            def start_the_clock() -> None:
+                deadline.deadline = anyio.current_time() + timeout
+
+            turn = _Turn(line=Line.TASKS, alone=alone, begin=begin, deadline=start_the_clock)
+            return await self._finished(partial(self._run, edit, sources, self.limits, turn))
+        raise _late(timeout)
+
+    async def run_kept(
+        self, edit: Edit, photo: Callable[[], bytes], *, backdrop: Source | None = None, limits: Limits
+    ) -> Encoded:
+        """As `run`, with a picture that was kept as the photo.
+
+        Of the limits only that on pixels holds for it: a PNG of what came may well have more bytes than may come. It is
+        read when it is its turn: those who wait hold none in memory.
+
+        Raises:
+            MatteboxError: as in `run`, and whatever `photo` raises.
+        """
+        sources = Sources(photo=Upload(b""), backdrop=backdrop)
+        return await self._request(partial(self._run, edit, sources, self.limits & limits, kept=photo))
 
     async def transform(
         self,
@@ -111,26 +214,26 @@ class Runner:
         output: Output | None = None,
         limits: Limits,
     ) -> Encoded:
-        """Change a picture without a network; as `engine.transform`, and admitted, timed and cancelled as in `run`.
+        """Change a picture without a network; as `pipeline.transform`, and admitted, timed and cancelled as in `run`.
 
-        These are pictures that were kept, as in `run_kept`. They are read in the worker's thread when it is their turn:
-        those who wait hold none in memory.
+        These are pictures that were kept, as in `run_kept`.
 
         Raises:
             MatteboxError: OVERLOADED, TIMED_OUT, and whatever the engine raises.
         """
+        kept = self._for_kept(limits)
 
-        def work() -> Encoded:
+        def work(files: _Files) -> Encoded:
             return transform(
                 change,
-                photo(),
+                files[0],
                 marks=(mark() for mark in marks),
                 output=output,
-                limits=self._for_kept(limits),
+                limits=kept,
                 checkpoint=anyio.from_thread.check_cancelled,
             )
 
-        return await self._in_turn(partial(self._in_thread, work))
+        return await self._request(partial(self._at_work, lambda: (photo(), None), work, photo_limits=kept))
 
     async def paint(self, prompt: str, *, width: int, height: int, seed: int) -> Encoded:
         """A picture for words alone; as `Engine.paint`, and admitted, timed and cancelled as in `run`.
@@ -138,82 +241,142 @@ class Runner:
         Raises:
             MatteboxError: OVERLOADED, TIMED_OUT, and whatever the engine raises.
         """
-        work = partial(self._engine.paint, prompt, width=width, height=height, seed=seed)
-        return await self._in_turn(
-            partial(self._in_thread, partial(work, checkpoint=anyio.from_thread.check_cancelled))
-        )
 
-    async def run_kept(
-        self, edit: Edit, photo: Callable[[], bytes], *, backdrop: Source | None = None, limits: Limits
-    ) -> Encoded:
-        """As `run`, with a picture that was kept as the photo.
+        def work() -> Encoded:
+            return self._engine.paint(
+                prompt, width=width, height=height, seed=seed, checkpoint=anyio.from_thread.check_cancelled
+            )
 
-        Of the limits only that on pixels holds for it: a PNG of what came may well have more bytes than may come. It is
-        read in the worker's thread, as in `transform`.
+        async def painted(turn: _Turn) -> Encoded:
+            async with self._admission.worker(turn.line), self._admission.pixels(width * height, turn.line):
+                return await _in_thread(work)
 
-        Raises:
-            MatteboxError: as in `run`, and whatever `photo` raises.
-        """
-        return await self._in_turn(
-            partial(self._run, edit, Sources(photo=Upload(b""), backdrop=backdrop), self.limits & limits, kept=photo)
-        )
-
-    def _for_kept(self, limits: Limits) -> Limits:
-        return replace(self.limits & limits, max_bytes=sys.maxsize)
+        return await self._request(painted)
 
     async def keep(self, source: Source, *, limits: Limits) -> Encoded:
-        """A picture as it can be kept, as in `engine.keep`; fetched where it is a link.
+        """A picture as it can be kept, as in `pipeline.keep`; fetched where it is a link.
 
         Raises:
             MatteboxError: OVERLOADED, TIMED_OUT, and whatever the engine and the download raise.
         """
+        narrower = self.limits & limits
 
-        async def work() -> Encoded:
-            photo = await self._read(source, self.limits & limits)
-            return await self._in_thread(partial(keep, photo, limits=self.limits & limits))
-
-        return await self._in_turn(work)
-
-    async def _in_turn(self, work: Callable[[], Awaitable[Encoded]]) -> Encoded:
-        if self._admitted >= self.capacity:
-            raise MatteboxError(
-                Kind.OVERLOADED, "Too many pictures are waiting; please try again in a moment.", retry_after=2
+        async def kept(turn: _Turn) -> Encoded:
+            photo = await self._read(source, narrower)
+            return await self._at_work(
+                lambda: (photo, None), lambda files: keep(files[0], limits=narrower), turn, photo_limits=narrower
             )
-        self._admitted += 1
-        try:
-            with anyio.move_on_after(self._options.timeout):
-                return await work()
-        finally:
-            self._admitted -= 1
-        raise MatteboxError(Kind.TIMED_OUT, f"The picture was not done within {self._options.timeout:g} seconds.")
 
-    async def _in_thread(self, work: Callable[[], Encoded]) -> Encoded:
-        # In the thread `check_cancelled` raises once the scope that waits for the thread is cancelled. The thread is
-        # never left alone: its worker is free when it has really ended.
-        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        return await self._request(kept)
+
+    # --- how it is done ----------------------------------------------------------------------------------------------
+
+    async def _request(self, work: Callable[[_Turn], Awaitable[Encoded]]) -> Encoded:
+        with self._admission.request():
+            with anyio.move_on_after(self._options.timeout):
+                return await self._finished(partial(work, _Turn(line=Line.REQUESTS)))
+            raise _late(self._options.timeout)
+
+    async def _finished(self, work: Callable[[], Awaitable[Encoded]]) -> Encoded:
+        """Wait for work, which is told to end when the scope round this is cancelled.
+
+        A thread cannot be killed. It is waited for until its step has ended, because until then it holds memory; but
+        not longer than `STEP_SECONDS`. After that it goes on without anybody, and keeps its worker for as long.
+        """
+        scope = anyio.CancelScope()
+
+        async def scoped() -> Encoded | None:
+            with scope:
+                return await work()
+            return None
+
+        job = asyncio.create_task(scoped())
+        try:
+            encoded = await asyncio.shield(job)
+        finally:
+            if not job.done():
+                scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait({job}, timeout=STEP_SECONDS)
+                if not job.done():
+                    self._leave(job)
+        if encoded is None:
+            raise RuntimeError("the work was cancelled by nobody")
+        return encoded
+
+    def _leave(self, job: asyncio.Task[Encoded | None]) -> None:
+        self._stuck.add(job)
+        _log.error("a step does not end; it keeps one of the %d workers until it does", self._options.workers)
+
+        def ended(job: asyncio.Task[Encoded | None]) -> None:
+            self._stuck.discard(job)
+            _log.warning("a step that seemed not to end has ended: %s", None if job.cancelled() else job.exception())
+
+        job.add_done_callback(ended)
 
     async def _run(
-        self, edit: Edit, sources: Sources, limits: Limits, *, kept: Callable[[], bytes] | None = None
+        self,
+        edit: Edit,
+        sources: Sources,
+        limits: Limits,
+        turn: _Turn,
+        *,
+        kept: Callable[[], bytes] | None = None,
     ) -> Encoded:
         edit = with_model(edit, self.model)
+        photo_limits = limits if kept is None else self._for_kept(limits)
         photo = b"" if kept is not None else await self._read(sources.photo, limits)
         backdrop = None
         if sources.backdrop is not None:
-            try:
+            with _about_backdrop():
                 backdrop = await self._read(sources.backdrop, limits)
-            except MatteboxError as error:
-                raise error.about("backdrop") from error.__cause__
 
-        def work() -> Encoded:
+        def work(files: _Files) -> Encoded:
             return self._engine.run_file(
                 edit,
-                photo if kept is None else kept(),
-                backdrop=backdrop,
-                limits=limits if kept is None else self._for_kept(limits),
+                files[0],
+                backdrop=files[1],
+                limits=photo_limits,
                 checkpoint=anyio.from_thread.check_cancelled,
             )
 
-        return await self._in_thread(work)
+        return await self._at_work(
+            lambda: (photo if kept is None else kept(), backdrop),
+            work,
+            turn,
+            photo_limits=photo_limits,
+            backdrop_limits=limits,
+        )
+
+    async def _at_work(
+        self,
+        load: Callable[[], _Files],
+        work: Callable[[_Files], Encoded],
+        turn: _Turn,
+        *,
+        photo_limits: Limits,
+        backdrop_limits: Limits = Limits(),
+    ) -> Encoded:
+        def loaded() -> tuple[_Files, int]:
+            photo, backdrop = load()
+            pixels = math.prod(codec.size(photo, photo_limits))
+            if backdrop is not None:
+                with _about_backdrop():
+                    pixels += math.prod(codec.size(backdrop, backdrop_limits))
+            return (photo, backdrop), pixels
+
+        def begun(files: _Files) -> Encoded:
+            turn.begin()
+            return work(files)
+
+        async with self._admission.worker(turn.line, alone=turn.alone):
+            files, pixels = await _in_thread(loaded)
+            async with self._admission.pixels(pixels, turn.line):
+                turn.deadline()
+                return await _in_thread(partial(begun, files))
+
+    def _for_kept(self, limits: Limits) -> Limits:
+        return replace(self.limits & limits, max_bytes=sys.maxsize)
 
     async def _read(self, source: Source, limits: Limits) -> bytes:
         match source:
@@ -221,10 +384,41 @@ class Runner:
                 return data
             case Link(url):
                 return await self._fetcher.fetch(url, max_bytes=limits.max_bytes)
-            case Stored():
-                raise MatteboxError(Kind.UNAVAILABLE, "This server keeps no pictures.")
+            case Stored(key):
+                return await _in_thread(partial(self._stored, key))
             case _:
                 assert_never(source)
+
+    def _stored(self, key: str) -> bytes:
+        if self._blobs is None:
+            raise MatteboxError(Kind.UNAVAILABLE, "This server keeps no pictures.")
+        try:
+            return self._blobs.get(key)
+        except MatteboxError as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+            raise MatteboxError(
+                Kind.NOT_FOUND, "The picture waited too long for its turn and is not kept any more."
+            ) from error
+
+
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    # In the thread `check_cancelled` raises once the scope that waits for the thread is cancelled. How many threads
+    # there are is bounded by the workers.
+    return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
+
+
+@contextmanager
+def _about_backdrop() -> Iterator[None]:
+    """Blame what goes wrong on the picture behind."""
+    try:
+        yield
+    except MatteboxError as error:
+        raise error.about("backdrop") from error.__cause__
+
+
+def _late(seconds: float) -> MatteboxError:
+    return MatteboxError(Kind.TIMED_OUT, f"The picture was not done within {seconds:g} seconds.")
 
 
 def with_model(edit: Edit, model: str) -> Edit:

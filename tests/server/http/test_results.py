@@ -35,7 +35,7 @@ from mattebox.server import app as module
 from mattebox.server.dialects import native
 from mattebox.server.http import dialect as http
 from mattebox.server.jobs import Hook, Status, Task
-from mattebox.server.jobs.worker import result_address
+from mattebox.server.jobs.webhooks import result_address
 from mattebox.server.state import base_address
 from mattebox.server.store.blobs import Blobs, new_result_name
 from mattebox.sources import Link, Sources, Upload
@@ -255,7 +255,7 @@ DIALECT = http.Dialect(
     prefixes=("/tests/",),
     router=router,
     render_error=native.DIALECT.render_error,
-    announce=lambda task, address: json.dumps(_shown(task, address)).encode(),
+    webhook_body=lambda task, address: json.dumps(_shown(task, address)).encode(),
 )
 
 

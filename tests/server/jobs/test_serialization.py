@@ -104,6 +104,7 @@ def test_what_an_older_edit_did_not_say_has_its_default() -> None:
             {"sources": {"photo": {"kind": "link", "url": "a"}, "backdrop": {"kind": "upload", "data": ""}}},
             "stored sources only",
         ),
+        ({"sources": {"photo": {"kind": "link", "url": "a"}, "backdrop": {"url": "b"}}}, "kind"),
         ({"sources": {}}, "photo"),
         ({"edit": {"backdrop": {"kind": "blur", "sigma": "3"}}}, "'3' must be a number"),
         ({"edit": {"layout": {"crop": 1}}}, "1 must be bool"),

@@ -6,9 +6,11 @@ import json
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from standardwebhooks import Webhook
 
@@ -19,12 +21,14 @@ from mattebox.codec import Limits
 from mattebox.edit import Edit, Format, Matte, Output, Picture, Prompt
 from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Image
+from mattebox.image import RGB, Alpha, Image
 from mattebox.server.fetch import Fetcher, FetchOptions
-from mattebox.server.jobs import Hook, Result, Status, Task
-from mattebox.server.jobs.worker import BASE, Announce, Worker, check_hook, result_address
+from mattebox.server.jobs import Hook, Result, Status, Task, TaskOptions
+from mattebox.server.jobs.webhooks import WebhookBody, check_hook, pause_after, result_address
+from mattebox.server.jobs.worker import BASE, Worker
+from mattebox.server.runner import Runner, RunnerOptions
 from mattebox.server.store.blobs import Blobs, expiry_of
-from mattebox.sources import Link, Sources, Stored, Upload
+from mattebox.sources import Link, Sources, Stored
 from mattebox.steps import Generators
 from mattebox.testing import FakeBackdrops, FakeModels, make_scene
 
@@ -96,23 +100,44 @@ def make(
     ready: Callable[[], Awaitable[None]] = ready,
     limits: Limits = Limits(),
     fetching: FetchOptions = FetchOptions(allow_networks=("127.0.0.0/8",)),
-    announce: dict[str, Announce] | None = None,
+    bodies: dict[str, WebhookBody] | None = None,
     model: str = "auto",
     secret: str = "",
+    models: FakeModels | None = None,
     backdrops: Generators | None = None,
+    timeout: float = 60.0,
 ) -> Worker:
+    fetcher = Fetcher(fetching)
+    engine = Engine(models or FakeModels(), backdrops)
+    options = RunnerOptions(workers=1, queue=0)
+
+    async def runner() -> Runner:
+        return Runner(engine, fetcher, blobs, limits=limits, model=model, options=options)
+
     return Worker(
-        Engine(FakeModels(), backdrops),
+        asyncio.run_coroutine_threadsafe(runner(), loop).result(20),
         blobs,
-        Fetcher(fetching),
+        fetcher,
         loop=loop,
         ready=ready,
-        limits=limits,
-        model=model,
+        timeout=timeout,
         keep=60,
         webhook_secret=secret,
-        announce=announce or {},
+        webhook_bodies=bodies or {},
     )
+
+
+def nothing() -> None: ...
+
+
+def cut_out(
+    worker: Worker,
+    edit: Edit,
+    sources: Sources,
+    begin: Callable[[], None] = nothing,
+    checkpoint: Callable[[], None] = nothing,
+) -> Result:
+    return worker.cut_out(edit, sources, begin=begin, checkpoint=checkpoint)
 
 
 def failure(step: Callable[[], object]) -> MatteboxError:
@@ -123,52 +148,99 @@ def failure(step: Callable[[], object]) -> MatteboxError:
 
 def test_a_picture_is_fetched_cut_out_and_kept(loop: asyncio.AbstractEventLoop, blobs: Blobs, site: str) -> None:
     worker = make(loop, blobs)
-    key = worker.fetch(Link(f"{site}/photo.png"))
-    assert blobs.get(key) == PHOTO
-    assert time.time() + 80_000 < (expiry_of(key) or 0)
-    for _ in range(2):  # once more, as after a crash
-        result = worker.cut_out(Edit(output=Output(format=Format.WEBP)), Sources(Stored(key)))
+    begun: list[int] = []
+    blobs.put("sources/one", PHOTO, media_type="image/png")
+    for photo in (Link(f"{site}/photo.png"), Stored("sources/one")):
+        result = cut_out(worker, Edit(output=Output(format=Format.WEBP)), Sources(photo), lambda: begun.append(1))
         assert (result.media_type, result.width, result.height) == ("image/webp", 80, 60)
         assert result.subject is not None
         assert result.name.endswith(".webp")
         assert 55 < (expiry_of(result.name) or 0) - time.time() <= 62
         assert codec.decode(blobs.get(result.name), Limits()).rgb.shape == (60, 80, 3)
+    assert begun == [1, 1]
+    assert list(blobs.names("sources")) == ["sources/one"]  # what was fetched is not stored
 
 
 def test_what_cannot_be_fetched_says_why(loop: asyncio.AbstractEventLoop, blobs: Blobs, site: str) -> None:
-    large = failure(lambda: make(loop, blobs, limits=Limits(max_bytes=4000)).fetch(Link(f"{site}/large")))
-    assert large.kind is Kind.TOO_MANY_BYTES
-    private = failure(lambda: make(loop, blobs, fetching=FetchOptions()).fetch(Link(f"{site}/photo.png")))
+    begun: list[int] = []
+
+    def refused(worker: Worker, path: str) -> MatteboxError:
+        return failure(lambda: cut_out(worker, Edit(), Sources(Link(f"{site}/{path}")), lambda: begun.append(1)))
+
+    assert refused(make(loop, blobs, limits=Limits(max_bytes=4000)), "large").kind is Kind.TOO_MANY_BYTES
+    private = refused(make(loop, blobs, fetching=FetchOptions()), "photo.png")
     assert (private.kind, private.retry_after) == (Kind.UNREACHABLE_SOURCE, None)
+    assert refused(make(loop, blobs), "page").kind is Kind.UNREADABLE_IMAGE
     assert list(blobs.names()) == []
+    assert begun == []
 
 
-def test_a_page_is_no_picture(loop: asyncio.AbstractEventLoop, blobs: Blobs, site: str) -> None:
-    worker = make(loop, blobs)
-    key = worker.fetch(Link(f"{site}/page"))
-    assert failure(lambda: worker.cut_out(Edit(), Sources(Stored(key)))).kind is Kind.UNREADABLE_IMAGE
+class Gate:
+    """A network that waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+
+    def __call__(self, photo: RGB) -> Alpha:
+        self.entered.release()
+        assert self.open.wait(60)
+        return np.ones((8, 8), np.float32)
+
+
+def test_a_task_that_is_not_wanted_any_more_frees_its_worker(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:
+    class CancelledError(Exception): ...
+
+    gate = Gate()
+    worker = make(loop, blobs, models=FakeModels(gate))
+    blobs.put("sources/one", PHOTO, media_type="image/png")
+    one = Sources(Stored("sources/one"))
+
+    def checkpoint() -> None:
+        assert gate.entered.acquire(timeout=60)  # the network is at work
+        gate.open.set()
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        cut_out(worker, Edit(), one, checkpoint=checkpoint)
+    # There is one worker. It is free again after the step, and no result was stored.
+    assert list(blobs.names("results")) == []
+    assert cut_out(worker, Edit(), one).width == 80
+    assert len(list(blobs.names("results"))) == 1
+
+
+def test_a_task_has_a_deadline(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:
+    gate = Gate()
+    worker = make(loop, blobs, models=FakeModels(gate), timeout=0.2)
+    blobs.put("sources/one", PHOTO, media_type="image/png")
+    one = Sources(Stored("sources/one"))
+    with ThreadPoolExecutor() as threads:
+        late = threads.submit(lambda: failure(lambda: cut_out(worker, Edit(), one)))
+        assert gate.entered.acquire(timeout=60)
+        loop.call_soon_threadsafe(loop.call_later, 0.3, gate.open.set)  # after its deadline, and the step ends
+        assert late.result(60).kind is Kind.TIMED_OUT
+    assert failure(lambda: cut_out(make(loop, blobs, timeout=1e-6), Edit(), one)).message == (
+        "The picture was not done within 1e-06 seconds."
+    )
 
 
 def test_the_servers_limits_and_model_hold(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:
     blobs.put("sources/one", PHOTO, media_type="image/png")
     one = Sources(Stored("sources/one"))
     small = make(loop, blobs, limits=Limits(max_pixels=100))
-    assert failure(lambda: small.cut_out(Edit(), one)).kind is Kind.TOO_MANY_PIXELS
+    assert failure(lambda: cut_out(small, Edit(), one)).kind is Kind.TOO_MANY_PIXELS
     other = make(loop, blobs, model="other")
-    assert "no model other" in failure(lambda: other.cut_out(Edit(), one)).message
+    assert "no model other" in failure(lambda: cut_out(other, Edit(), one)).message
     named = Edit(matte=Matte(model="third"))
-    assert "no model third" in failure(lambda: other.cut_out(named, one)).message
+    assert "no model third" in failure(lambda: cut_out(other, named, one)).message
 
 
-def test_a_source_that_has_expired_or_was_never_stored(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:
-    worker = make(loop, blobs)
-    gone = failure(lambda: worker.cut_out(Edit(), Sources(Stored("sources/gone"))))
+def test_a_source_that_has_expired(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:
+    gone = failure(lambda: cut_out(make(loop, blobs), Edit(), Sources(Stored("sources/gone"))))
     assert (gone.kind, gone.message) == (
         Kind.NOT_FOUND,
         "The picture waited too long for its turn and is not kept any more.",
     )
-    with pytest.raises(ValueError, match="stored"):
-        worker.cut_out(Edit(), Sources(Upload(PHOTO)))
 
 
 def test_a_storage_that_is_away_is_tried_again(loop: asyncio.AbstractEventLoop, tmp_path: Path, site: str) -> None:
@@ -177,30 +249,30 @@ def test_a_storage_that_is_away_is_tried_again(loop: asyncio.AbstractEventLoop, 
     folder.rmdir()
     folder.write_text("a file")
     worker = make(loop, away)
-    for step in (
-        lambda: worker.fetch(Link(f"{site}/photo.png")),
-        lambda: worker.cut_out(Edit(), Sources(Stored("sources/one"))),
-    ):
-        found = failure(step)
-        assert (found.kind, found.retry_after) == (Kind.UNAVAILABLE, 1)
+    for photo in (Link(f"{site}/photo.png"), Stored("sources/one")):
+        found = failure(lambda: cut_out(worker, Edit(), Sources(photo)))  # noqa: B023
+        assert (found.kind, found.retry_after) == (Kind.UNAVAILABLE, 2)
 
 
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (MatteboxError(Kind.UNAVAILABLE, "Being fetched.", retry_after=30), Kind.OVERLOADED),
-        (MatteboxError(Kind.UNAVAILABLE, "Nowhere to be found."), Kind.UNAVAILABLE),
-    ],
-)
-def test_a_model_on_its_way_is_waited_for(
-    loop: asyncio.AbstractEventLoop, blobs: Blobs, error: MatteboxError, kind: Kind
-) -> None:
-    async def not_ready() -> None:
-        raise error
+def test_a_model_that_cannot_be_had_fails_the_task(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:
+    async def never() -> None:
+        raise MatteboxError(Kind.UNAVAILABLE, "Nowhere to be found.")
 
-    worker = make(loop, blobs, ready=not_ready)
-    found = failure(lambda: worker.cut_out(Edit(), Sources(Stored("sources/one"))))
-    assert (found.kind, found.message) == (kind, error.message)
+    worker = make(loop, blobs, ready=never)
+    assert failure(lambda: cut_out(worker, Edit(), Sources(Stored("one")))).message == "Nowhere to be found."
+
+
+def test_a_model_on_its_way_is_waited_for(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:
+    asked: list[int] = []
+
+    async def later() -> None:
+        asked.append(1)
+        if len(asked) < 3:
+            raise MatteboxError(Kind.UNAVAILABLE, "Being fetched.", retry_after=30)
+
+    blobs.put("sources/one", PHOTO, media_type="image/png")
+    assert cut_out(make(loop, blobs, ready=later), Edit(), Sources(Stored("sources/one"))).width == 80
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("after", [0.0, 7.0])
@@ -216,7 +288,7 @@ def test_a_generator_that_is_busy_for_ever_is_not_asked_for_ever(
 
     blobs.put("sources/one", PHOTO, media_type="image/png")
     worker = make(loop, blobs, backdrops=Busy())
-    error = failure(lambda: worker.cut_out(Edit(backdrop=Prompt("a quay")), Sources(Stored("sources/one"))))
+    error = failure(lambda: cut_out(worker, Edit(backdrop=Prompt("a quay")), Sources(Stored("sources/one"))))
     # Of this kind a queue counts the tries; OVERLOADED it repeats without end.
     assert (error.kind, error.message, error.retry_after) == (Kind.UNAVAILABLE, "Too much to do.", max(1, after))
 
@@ -225,7 +297,7 @@ def test_a_picture_behind_is_fetched_and_not_kept(loop: asyncio.AbstractEventLoo
     blobs = Blobs(tmp_path.as_uri())
     blobs.put("sources/one", PHOTO, media_type="image/png")
     sources = Sources(Stored("sources/one"), backdrop=Link(f"{site}/photo.png"))
-    make(loop, blobs).cut_out(Edit(backdrop=Picture()), sources)
+    cut_out(make(loop, blobs), Edit(backdrop=Picture()), sources)
     assert [file.name for file in (tmp_path / "sources").rglob("*") if file.is_file()] == ["one"]
 
 
@@ -244,11 +316,11 @@ def task(result: Result | None = RESULT, dialect: str = "native") -> Task:
 
 
 def test_each_dialect_announces_in_its_own_words(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:
-    words: dict[str, Announce] = {"native": lambda task, address: f"{task.id} {address}".encode()}
-    worker = make(loop, blobs, announce=words)
-    assert worker.announce(task()) == b"t1 https://cutout.example/results/x.png"
-    assert worker.announce(task(result=None)) == b"t1 None"
-    assert failure(lambda: worker.announce(task(dialect="gone"))).kind is Kind.UNAVAILABLE
+    words: dict[str, WebhookBody] = {"native": lambda task, address: f"{task.id} {address}".encode()}
+    worker = make(loop, blobs, bodies=words)
+    assert worker.webhook_body(task()) == b"t1 https://cutout.example/results/x.png"
+    assert worker.webhook_body(task(result=None)) == b"t1 None"
+    assert failure(lambda: worker.webhook_body(task(dialect="gone"))).kind is Kind.UNAVAILABLE
     assert result_address("http://a:1/under", RESULT) == "http://a:1/under/results/x.png"
 
 
@@ -301,3 +373,17 @@ def test_a_right_webhook_is_not_refused() -> None:
     check_hook(Hook("https://a.test/hook"))
     check_hook(Hook("https://a.test/hook", SIGNED_WITH))
     check_hook(Hook("https://a.test/hook", SIGNED_WITH.removeprefix("whsec_")))
+
+
+def test_a_webhook_is_sent_again_over_half_a_day() -> None:
+    options = TaskOptions()
+    pauses = [pause_after(failures, options) for failures in range(1, 22)]
+    assert pauses[:4] == [5, 10, 20, 40]
+    assert pauses[-1] is None
+    known = [pause for pause in pauses if pause is not None]
+    assert len(known) == options.webhook_retries
+    assert known == sorted(known)
+    assert known[-1] == 3600
+    assert 11 * 3600 < sum(known) < 12 * 3600
+    assert pause_after(1, TaskOptions(webhook_retries=0)) is None
+    assert pause_after(10**6, TaskOptions(webhook_retries=10**6)) == 3600

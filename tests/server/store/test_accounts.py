@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.accounts import AccountOptions, Accounts
@@ -99,6 +99,7 @@ def test_usage_outlives_the_process(tmp_path: Path) -> None:
         assert table.usage(account).used == expected
         assert table.usage(account).allowed is None
         table.reserve(account)
+        table.flush()
         database.dispose()
 
 
@@ -153,3 +154,55 @@ def test_a_database_that_is_away_is_no_defect(tmp_path: Path) -> None:
         with pytest.raises(MatteboxError) as caught:
             ask(account)
         assert caught.value.kind is Kind.UNAVAILABLE
+
+
+def test_where_credits_are_unlimited_a_picture_costs_no_write(database: Engine) -> None:
+    table = Accounts(("key", "other"), database)
+    first, second = table.authenticate("key"), table.authenticate("other")
+    writes: list[str] = []
+
+    def see(_: object, __: object, statement: str, *___: object) -> None:
+        if not statement.startswith("SELECT"):
+            writes.append(statement)
+
+    event.listen(database, "before_cursor_execute", see)
+    for _ in range(5):
+        table.reserve(first)
+    table.refund(first)
+    table.reserve(second)
+    table.refund(second)
+    assert (table.usage(first).used, table.usage(second).used) == (4, 0)
+    assert writes == []
+    table.flush()
+    assert len(writes) == 1  # what came to nothing needs no row
+    assert (table.usage(first).used, Accounts((), database).usage(first).used) == (4, 4)
+    table.refund(first, 2)
+    assert table.usage(first).used == 2
+    table.flush()
+    table.flush()
+    assert len(writes) == 2
+    assert Accounts((), database).usage(first).used == 2
+
+
+def test_what_a_transaction_counts_is_counted_in_it(database: Engine) -> None:
+    table = Accounts(("key",), database)
+    account = table.authenticate("key")
+    with database.begin() as connection:
+        table.reserve(account, 3, connection=connection)
+    assert Accounts((), database).usage(account).used == 3
+    table.reserve(account)
+    assert table.usage(account).used == 4
+
+
+def test_a_database_that_is_away_loses_no_count(tmp_path: Path) -> None:
+    database = connect(f"sqlite:///{tmp_path}/mattebox.db")
+    table = Accounts(("key",), database)
+    account = table.authenticate("key")
+    table.reserve(account)
+    with pytest.raises(MatteboxError) as caught:  # its tables are not there yet
+        table.flush()
+    assert caught.value.kind is Kind.UNAVAILABLE
+    create(database)
+    table.flush()
+    assert Accounts((), database).usage(account).used == 1
+    database.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -15,10 +16,13 @@ from typer.testing import CliRunner, Result
 
 import mattebox
 from mattebox.cli import app
+from mattebox.edit import Edit, Format, Output, Picture
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server import jobs
+from mattebox.server.jobs.rows import task_of
 from mattebox.server.store import accounts, images
 from mattebox.server.store.database import BASE, REVISION_TABLE, TABLES, connect, create, downgrade, revision, revisions
+from mattebox.sources import Link, Sources, Stored
 
 FIRST = {"usage", "tasks", "nodes"}
 ALL = FIRST | {"images", "holdings"}
@@ -57,18 +61,48 @@ def differences(engine: Engine) -> list[object]:
         return list(compare_metadata(context, TABLES))
 
 
+OLD_EDIT = {
+    "source": {"kind": "stored", "key": "sources/one"},
+    "backdrop": {"kind": "picture", "source": {"kind": "link", "url": "https://a.test/sky.jpg"}},
+    "output": {"format": "webp"},
+}
+NEW_EDIT = {
+    "edit": {"backdrop": {"kind": "picture"}, "output": {"format": "webp"}},
+    "sources": {
+        "photo": {"kind": "stored", "key": "sources/one"},
+        "backdrop": {"kind": "link", "url": "https://a.test/sky.jpg"},
+    },
+}
+
+
 def make_old(engine: Engine, names: set[str] = FIRST) -> None:
     """The tables as a mattebox made them that did not count revisions, with a row in each."""
-    TABLES.create_all(engine, tables=[TABLES.tables[name] for name in sorted(names)])
+    create(engine)
+    downgrade(engine, "0001")
     with engine.begin() as connection:
+        connection.execute(text(f"DROP TABLE {REVISION_TABLE}"))
+        for name in FIRST - names:
+            connection.execute(text(f"DROP TABLE {name}"))
         connection.execute(text("INSERT INTO usage VALUES ('ann', 7)"))
-        if "tasks" in names:
-            connection.execute(
-                text(
-                    "INSERT INTO tasks (id, owner, dialect, edit, status, progress, attempts, created, extra) "
-                    "VALUES ('one', 'ann', 'native', '{}', 'queued', 0, 0, 1.5, '{}')"
-                )
-            )
+    if "tasks" in names:
+        add_task(engine, "one", "native-tasks", OLD_EDIT)
+
+
+def add_task(engine: Engine, task_id: str, dialect: str, edit: object) -> None:
+    """A row as revision 0002 knows it."""
+    query = text(
+        "INSERT INTO tasks (id, owner, dialect, edit, status, progress, attempts, created, extra) "
+        "VALUES (:id, 'ann', :dialect, :edit, 'queued', 0, 2, 1.5, '{}')"
+    )
+    with engine.begin() as connection:
+        connection.execute(query, {"id": task_id, "dialect": dialect, "edit": json.dumps(edit)})
+
+
+def stored_edits(engine: Engine) -> dict[str, tuple[str, object]]:
+    """Dialect and edit of each task, by its id."""
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT id, dialect, edit FROM tasks"))
+        return {row.id: (row.dialect, json.loads(row.edit)) for row in rows}
 
 
 def test_the_migrations_make_what_the_modules_declare(engine: Engine) -> None:
@@ -112,6 +146,35 @@ def test_a_database_without_a_revision_is_adopted_with_its_rows(engine: Engine, 
             assert connection.execute(text("SELECT number, id, created FROM tasks")).all() == [(1, "one", 1.5)]
 
 
+def test_sources_move_out_of_queued_edits_and_back(engine: Engine) -> None:
+    create(engine)
+    downgrade(engine, "0002")
+    plain = {"source": {"kind": "link", "url": "https://a.test/"}, "backdrop": {"kind": "transparent"}}
+    add_task(engine, "one", "native-tasks", OLD_EDIT)
+    add_task(engine, "two", "novita", plain)
+    old = {"one": ("native-tasks", OLD_EDIT), "two": ("novita", plain)}
+    assert stored_edits(engine) == old
+    for number in range(600):  # more than are rewritten at a time
+        add_task(engine, f"more {number}", "novita", plain)
+    create(engine)
+    new = stored_edits(engine)
+    assert new["one"] == ("native", NEW_EDIT)
+    photo = {"kind": "link", "url": "https://a.test/"}
+    moved = {"edit": {"backdrop": {"kind": "transparent"}}, "sources": {"photo": photo, "backdrop": None}}
+    assert {str(each) for name, each in new.items() if name != "one"} == {str(("novita", moved))}
+    with engine.connect() as connection:
+        tasks = [task_of(row) for row in connection.execute(TABLES.tables["tasks"].select())]
+    assert len(tasks) == 602
+    first = next(task for task in tasks if task.id == "one")
+    assert first.sources == Sources(Stored("sources/one"), Link("https://a.test/sky.jpg"))
+    assert first.edit == Edit(backdrop=Picture(), output=Output(format=Format.WEBP))
+    assert (first.hook_attempts, first.hook_attempted) == (0, None)
+    downgrade(engine, "0002")
+    assert {name: each for name, each in stored_edits(engine).items() if name in old} == old
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT SUM(attempts) FROM tasks")) == 0
+
+
 def test_down_and_up_again(engine: Engine) -> None:
     make_old(engine)
     create(engine)
@@ -146,7 +209,7 @@ def test_every_step_can_be_taken_back(engine: Engine, later: str) -> None:
 def test_there_is_no_way_to_elsewhere(engine: Engine) -> None:
     create(engine)
     downgrade(engine, "0001")
-    for target in ("0002", "0003", "", "head", "-1", "x" * 1000):
+    for target in ("0002", "0003", "0004", "", "head", "-1", "x" * 1000):
         with pytest.raises(MatteboxError) as caught:
             downgrade(engine, target)
         assert caught.value.kind is Kind.INVALID_PARAMETER
@@ -174,7 +237,7 @@ def test_a_newer_database_is_left_alone(engine: Engine, stored: str, said: str) 
 def test_a_step_that_fails_changes_nothing(engine: Engine) -> None:
     make_old(engine)
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE holdings (stranger INTEGER)"))  # the last table of the last step
+        connection.execute(text("CREATE TABLE holdings (stranger INTEGER)"))  # the last table of the second step
     with pytest.raises(MatteboxError, match="cannot be brought to revision") as caught:
         create(engine)
     assert caught.value.kind is Kind.UNAVAILABLE

@@ -27,7 +27,7 @@ from mattebox.server import actions
 from mattebox.server.http import dialect as http
 from mattebox.server.http import fields, openapi
 from mattebox.server.jobs import Hook, Status, Task
-from mattebox.server.jobs.worker import result_address
+from mattebox.server.jobs.webhooks import result_address
 from mattebox.server.state import base_address, limits
 from mattebox.server.store.blobs import Blobs, expiry_of, media_type_of, new_result_name
 from mattebox.sources import Link, Source, Sources, Upload
@@ -242,7 +242,7 @@ def _address(task: Task, base: str) -> str | None:
     return f"{base}/{sample}" if isinstance(sample, str) else None
 
 
-def announce(task: Task, address: str | None) -> bytes:
+def webhook_body(task: Task, address: str | None) -> bytes:
     """The webhook's body; `address` is where the result is."""
     address = address or _address(task, str(task.extra.get("base", "")))
     payload = _shown(task, address, now=time.time(), webhook=True)
@@ -511,7 +511,7 @@ DIALECT = http.Dialect(
     prefixes=("/v3/",),
     router=router,
     render_error=render_error,
-    announce=announce,
+    webhook_body=webhook_body,
     status=_STATUS,
     parameters={"format": "extra.response_image_type"},
     # Pixels are the operator's to limit: the vendor's 16 million are not a promise to refuse more.

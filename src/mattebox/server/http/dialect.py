@@ -23,7 +23,7 @@ from starlette.responses import Response
 from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
-from mattebox.server.jobs.worker import Announce
+from mattebox.server.jobs.webhooks import WebhookBody
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Dialect:
         parameters: the vendor's name for a parameter that the engine blames by ours (`format`), where it differs.
         limits: the vendor's own; the narrower of these and the server's hold.
         key: reads the API key.
-        announce: writes a webhook's body, from a task that has ended and the address of its result, if it has one.
+        webhook_body: writes a webhook's body, from a task that has ended and the address of its result, if it has one.
             Without it the dialect sends no webhooks.
     """
 
@@ -90,7 +90,7 @@ class Dialect:
     parameters: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = NO_LIMITS
     key: Callable[[Request], str | None] = api_key
-    announce: Announce | None = None
+    webhook_body: WebhookBody | None = None
 
 
 def speaking(dialects: Sequence[Dialect], path: str) -> Dialect:

@@ -45,12 +45,22 @@ class Lease:
         self._lease = lease
         self._beat = beat
 
-    def living(self) -> Select[str]:
-        """A query for the names of the nodes that live."""
-        return select(NODES.c.id).where(NODES.c.seen > now() - self._lease)
+    @property
+    def process(self) -> str:
+        """This process, as the holder of the name since it was acquired last: 36 characters that nobody else has."""
+        return self._process
 
-    def occupy(self) -> None:
-        """Take this node's name, unless another process lives under it."""
+    def living(self) -> Select[str, str]:
+        """A query for the names and the processes of the nodes that live."""
+        return select(NODES.c.id, NODES.c.process).where(NODES.c.seen > now() - self._lease)
+
+    def acquire(self) -> None:
+        """Take this node's name.
+
+        Raises:
+            MatteboxError: CONFLICT where another process lives under it; UNAVAILABLE.
+        """
+        self._process = str(uuid.uuid4())
         mine = {"id": self._node, "process": self._process, "signature": _signature(), "seen": now()}
         patience = 1.5 * self._beat + 0.5
         seen: tuple[str, float] | None = None
@@ -82,13 +92,13 @@ class Lease:
             waiting.wait(pause)
             patience -= pause
 
-    def sign_off(self) -> None:
+    def release(self) -> None:
         """Give the name back; where the database is away, it runs out by itself."""
         try:
             with reachable(), self._engine.begin() as connection:
                 connection.execute(delete(NODES).where(NODES.c.process == self._process))
         except MatteboxError as error:
-            logger.warning("left without signing off: %s", error)
+            logger.warning("the name of this node was not given back: %s", error)
 
     def _taken(self) -> MatteboxError:
         return MatteboxError(

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import TYPE_CHECKING, final
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, Row, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    false,
+    text,
+    update,
+)
 
 from mattebox.image import Box
 from mattebox.server.jobs.serialization import from_json
-from mattebox.server.jobs.values import Hook, Result, Status, Task
+from mattebox.server.jobs.values import UNFINISHED, Hook, Result, Status, Task
 from mattebox.server.store.database import TABLES, now
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient, EnqueueOptions
+
+APPLICATION = "mattebox"
+VERSION = "1"
+"""Which workers understand which queue messages. Change it only together with the workflows: waiting tasks of another
+version are not touched by this one's workers."""
+CUT_OUT, WEBHOOK = "cut_out", "announce"
+WORK_QUEUE, WEBHOOK_QUEUE = "mattebox-tasks", "mattebox-webhooks"
 
 TASKS = Table(
     "tasks",
@@ -23,7 +51,10 @@ TASKS = Table(
     Column("status", String(16), nullable=False, default=Status.QUEUED.value),
     Column("reason", Text),
     Column("progress", Integer, nullable=False, default=0),
-    Column("attempts", Integer, nullable=False, default=0),
+    Column("worker", String(36)),
+    Column("suspect", Boolean, nullable=False, server_default=false()),
+    Column("deaths", Integer, nullable=False, server_default=text("0")),
+    Column("not_before", Double),
     Column("created", Double, nullable=False, default=now()),
     Column("started", Double),
     Column("finished", Double),
@@ -32,6 +63,8 @@ TASKS = Table(
     Column("hook_secret", Text),
     Column("hook_sender", String(255)),
     Column("hook_failure", Text),
+    Column("hook_attempts", Integer, nullable=False, server_default=text("0")),
+    Column("hook_attempted", Double),
     Column("announced", Double),
     Column("batch", String(64)),
     Column("extra", Text, nullable=False),
@@ -39,6 +72,9 @@ TASKS = Table(
     Index("tasks_batch", "batch"),
     Index("tasks_finished", "finished"),
 )
+"""`worker` is the process that works on the picture right now; where that has died, the picture may be why. Then the
+task is a `suspect`, which is worked on alone; `deaths` counts those while it was alone, and it is not worked on again
+`not_before` a pause has passed. `hook_sender` is the process that sends the webhook."""
 
 
 def task_of(row: Row[tuple[object]]) -> Task:
@@ -62,7 +98,80 @@ def task_of(row: Row[tuple[object]]) -> Task:
         extra=json.loads(row.extra),
         announced=row.announced,
         hook_failure=row.hook_failure,
+        hook_attempts=row.hook_attempts,
+        hook_attempted=row.hook_attempted,
     )
+
+
+@final
+class TaskRows:
+    """Changes of tasks, each in one transaction with the queue messages that belong to it.
+
+    Args:
+        client: the queue.
+        on_finished: called with each task that ends, in the transaction that ends it.
+    """
+
+    def __init__(self, client: DBOSClient, on_finished: Callable[[Connection, Task], None] | None) -> None:
+        self._client = client
+        self._on_finished = on_finished
+
+    def change(
+        self, connection: Connection, task_id: str, values: Mapping[str, object], *more: ColumnElement[bool]
+    ) -> Row[tuple[object]] | None:
+        """Write values to a task that has not ended, where `more` holds; None where it has ended or does not hold."""
+        unfinished = (TASKS.c.id == task_id, TASKS.c.status.in_(UNFINISHED), *more)
+        return connection.execute(update(TASKS).where(*unfinished).values(dict(values)).returning(TASKS)).one_or_none()
+
+    def end(
+        self, connection: Connection, task_id: str, values: Mapping[str, object], *more: ColumnElement[bool]
+    ) -> Task | None:
+        """Write a task's end, with everything that must happen together with it; None as in `change`."""
+        row = self.change(connection, task_id, {**values, "finished": now(), "worker": None}, *more)
+        if row is None:
+            return None
+        task = task_of(row)
+        if self._on_finished is not None:
+            self._on_finished(connection, task)
+        if task.hook is not None and task.status is not Status.CANCELLED:
+            self.queue_webhook(connection, task_id, 0)
+        return task
+
+    def fail(self, connection: Connection, task_id: str, reason: str) -> None:
+        """End a task as failed."""
+        self.end(connection, task_id, {"status": Status.FAILED.value, "reason": reason})
+
+    def queue_task(self, connection: Connection, task_id: str) -> None:
+        """Queue the message that makes a worker cut out."""
+        self._enqueue(connection, WORK_QUEUE, CUT_OUT, task_id, task_id)
+
+    def queue_webhook(self, connection: Connection, task_id: str, again: int, *, delay: float | None = None) -> None:
+        """Queue the message that makes a worker send the webhook, for the first time or `again`."""
+        self._enqueue(connection, WEBHOOK_QUEUE, WEBHOOK, webhook_id(task_id, again), task_id, again, delay=delay)
+
+    def _enqueue(
+        self,
+        connection: Connection,
+        queue: str,
+        workflow: str,
+        name: str,
+        *arguments: object,
+        delay: float | None = None,
+    ) -> None:
+        options: EnqueueOptions = {
+            "queue_name": queue,
+            "workflow_name": workflow,
+            "workflow_id": name,
+            "app_version": VERSION,
+        }
+        if delay is not None:
+            options["delay_seconds"] = delay
+        self._client.enqueue_in_transaction(connection, options, *arguments)
+
+
+def webhook_id(task_id: str, again: int) -> str:
+    """The name of the queue's message that sends a task's webhook for the first time, or `again`."""
+    return f"{task_id}/webhook/{again}"
 
 
 def result_to_json(result: Result) -> str:

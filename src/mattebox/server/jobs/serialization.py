@@ -71,4 +71,8 @@ def _converter() -> Converter:
     converter.register_structure_hook(Upload, refuse)
     for union in (Source, Backdrop):
         configure_tagged_union(union, converter, tag_name="kind", tag_generator=lambda each: each.__name__.lower())
+    # To the library `Source | None` is a union of its own, which it would tell apart by the names of its members.
+    read, write = converter.get_structure_hook(Source), converter.get_unstructure_hook(Source)
+    converter.register_structure_hook(Source | None, lambda value, _: None if value is None else read(value, Source))
+    converter.register_unstructure_hook(Source | None, lambda value: None if value is None else write(value))
     return converter

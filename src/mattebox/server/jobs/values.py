@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from mattebox.edit import Edit
 from mattebox.image import Box
-from mattebox.sources import Link, Sources
+from mattebox.sources import Sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,10 @@ class TaskOptions:
     """How tasks are worked on."""
 
     concurrency: int = field(default=2, metadata={"doc": "Tasks that one node works on at a time."})
+    timeout: float = field(
+        default=300.0,
+        metadata={"doc": "Seconds that a task's picture may take once its turn has come; after that the task fails."},
+    )
     polling: float = field(default=0.1, metadata={"doc": "Seconds between two looks into the queue."})
     lease: float = field(
         default=12.0, metadata={"doc": "Seconds of silence after which a node counts as dead and its tasks move on."}
@@ -25,7 +29,14 @@ class TaskOptions:
     grace: float = field(default=10.0, metadata={"doc": "Seconds that running tasks get when the server stops."})
     retention: float = field(default=86_400.0, metadata={"doc": "Seconds that finished tasks are remembered."})
     attempts: int = field(
-        default=3, metadata={"doc": "A task that was begun so often, and whose worker died each time, fails."}
+        default=3,
+        metadata={"doc": "A task fails whose worker died so often while it worked on that picture and nothing else."},
+    )
+    probation: float = field(
+        default=10.0,
+        metadata={
+            "doc": "Seconds before such a picture is tried again, alone; six times as long after each further death."
+        },
     )
     webhook_timeout: float = field(default=5.0, metadata={"doc": "Seconds that a webhook's receiver may take."})
     webhook_secret: str = field(
@@ -33,18 +44,23 @@ class TaskOptions:
         repr=False,
         metadata={"doc": "Signs webhooks that have no secret of their own: 24 to 64 bytes in base64. Empty: unsigned."},
     )
-    webhook_retries: int = field(default=5, metadata={"doc": "How often a webhook that failed is sent again."})
+    webhook_retries: int = field(
+        default=20,
+        metadata={"doc": "How often a webhook that failed is sent again; with the default pause, over 11 hours."},
+    )
     webhook_pause: float = field(
-        default=1.0, metadata={"doc": "Seconds before a webhook is sent again; doubled each further time."}
+        default=5.0,
+        metadata={"doc": "Seconds before a webhook is sent again; doubled each further time, up to an hour."},
     )
 
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.attempts < 1:
             raise ValueError("concurrency and attempts must be at least 1")
-        if min(self.polling, self.beat, self.retention, self.webhook_timeout, self.webhook_pause) <= 0:
-            raise ValueError("polling, beat, retention, webhook_timeout and webhook_pause must be above 0")
-        if self.webhook_retries < 0 or self.grace < 0:
-            raise ValueError("webhook_retries and grace must not be negative")
+        positive = ("timeout", "polling", "beat", "retention", "webhook_timeout", "webhook_pause")
+        if min(getattr(self, name) for name in positive) <= 0:
+            raise ValueError(f"{', '.join(positive)} must be above 0")
+        if self.webhook_retries < 0 or self.grace < 0 or self.probation < 0:
+            raise ValueError("webhook_retries, grace and probation must not be negative")
         if self.lease < 2 * self.beat:
             raise ValueError("lease must be at least twice the beat")
 
@@ -87,8 +103,8 @@ class Task:
     """One edit that runs later. Times are seconds since 1970.
 
     `owner` is an account's id. `reason` is a public sentence that says why the task failed. `progress` is 0..100.
-    `extra` belongs to the dialect that took the task in. `announced` is when the webhook was received, `hook_failure`
-    why the last try to send it failed.
+    `extra` belongs to the dialect that took the task in. `announced` is when the webhook was received; `hook_attempts`
+    is how often it was sent, `hook_attempted` when the last time, and `hook_failure` why that failed.
     """
 
     id: str
@@ -108,6 +124,8 @@ class Task:
     extra: Mapping[str, object] = field(default_factory=dict)
     announced: float | None = None
     hook_failure: str | None = None
+    hook_attempts: int = 0
+    hook_attempted: float | None = None
 
 
 class Work(Protocol):
@@ -117,15 +135,27 @@ class Work(Protocol):
     first. A method that is cut short by the death of the process is called again.
     """
 
-    def fetch(self, source: Link) -> str:
-        """Put the picture at the address into the storage; returns its key there."""
+    def cut_out(
+        self,
+        edit: Edit,
+        sources: Sources,
+        *,
+        alone: bool,
+        begin: Callable[[], None],
+        checkpoint: Callable[[], None],
+    ) -> Result:
+        """Do the edit and store the result.
+
+        Args:
+            edit: what to do.
+            sources: where the pictures are: links or stored.
+            alone: nothing else may be worked on in this process meanwhile.
+            begin: to be called when the picture's turn has come, before anything that may kill the process.
+            checkpoint: to be called about once a second by who waits; it raises when the task is not wanted any more.
+        """
         ...
 
-    def cut_out(self, edit: Edit, sources: Sources) -> Result:
-        """Do the edit, whose photo is stored, and store the result."""
-        ...
-
-    def announce(self, task: Task) -> bytes:
+    def webhook_body(self, task: Task) -> bytes:
         """The webhook's body, in the words of the task's dialect."""
         ...
 

@@ -1,11 +1,17 @@
 """Who may use the server, and how much each of them has used.
 
+Where credits are limited, each picture is counted in the database before it is made. Where they are not, nothing
+depends on the number: it is counted in memory and written down every few seconds, so that no picture costs a write of
+its own.
+
 A key is known only by its hash once it has come in: the hash is what is compared, stored and logged.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,6 +68,8 @@ class Accounts:
         self._known = frozenset(_digest(key) for key in keys)
         self._options = options
         self._database = database
+        self._counted: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
     def authenticate(self, key: str | None) -> Account:
         """Whose key this is.
@@ -80,14 +88,31 @@ class Accounts:
         return Account(digest[:24])
 
     def usage(self, account: Account) -> Usage:
-        """What the account has used so far.
+        """What the account has used so far, what is not written down yet included.
 
         Raises:
             MatteboxError: UNAVAILABLE where the database is away.
         """
-        with reachable(), self._database.connect() as connection:
-            used = connection.scalar(select(_USAGE.c.images).where(_USAGE.c.account == account.id))
-        return Usage(used=used or 0, allowed=self._options.credits or None)
+        with self._counting:  # or a flush could move pictures between the two looks
+            counted = self._counted[account.id]
+            with reachable(), self._database.connect() as connection:
+                used = connection.scalar(select(_USAGE.c.images).where(_USAGE.c.account == account.id))
+        return Usage(used=max(0, (used or 0) + counted), allowed=self._options.credits or None)
+
+    def flush(self) -> None:
+        """Write down what was counted in memory.
+
+        Raises:
+            MatteboxError: UNAVAILABLE; it is still counted then.
+        """
+        with self._counting:
+            with self._within(None) as transaction:
+                for account, pictures in self._counted.items():
+                    if pictures > 0:
+                        self._add(transaction, account, pictures, most=0)
+                    elif pictures < 0:
+                        self._take(transaction, account, -pictures)
+            self._counted.clear()
 
     def check(self, account: Account, pictures: int = 1) -> None:
         """Refuse an account that has too little left, before anything is done for it. `reserve` is what decides.
@@ -116,19 +141,11 @@ class Accounts:
             return
         if most and pictures > most:  # the first row of an account is not asked for what it holds
             raise _no_credits()
+        if not most and connection is None:
+            self._count(account, pictures)
+            return
         with self._within(connection) as transaction:
-            insert = postgresql.insert if transaction.dialect.name == "postgresql" else sqlite.insert
-            more = (
-                insert(_USAGE)
-                .values(account=account.id, images=pictures)
-                .on_conflict_do_update(
-                    index_elements=[_USAGE.c.account],
-                    set_={"images": _USAGE.c.images + pictures},
-                    where=_USAGE.c.images + pictures <= most if most else None,
-                )
-                .returning(_USAGE.c.images)
-            )
-            if transaction.execute(more).first() is None:
+            if not self._add(transaction, account.id, pictures, most=most):
                 raise _no_credits()
 
     def refund(self, account: Account, pictures: int = 1, *, connection: Connection | None = None) -> None:
@@ -137,9 +154,36 @@ class Accounts:
         Raises:
             MatteboxError: UNAVAILABLE.
         """
-        left = case((_USAGE.c.images > pictures, _USAGE.c.images - pictures), else_=0)
+        if not self._options.credits and connection is None:
+            self._count(account, -pictures)
+            return
         with self._within(connection) as transaction:
-            transaction.execute(update(_USAGE).where(_USAGE.c.account == account.id).values(images=left))
+            self._take(transaction, account.id, pictures)
+
+    def _count(self, account: Account, pictures: int) -> None:
+        with self._counting:
+            self._counted[account.id] += pictures
+
+    @staticmethod
+    def _add(transaction: Connection, account: str, pictures: int, *, most: int) -> bool:
+        """Add pictures to those an account has used; False where that would be more than `most`, if any."""
+        insert = postgresql.insert if transaction.dialect.name == "postgresql" else sqlite.insert
+        more = (
+            insert(_USAGE)
+            .values(account=account, images=pictures)
+            .on_conflict_do_update(
+                index_elements=[_USAGE.c.account],
+                set_={"images": _USAGE.c.images + pictures},
+                where=_USAGE.c.images + pictures <= most if most else None,
+            )
+            .returning(_USAGE.c.images)
+        )
+        return transaction.execute(more).first() is not None
+
+    @staticmethod
+    def _take(transaction: Connection, account: str, pictures: int) -> None:
+        left = case((_USAGE.c.images > pictures, _USAGE.c.images - pictures), else_=0)
+        transaction.execute(update(_USAGE).where(_USAGE.c.account == account).values(images=left))
 
     @contextmanager
     def _within(self, connection: Connection | None) -> Iterator[Connection]:

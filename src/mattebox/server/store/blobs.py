@@ -367,7 +367,7 @@ def _explained() -> Iterator[None]:
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise MatteboxError(Kind.UNAVAILABLE, "The storage refuses the credentials that it was given.") from error
     except (BaseError, OSError) as error:
-        raise MatteboxError(Kind.UNAVAILABLE, "The storage cannot be reached.") from error
+        raise MatteboxError(Kind.UNAVAILABLE, "The storage cannot be reached.", retry_after=2) from error
 
 
 @contextmanager

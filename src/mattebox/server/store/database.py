@@ -54,8 +54,10 @@ BASE = "base"
 
 CONNECT_SECONDS = 2
 """Patience with a server that does not answer: whoever asks for a task should be told soon that it cannot be had."""
-BUSY_SECONDS = 5
-"""How long one writer of an SQLite file waits for another."""
+BUSY_SECONDS = 60
+"""How long one writer of an SQLite file waits for another, and a thread for a free connection to it."""
+POOL_SECONDS = 5
+"""How long a thread waits for a free connection to PostgreSQL."""
 IDLE_SECONDS = 10
 """After so long PostgreSQL ends a transaction that does nothing: a stopped process must not keep its locks."""
 CREATION_LOCK = 0x6D61747465
@@ -216,7 +218,7 @@ def _postgresql(url: URL) -> Engine:
         url,
         pool_size=10,
         max_overflow=20,
-        pool_timeout=BUSY_SECONDS,
+        pool_timeout=POOL_SECONDS,
         pool_pre_ping=True,
         connect_args={"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 5000, "application_name": "mattebox"},
     )

@@ -155,7 +155,8 @@ def test_a_signed_webhook(queued: TestClient, receiver: Receiver, photo: bytes) 
     receiver.files["/photo.png"] = photo
     body = {"image_url": receiver.address + "/photo.png", "webhook": receiver.address, "webhook_secret": SECRET}
     begun = taken(queued.post(PATH, json=body))
-    assert begun["webhook"] == {"url": receiver.address, "delivered": None, "failure": None}
+    untold = {"delivered": None, "attempts": 0, "last_attempt": None, "failure": None}
+    assert begun["webhook"] == {"url": receiver.address, **untold}
     headers, said = receiver.received.get(timeout=20)
     told = Webhook(SECRET).verify(said, headers)
     assert set(told) == {"type", "timestamp", "data"}
@@ -168,6 +169,8 @@ def test_a_signed_webhook(queued: TestClient, receiver: Receiver, photo: bytes) 
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert moment(hook["delivered"]) >= moment(found["finished"])
+    assert (hook["attempts"], hook["failure"]) == (1, None)
+    assert moment(hook["last_attempt"]) >= moment(found["finished"])
 
 
 def test_a_webhook_without_a_secret_is_not_signed_and_tells_failures(queued: TestClient, receiver: Receiver) -> None:

@@ -16,5 +16,5 @@ DIALECT = Dialect(
     router=router,
     render_error=render_error,
     parameters={"places": "marks", **options.PARAMETERS},
-    announce=tasks.announce,
+    webhook_body=tasks.webhook_body,
 )

@@ -24,7 +24,7 @@ from mattebox.server.dialects.native.problem import NO_KEY, failures
 from mattebox.server.http import dialect as http
 from mattebox.server.http import fields, openapi
 from mattebox.server.jobs import Hook, Result, Status, Task
-from mattebox.server.jobs.worker import result_address
+from mattebox.server.jobs.webhooks import result_address
 from mattebox.server.state import base_address
 from mattebox.server.store.blobs import expiry_of
 from mattebox.sources import Sources
@@ -130,7 +130,13 @@ def _as_json(task: Task, address: str | None) -> openapi.Schema:
         "batch": task.batch,
         "webhook": None
         if hook is None
-        else {"url": hook.url, "delivered": _rfc3339(task.announced), "failure": task.hook_failure},
+        else {
+            "url": hook.url,
+            "delivered": _rfc3339(task.announced),
+            "attempts": task.hook_attempts,
+            "last_attempt": _rfc3339(task.hook_attempted),
+            "failure": task.hook_failure,
+        },
     }
 
 
@@ -155,7 +161,7 @@ def _shown(request: Request, task: Task) -> openapi.Schema:
     return _as_json(task, None if result is None else result_address(base_address(request), result))
 
 
-def announce(task: Task, address: str | None) -> bytes:
+def webhook_body(task: Task, address: str | None) -> bytes:
     """The webhook's body; `address` is where the result is."""
     body = {"type": f"task.{task.status}", "timestamp": _rfc3339(task.finished), "data": _as_json(task, address)}
     return pydantic_core.to_json(body)
@@ -193,7 +199,9 @@ _TASK = openapi.obj(
             {
                 "url": openapi.plain("string", "who is told"),
                 "delivered": _TIME,
-                "failure": openapi.plain("string", "why the last try failed", nullable=True),
+                "attempts": openapi.plain("integer", "how often it was sent"),
+                "last_attempt": _TIME,
+                "failure": openapi.plain("string", "why the last attempt failed", nullable=True),
             }
         )
         | {"type": ["object", "null"]},

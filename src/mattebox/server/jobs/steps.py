@@ -1,0 +1,137 @@
+"""The steps of a task: begin it, cut out, and write down what came of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, final
+
+from sqlalchemy import Connection, func, select
+
+from mattebox.errors import Kind, MatteboxError
+from mattebox.server.jobs.rows import TASKS, TaskRows, result_to_json, task_of
+from mattebox.server.jobs.session import HaltedError, Session
+from mattebox.server.jobs.values import UNFINISHED, Status, Work
+from mattebox.server.store.database import now
+
+if TYPE_CHECKING:
+    from dbos import StepOptions
+
+logger = logging.getLogger(__name__)
+
+TRIES = 5
+"""How often a step is tried that fails for a reason which may pass."""
+RETRY_SECONDS = 1.0
+"""The pause before the second try; doubled each further time."""
+WATCH_SECONDS = 1.0
+"""How often a running task looks whether it is still wanted."""
+BEGUN, DONE = 30, 100
+"""The progress of a task whose turn has come, and of one that is done."""
+DEFECT = "Something went wrong inside mattebox; this picture could not be made."
+
+
+@final
+class Steps:
+    """What is done for a task, step by step.
+
+    Args:
+        session: the stretch of work that this belongs to.
+        rows: changes the tasks.
+        work: makes the pictures.
+    """
+
+    def __init__(self, session: Session, rows: TaskRows, work: Work) -> None:
+        self._session = session
+        self._rows = rows
+        self._work = work
+
+    def start(self, task_id: str) -> bool:
+        """Write down that somebody has begun; returns whether there is anything left to do."""
+        begun = {"status": Status.RUNNING.value, "started": func.coalesce(TASKS.c.started, now())}
+        return self._session.retry_forever(lambda connection: self._rows.change(connection, task_id, begun)) is not None
+
+    @staticmethod
+    def retries() -> StepOptions:
+        """How `cut_out` is tried again: what may pass is raised by it, and everything else is not."""
+        return {
+            "name": "cut_out",
+            "retries_allowed": True,
+            "max_attempts": TRIES,
+            "interval_seconds": RETRY_SECONDS,
+            "backoff_rate": 2.0,
+            "should_retry": lambda error: isinstance(error, MatteboxError),
+        }
+
+    def cut_out(self, task_id: str) -> None:
+        """Do the edit, and end the task.
+
+        Raises:
+            MatteboxError: what may pass; not at the last try, which fails the task.
+        """
+        from dbos import DBOS
+
+        row = self._session.retry_forever(
+            lambda connection: connection.execute(
+                select(TASKS).where(TASKS.c.id == task_id, TASKS.c.status.in_(UNFINISHED))
+            ).one_or_none()
+        )
+        if row is None:
+            return
+        task = task_of(row)
+        watch = _Watch(self._session, task_id)
+        try:
+            result = self._work.cut_out(
+                task.edit, task.sources, alone=row.suspect, begin=lambda: self._begin(task_id), checkpoint=watch
+            )
+        except (HaltedError, _UnwantedError):
+            return self._session.check()
+        except MatteboxError as error:
+            attempt = DBOS.step_status
+            last = attempt is None or (attempt.current_attempt or 0) + 1 >= TRIES
+            if error.retry_after is not None and not last:
+                self._session.retry_forever(lambda connection: self._rows.change(connection, task_id, {"worker": None}))
+                raise
+            reason = error.message
+            if error.kind is Kind.INTERNAL:
+                logger.exception("task %s failed", task_id)
+                reason = DEFECT
+        except Exception:
+            logger.exception("task %s failed", task_id)
+            reason = DEFECT
+        else:
+            values = {"status": Status.SUCCEEDED.value, "progress": DONE, "result": result_to_json(result)}
+            return self._write(lambda connection: self._rows.end(connection, task_id, values))
+        return self._write(lambda connection: self._rows.fail(connection, task_id, reason))
+
+    def _write(self, write: Callable[[Connection], object]) -> None:
+        self._session.retry_forever(write)
+
+    def _begin(self, task_id: str) -> None:
+        """Leave a mark for the case that this process does not survive the picture."""
+        values = {"worker": self._session.process, "progress": BEGUN}
+        if self._session.retry_forever(lambda connection: self._rows.change(connection, task_id, values)) is None:
+            raise _UnwantedError
+
+
+class _UnwantedError(Exception):
+    """The task has ended meanwhile: it was cancelled, or somebody else has done it."""
+
+
+@final
+class _Watch:
+    """The checkpoint of one task; it may be called as often as one likes."""
+
+    def __init__(self, session: Session, task_id: str) -> None:
+        self._session = session
+        self._task_id = task_id
+        self._looked = time.monotonic()
+
+    def __call__(self) -> None:
+        self._session.check()
+        if time.monotonic() - self._looked < WATCH_SECONDS:
+            return
+        status = self._session.read(select(TASKS.c.status).where(TASKS.c.id == self._task_id))
+        self._looked = time.monotonic()
+        if status is not None and status not in UNFINISHED:
+            raise _UnwantedError

@@ -1,0 +1,159 @@
+"""The workers of this process: the queue's own threads, which run the steps of tasks and send webhooks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, final
+
+from sqlalchemy import Engine, update
+
+from mattebox.errors import Kind, MatteboxError
+from mattebox.server.jobs.leases import Lease
+from mattebox.server.jobs.recovery import Recovery
+from mattebox.server.jobs.rows import (
+    APPLICATION,
+    CUT_OUT,
+    TASKS,
+    VERSION,
+    WEBHOOK,
+    WEBHOOK_QUEUE,
+    WORK_QUEUE,
+    TaskRows,
+    webhook_id,
+)
+from mattebox.server.jobs.session import Session
+from mattebox.server.jobs.steps import Steps
+from mattebox.server.jobs.values import TaskOptions, Work
+from mattebox.server.jobs.webhooks import Webhooks
+from mattebox.server.store.database import reachable
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient
+
+logger = logging.getLogger(__name__)
+
+WEBHOOKS_AT_A_TIME = 8
+"""Webhooks have a queue of their own: somebody's dead server must not keep the pictures of others waiting."""
+
+_RUNNING_HERE = threading.Lock()
+"""Held by the workers of this process: the library behind them can be there only once."""
+
+
+@final
+class Workers:
+    """The workers of this process, from their start to `quit`.
+
+    Args:
+        engine: the database.
+        client: the queue.
+        lease: this process's hold on the node's name, which it has acquired.
+        rows: changes the tasks.
+        node: the name.
+        work: what is done for a task.
+        options: how it is done.
+
+    Raises:
+        MatteboxError: UNAVAILABLE where the database is away; CONFLICT where this process has workers already.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        client: DBOSClient,
+        lease: Lease,
+        rows: TaskRows,
+        *,
+        node: str,
+        work: Work,
+        options: TaskOptions,
+    ) -> None:
+        if not _RUNNING_HERE.acquire(blocking=False):
+            raise MatteboxError(Kind.CONFLICT, "Another part of this process works on tasks already.")
+        self._engine = engine
+        self._session = Session(engine, lease.process)
+        self._recovery = Recovery(engine, client, lease, self._session, rows=rows, options=options, node=node)
+        try:
+            self._launch(
+                client,
+                Steps(self._session, rows, work),
+                Webhooks(self._session, rows, work, lease, options),
+                f"{node}/{lease.process}",
+                options,
+            )
+            self._recovery.take_over(at_start=True)
+        except BaseException:
+            self.quit(grace=0)
+            raise
+
+    def recover(self, *, at_start: bool) -> bool:
+        """Look after what dead processes left; see `Recovery.take_over`."""
+        return self._recovery.take_over(at_start=at_start)
+
+    def fail_orphans(self) -> None:
+        """See `Recovery.fail_orphans`."""
+        self._recovery.fail_orphans()
+
+    def _launch(
+        self, client: DBOSClient, steps: Steps, webhooks: Webhooks, executor: str, options: TaskOptions
+    ) -> None:
+        from dbos import DBOS, DBOSPortableJSONSerializer
+
+        session = self._session
+        logging.getLogger("dbos").setLevel(logging.WARNING)
+
+        @DBOS.workflow(name=CUT_OUT)
+        def cut_out(task_id: str) -> None:
+            with session.doing(task_id):
+                # Both steps always happen, in this order and under these names: by them the queue knows what was done,
+                # also in messages that an older mattebox has left.
+                if DBOS.run_step({"name": "fetch"}, steps.start, task_id):
+                    DBOS.run_step(steps.retries(), steps.cut_out, task_id)
+
+        @DBOS.workflow(name=WEBHOOK)
+        def send_webhook(task_id: str, again: int) -> None:
+            with session.doing(webhook_id(task_id, again)):
+                DBOS.run_step({"name": "announce"}, webhooks.send, task_id, again)
+
+        with reachable():
+            queues = {WORK_QUEUE: options.concurrency, WEBHOOK_QUEUE: WEBHOOKS_AT_A_TIME}
+            for queue, concurrency in queues.items():
+                client.register_queue(
+                    queue,
+                    worker_concurrency=concurrency,
+                    polling_interval_sec=options.polling,
+                    on_conflict="always_update",
+                )
+            DBOS(
+                config={
+                    "name": APPLICATION,
+                    "application_version": VERSION,
+                    "executor_id": executor,
+                    "system_database_engine": self._engine,
+                    "serializer": DBOSPortableJSONSerializer(),
+                    "use_listen_notify": False,  # nobody waits for events, and a pooling proxy may be in between
+                    "run_migrations": False,
+                    "log_level": "WARNING",
+                }
+            )
+            DBOS.launch()
+
+    def quit(self, *, grace: float) -> None:
+        """Stop working, after so many seconds at most that running tasks get to end."""
+        from dbos import DBOS
+
+        DBOS.destroy(
+            destroy_registry=True, workflow_completion_timeout_sec=round(grace) if self._session.active() else 0
+        )
+        # Not before: what a step raises while the queue is alive is written down as its outcome.
+        self._session.halt()
+        try:
+            with reachable(), self._engine.begin() as connection:
+                # They were stopped, and their pictures did not kill anybody.
+                mine = TASKS.c.worker == self._session.process
+                connection.execute(update(TASKS).where(mine).values(worker=None))
+        except MatteboxError as error:
+            logger.warning("running tasks were left behind, and are suspects now: %s", error)
+        # What is cut short from here on is taken up by the next start, and no error.
+        logging.getLogger("dbos").setLevel(logging.CRITICAL)
+        _RUNNING_HERE.release()
