@@ -247,6 +247,13 @@ def _mount_home(app: FastAPI) -> None:
 def _mount_probes(app: FastAPI) -> None:
     status = openapi.obj({"status": openapi.plain("string", "`ok`, or why not")})
     fine = openapi.success("It is", openapi.content([openapi.JSON], status, example={"status": "ok"}))
+    warnings = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "what fails in the background",
+    }
+    ready = openapi.obj({"status": openapi.plain("string", "`ok`"), "warnings": warnings}, required=("status",))
+    can = openapi.success("They can", openapi.content([openapi.JSON], ready, example={"status": "ok"}))
     not_yet = openapi.failures(status, {503: {"status": "The model is still being loaded."}})
 
     @app.head("/health", include_in_schema=False)  # what some monitors ask with
@@ -259,7 +266,7 @@ def _mount_probes(app: FastAPI) -> None:
         "/ready",
         tags=["server"],
         summary="Whether pictures can be worked on",
-        responses=fine | not_yet,
+        responses=can | not_yet,
     )
     async def _ready(request: Request) -> Response:
         health: Health = request.app.state.health

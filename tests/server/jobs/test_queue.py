@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError
 from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Box
-from mattebox.server.jobs import DEFECT, Hook, Result, Status, Task, TaskOptions, Tasks
+from mattebox.server.jobs import DEFECT, Hook, Result, Status, Task, TaskOptions, Tasks, steps
 from mattebox.server.jobs.leases import NODES
 from mattebox.server.jobs.queue import NAME_TAKEN
 from mattebox.server.jobs.rows import webhook_id
@@ -203,6 +203,11 @@ def messages(tasks: Tasks) -> list[str]:
         return list(connection.execute(text(f"SELECT workflow_uuid FROM {schema}workflow_status")).scalars())  # noqa: S608
 
 
+def suspects(tasks: Tasks) -> list[str]:
+    with tasks.engine.connect() as connection:
+        return list(connection.execute(text("SELECT id FROM tasks WHERE suspect")).scalars())
+
+
 def wait_for_note(folder: Path, note: str, times: int = 1) -> None:
     deadline = time.monotonic() + 20
     while Fake(folder).notes()[note] < times:
@@ -256,10 +261,20 @@ def test_a_task_that_fails_says_why_and_is_announced_too(
     assert bool(errors) == (reason == DEFECT)
 
 
-def test_what_may_pass_is_tried_again(tasks: Tasks, fake: Fake) -> None:
+def test_what_may_pass_is_tried_again(tasks: Tasks, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "RETRY_SECONDS", 0.01)
     (task,) = tasks.submit("me", [(Edit(), Sources(Link("flaky")))], dialect="native")
     assert wait(tasks, task).status is Status.SUCCEEDED
     assert fake.notes()["cut flaky"] == 3
+
+
+def test_what_does_not_pass_fails_after_five_tries(tasks: Tasks, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "RETRY_SECONDS", 0.01)
+    (task,) = tasks.submit("me", [(Edit(), Sources(Link("away")))], dialect="native", hook=HOOK)
+    done = announced(tasks, task)
+    assert (done.status, done.reason) == (Status.FAILED, "The storage cannot be reached.")
+    assert fake.notes()["cut away"] == steps.TRIES == 5
+    assert suspects(tasks) == []
 
 
 def test_only_the_owner_finds_a_task(tasks: Tasks) -> None:
@@ -526,11 +541,6 @@ def test_a_node_that_was_stopped_and_wakes_up_does_no_harm(door: Tasks, address:
     assert (fake.delivered(task), fake.delivered(after)) == (1, 1)
 
 
-def suspects(tasks: Tasks) -> list[str]:
-    with tasks.engine.connect() as connection:
-        return list(connection.execute(text("SELECT id FROM tasks WHERE suspect")).scalars())
-
-
 @pytest.mark.process
 def test_who_was_beside_a_death_is_a_suspect_and_who_was_stopped_is_not(
     door: Tasks, address: str, tmp_path: Path
@@ -553,6 +563,22 @@ def test_who_was_beside_a_death_is_a_suspect_and_who_was_stopped_is_not(
         fake.release("hold a")  # in time for its grace
         assert process.wait(30) == 0
     assert door.get(task.id).status is Status.SUCCEEDED
+
+
+@pytest.mark.process
+def test_work_of_an_older_mattebox_is_taken_over(door: Tasks, address: str, tmp_path: Path) -> None:
+    """One that named its messages after the node alone."""
+    fake = Fake(tmp_path)
+    (task,) = submit(door, "hold a", hook=HOOK)
+    with worker(address, tmp_path, "node") as process:
+        wait_for_note(tmp_path, "cut hold a")
+        process.kill()
+        process.wait(20)
+    with door.engine.begin() as connection:
+        connection.execute(text("UPDATE workflow_status SET executor_id = 'node'"))
+    fake.release("hold a")
+    with worker(address, tmp_path, "node"):
+        assert announced(door, task).status is Status.SUCCEEDED
 
 
 @pytest.mark.process

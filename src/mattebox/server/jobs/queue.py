@@ -13,11 +13,11 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 
 from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
+from mattebox.server.jobs.executor import Executor
 from mattebox.server.jobs.leases import Lease
 from mattebox.server.jobs.rows import APPLICATION, TASKS, TaskRows, task_of, webhook_id
 from mattebox.server.jobs.serialization import to_json
 from mattebox.server.jobs.values import Hook, Status, Task, TaskOptions, Work
-from mattebox.server.jobs.workers import Workers
 from mattebox.server.store.database import connect, create, now, reachable
 from mattebox.sources import Sources
 
@@ -61,7 +61,7 @@ class Tasks:
         self._lease = Lease(self._engine, node, lease=self._options.lease, beat=self._options.beat)
         self._on_finished = on_finished
         self._client: DBOSClient | None = None
-        self._workers: Workers | None = None
+        self._executor: Executor | None = None
         self._stop = threading.Event()
         self._closed = False
         self._heart: threading.Thread | None = None
@@ -96,7 +96,7 @@ class Tasks:
                 self._lease.acquire()
             self._connect()
             if role != "api":
-                self._workers = self._launch()
+                self._executor = self._launch()
                 self._heart = threading.Thread(target=self._heartbeat, name="mattebox-heartbeat", daemon=True)
                 self._heart.start()
         except BaseException:
@@ -108,9 +108,9 @@ class Tasks:
         self._stop.set()
         if self._heart is not None:
             self._heart.join()
-        if self._workers is not None:
-            self._workers.quit(grace=self._options.grace)
-            self._workers = None
+        if self._executor is not None:
+            self._executor.quit(grace=self._options.grace)
+            self._executor = None
         self._lease.release()
         self._closed = True
         if self._client is not None:
@@ -277,8 +277,8 @@ class Tasks:
                 retry_connection_errors=False,
             )
 
-    def _launch(self) -> Workers:
-        return Workers(
+    def _launch(self) -> Executor:
+        return Executor(
             self._engine, self._dbos, self._lease, self._rows, node=self._node, work=self._work, options=self._options
         )
 
@@ -293,23 +293,23 @@ class Tasks:
         steady = cleaned = 0.0
         while not self._stop.wait(self._options.beat):
             try:
-                if self._workers is None:
-                    self._workers = self._rejoin()
+                if self._executor is None:
+                    self._executor = self._rejoin()
                     steady = 0.0
                 elif not self._lease.renew():
                     logger.critical("another process has taken the name of node %r: this one stops working", self._node)
                     self._failure = NAME_TAKEN
-                    self._workers.quit(grace=0)
-                    self._workers = None
+                    self._executor.quit(grace=0)
+                    self._executor = None
                     continue
                 # After the database was away everybody looks dead for a moment.
                 steady += self._options.beat
-                first = self._workers.recover(at_start=steady < self._options.lease)
+                first = self._executor.recover(at_start=steady < self._options.lease)
                 cleaned += self._options.beat
                 if first and cleaned >= CLEANING_SECONDS:
                     cleaned = 0.0
                     self.sweep()
-                    self._workers.fail_orphans()
+                    self._executor.fail_orphans()
                 self._failure = None
             except MatteboxError as error:
                 steady = 0.0
@@ -321,9 +321,9 @@ class Tasks:
                 logger.exception("no sign of life from this node, by a defect")
                 self._failure = "The queue's sign of life fails; the server's log says why."
 
-    def _rejoin(self) -> Workers:
+    def _rejoin(self) -> Executor:
         """Work again, where the name that was lost is free again."""
         self._lease.acquire()
-        workers = self._launch()
+        executor = self._launch()
         logger.warning("node %r is back: its name was free again", self._node)
-        return workers
+        return executor

@@ -1,4 +1,4 @@
-"""The workers of this process: the queue's own threads, which run the steps of tasks and send webhooks."""
+"""The executor of this process: the queue's own threads, which run the steps of tasks and send webhooks."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ WEBHOOKS_AT_A_TIME = 8
 """Webhooks have a queue of their own: somebody's dead server must not keep the pictures of others waiting."""
 
 _RUNNING_HERE = threading.Lock()
-"""Held by the workers of this process: the library behind them can be there only once."""
+"""Held by the executor of this process: the library behind them can be there only once."""
 
 
 @final
-class Workers:
-    """The workers of this process, from their start to `quit`.
+class Executor:
+    """Works on the queue's messages in this process, from its making to `quit`.
 
     Args:
         engine: the database.
@@ -54,7 +54,7 @@ class Workers:
         options: how it is done.
 
     Raises:
-        MatteboxError: UNAVAILABLE where the database is away; CONFLICT where this process has workers already.
+        MatteboxError: UNAVAILABLE where the database is away; CONFLICT where this process has an executor already.
     """
 
     def __init__(
@@ -94,9 +94,7 @@ class Workers:
         """See `Recovery.fail_orphans`."""
         self._recovery.fail_orphans()
 
-    def _launch(
-        self, client: DBOSClient, steps: Steps, webhooks: Webhooks, executor: str, options: TaskOptions
-    ) -> None:
+    def _launch(self, client: DBOSClient, steps: Steps, webhooks: Webhooks, name: str, options: TaskOptions) -> None:
         from dbos import DBOS, DBOSPortableJSONSerializer
 
         session = self._session
@@ -128,7 +126,7 @@ class Workers:
                 config={
                     "name": APPLICATION,
                     "application_version": VERSION,
-                    "executor_id": executor,
+                    "executor_id": name,
                     "system_database_engine": self._engine,
                     "serializer": DBOSPortableJSONSerializer(),
                     "use_listen_notify": False,  # nobody waits for events, and a pooling proxy may be in between
