@@ -12,20 +12,24 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, Self, TypeAlias
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from mattebox import units
@@ -78,6 +82,10 @@ class Reader:
     def schema(self) -> Schema:
         """Its JSON schema."""
         raise NotImplementedError
+
+    def show(self, value: object) -> object:
+        """How a default is written in the schema; None where it is better not shown."""
+        return value if isinstance(value, bool | int | float | str) and value != "" else None
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """The reader as pydantic calls it."""
@@ -201,6 +209,9 @@ class Word(Reader):
     def schema(self) -> Schema:  # noqa: D102
         return {"type": "string", "enum": list(self.meanings)}
 
+    def show(self, value: object) -> object:  # noqa: D102
+        return next((word for word, meaning in self.meanings.items() if meaning == value), None)
+
 
 @dataclass(frozen=True)
 class Written(Reader):
@@ -239,17 +250,63 @@ OpaqueColor = Written(units.color)
 class Fields(BaseModel):
     """Named values. A subclass declares them; `read` makes one of what came.
 
-    What is absent (not there, null, or an empty text) has its default. `model_fields_set` tells what was given.
+    What is absent (not there, null, or an empty text) has its default. `model_fields_set` tells what was given. A field
+    that goes by several names has them in `Field(validation_alias=AliasChoices(...))`; the first that is present is
+    taken, and blamed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+    _names_used: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _drop_absent(cls, values: object) -> object:
+    def _read_present(cls, values: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(values, Mapping):
             raise Refusal("must be an object")
-        return {name: value for name, value in values.items() if not is_absent(value)}
+        present = {name: value for name, value in values.items() if not is_absent(value)}
+        cls.check_names(present)
+        made = handler(present)
+        for field_name, info in cls.model_fields.items():
+            used = next((name for name in _names(field_name, info) if name in present), field_name)
+            if used != field_name:
+                made._names_used[field_name] = used
+        return made
+
+    @classmethod
+    def check_names(cls, names: Collection[str]) -> None:
+        """Refuse a combination of what is present before any value is read. A subclass may say more.
+
+        Raises:
+            MatteboxError: of any kind.
+        """
+
+    @classmethod
+    def properties(cls) -> dict[str, Schema]:
+        """The JSON schema of each field, by the first of its names."""
+        found = cls.model_json_schema(mode="validation")
+        shown: dict[str, Schema] = {}
+        for name, info in cls.model_fields.items():
+            first = _names(name, info)[0]
+            schema = inlined(found["properties"][first], found.get("$defs"))
+            reader = next((each for each in info.metadata if isinstance(each, Reader)), None)
+            schema.pop("default", None)
+            default = reader.show(info.default) if reader and not info.is_required() else None
+            shown[first] = schema | ({} if default is None else {"default": default})
+        return shown
+
+    @classmethod
+    def required_names(cls) -> tuple[str, ...]:
+        """The first names of the fields that have to be given."""
+        return tuple(_names(name, info)[0] for name, info in cls.model_fields.items() if info.is_required())
+
+    @classmethod
+    def names_of(cls, *field_names: str) -> tuple[str, ...]:
+        """All names that these fields go by."""
+        return tuple(name for each in field_names for name in _names(each, cls.model_fields[each]))
+
+    def named(self, field_name: str) -> str:
+        """The name that a field was given by; the first of its names where it was not."""
+        return self._names_used.get(field_name) or _names(field_name, type(self).model_fields[field_name])[0]
 
     @classmethod
     def read(cls, values: Mapping[str, object], *, called: Callable[[str], str] = str, context: object = None) -> Self:
@@ -288,11 +345,12 @@ class Fields(BaseModel):
                     continue
                 because = f": {relation.because}" if relation.because else ""
                 if relation.requires and self.given.isdisjoint(relation.requires):
-                    others = " or ".join(map(called, relation.requires))
-                    raise _refused(called(name), f"requires {others}{because}.")
+                    others = " or ".join(called(self.named(other)) for other in relation.requires)
+                    raise _refused(called(self.named(name)), f"requires {others}{because}.")
                 for other in relation.excludes:
                     if other != name and {name, other} <= self.given:
-                        raise _refused(called(name), f"cannot be combined with {called(other)}{because}.")
+                        other_name = called(self.named(other))
+                        raise _refused(called(self.named(name)), f"cannot be combined with {other_name}{because}.")
 
     @classmethod
     def _refuse(cls, problems: list[ErrorDetails], called: Callable[[str], str], cause: Exception) -> NoReturn:
@@ -310,6 +368,43 @@ class Fields(BaseModel):
         if isinstance(refusal, Refusal):
             raise MatteboxError(refusal.kind, message, parameter=name) from refusal.__cause__
         raise MatteboxError(Kind.INVALID_PARAMETER, message, parameter=name[:100]) from cause
+
+
+def _names(field_name: str, info: FieldInfo) -> tuple[str, ...]:
+    """All names that a field goes by."""
+    match info.validation_alias:
+        case AliasChoices(choices=choices):
+            return tuple(str(choice) for choice in choices)
+        case str(alias):
+            return (alias,)
+        case _:
+            return (field_name,)
+
+
+def inlined(schema: Mapping[str, object], definitions: object = None) -> Schema:
+    """A JSON schema with what it refers to inside it, and without the titles that only repeat names."""
+    known = definitions if isinstance(definitions, Mapping) else schema.get("$defs")
+
+    def walk(value: object) -> object:
+        match value:
+            case {"$ref": str(reference), **rest} if isinstance(known, Mapping):
+                return walk({**known[reference.rpartition("/")[2]], **rest})
+            case Mapping():
+                return {name: members(name, each) for name, each in value.items() if name not in ("title", "$defs")}
+            case list():
+                return [walk(each) for each in value]
+            case _:
+                return value
+
+    def members(name: object, value: object) -> object:
+        if name == "properties" and isinstance(value, Mapping):  # one of these may itself be called title
+            return {each: walk(inner) for each, inner in value.items()}
+        return walk(value)
+
+    found = walk(schema)
+    if not isinstance(found, dict):
+        raise TypeError(f"{schema!r} is not a schema")
+    return found
 
 
 def _refused(name: str, why: str) -> MatteboxError:

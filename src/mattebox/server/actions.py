@@ -1,14 +1,15 @@
-"""What every dialect does between a request and its answer: ask who it is, admit the work, do it now or later."""
+"""Actions that every dialect shares: authorize a request, charge for it, and run its edit now or later."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -18,7 +19,7 @@ from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server.fetch import check_url
-from mattebox.server.http.dialect import request_context
+from mattebox.server.http.dialect import reason, request_context
 from mattebox.server.jobs import Hook, Task, Tasks
 from mattebox.server.jobs.webhooks import check_hook
 from mattebox.server.jobs.worker import BASE
@@ -30,7 +31,7 @@ from mattebox.sources import Link, Source, Sources, Stored, Upload
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 _PICTURES_FAULT = {
     Kind.UNREADABLE_IMAGE,
@@ -64,55 +65,39 @@ async def usage(request: Request) -> tuple[Account, Usage]:
 
 
 @asynccontextmanager
-async def admitted(request: Request) -> AsyncIterator[Account]:
-    """Who asks, after making sure that their picture can be worked on. Read the body and do the edit inside.
-
-    Raises:
-        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
-    """
-    account = authenticate(request)
-    room = server_state(request)
-    if idempotency_key(request) is None:  # with one it may be a picture that is paid for already
-        await anyio.to_thread.run_sync(room.accounts.check, account)
-    await room.readiness.check(patience=PATIENCE)
-    with room.uploads:
-        yield account
-
-
-@asynccontextmanager
-async def admitted_later(request: Request, *, pictures: int = 1) -> AsyncIterator[Account]:
-    """Who asks for tasks. Read the body and `submit` inside. Tasks wait for the networks, so nobody does so here.
-
-    Args:
-        request: what came.
-        pictures: how many tasks it is about at least.
-
-    Raises:
-        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
-    """
-    account = authenticate(request)
-    room = server_state(request)
-    queue(request)
-    await anyio.to_thread.run_sync(partial(room.accounts.check, account, pictures))
-    with room.uploads:
-        yield account
-
-
-@asynccontextmanager
-async def admitted_to_library(request: Request, *, cost: int = 1) -> AsyncIterator[Account]:
-    """Who asks for something that takes no network. Read the body and do it inside.
+async def authorize(request: Request, *, cost: int = 1, networks: bool = True) -> AsyncIterator[Account]:
+    """Who asks, after making sure that they may. Read the body and do the work inside.
 
     Args:
         request: what came.
         cost: in credits.
+        networks: the work needs the networks, so they are waited for a little.
 
     Raises:
         MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
     """
     account = authenticate(request)
-    room = server_state(request)
-    await anyio.to_thread.run_sync(partial(room.accounts.check, account, cost))
-    with room.uploads:
+    state = server_state(request)
+    if not networks or idempotency_key(request) is None:  # with a key it may be a picture that is paid for already
+        await anyio.to_thread.run_sync(partial(state.accounts.check, account, cost))
+    if networks:
+        await state.readiness.check(patience=PATIENCE)
+    with state.uploads:
+        yield account
+
+
+@asynccontextmanager
+async def authorize_tasks(request: Request, *, count: int = 1) -> AsyncIterator[Account]:
+    """Who asks for tasks, `count` of them at least. Read the body and `submit` inside.
+
+    Tasks wait for the networks, so nobody does so here.
+
+    Raises:
+        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
+    """
+    authenticate(request)
+    queue(request)
+    async with authorize(request, cost=count, networks=False) as account:
         yield account
 
 
@@ -133,39 +118,14 @@ async def run_edit(
         MatteboxError: OUT_OF_CREDITS; NO_SUBJECT; CANCELLED where the client went away; and whatever `Runner.run`
             raises.
     """
-
-    async def run() -> Encoded:
+    async with charged(request, account, picture=picture):
         encoded = await _run(request, edit, sources)
         if subject_needed and encoded.subject is None:
             raise MatteboxError(Kind.NO_SUBJECT, "There is nothing in the picture that stands out from its background.")
         return encoded
 
-    return await paid(request, account, run, picture=picture)
 
-
-async def paid(
-    request: Request, account: Account, work: Callable[[], Awaitable[_T]], *, picture: str, cost: int = 1
-) -> _T:
-    """Do work that is paid for, and is paid back where it fails. It ends early when the client goes away.
-
-    Args:
-        request: its client is watched. Its body was read.
-        account: who pays.
-        work: what is done.
-        picture: the parameter to be blamed where a picture is no good.
-        cost: in credits.
-
-    Raises:
-        MatteboxError: OUT_OF_CREDITS; CANCELLED where the client went away; and whatever `work` raises.
-    """
-    return await _while_connected(request, partial(_paid, request, account, work, picture, cost))
-
-
-async def _run(request: Request, edit: Edit, sources: Sources) -> Encoded:
-    return await server_state(request).runner.run(edit, sources, limits=request_context(request).dialect.limits)
-
-
-async def run_once(
+async def run_idempotent(
     request: Request, account: Account, edit: Edit, sources: Sources, *, picture: str
 ) -> tuple[Encoded, bool]:
     """`run_edit`, or the result from before where the request repeats its Idempotency-Key, and which of both it is.
@@ -176,11 +136,37 @@ async def run_once(
     key = idempotency_key(request)
     if key is None:
         return await run_edit(request, account, edit, sources, picture=picture), False
+
+    async def work() -> Encoded:
+        async with _charged(request, account, picture, 1):
+            return await _run(request, edit, sources)
+
     owner = f"{request_context(request).dialect.name} {account.id}"
-    work = partial(_paid, request, account, partial(_run, request, edit, sources), picture, 1)
-    return await _while_connected(
-        request, partial(server_state(request).idempotency.once, owner, key, edit, sources, work)
-    )
+    async with _while_connected(request):
+        return await server_state(request).idempotency.once(owner, key, edit, sources, work)
+
+
+@asynccontextmanager
+async def charged(request: Request, account: Account, *, picture: str, cost: int = 1) -> AsyncIterator[None]:
+    """Take the credits for what is done inside, and give them back where it fails.
+
+    It ends early when the client goes away; enter it after the body was read.
+
+    Args:
+        request: its client is watched.
+        account: who pays.
+        picture: the parameter to be blamed where a picture is no good.
+        cost: in credits.
+
+    Raises:
+        MatteboxError: OUT_OF_CREDITS; CANCELLED where the client went away; and whatever is raised inside.
+    """
+    async with _while_connected(request), _charged(request, account, picture, cost):
+        yield
+
+
+async def _run(request: Request, edit: Edit, sources: Sources) -> Encoded:
+    return await server_state(request).runner.run(edit, sources, limits=request_context(request).dialect.limits)
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -188,30 +174,41 @@ def idempotency_key(request: Request) -> str | None:
     return request.headers.get("idempotency-key", "").strip() or None
 
 
-async def _paid(request: Request, account: Account, work: Callable[[], Awaitable[_T]], picture: str, cost: int) -> _T:
+@asynccontextmanager
+async def _charged(request: Request, account: Account, picture: str, cost: int) -> AsyncIterator[None]:
     accounts = server_state(request).accounts
     await anyio.to_thread.run_sync(accounts.reserve, account, cost)
     try:
-        return await work()
+        yield
     except BaseException as error:
         with anyio.CancelScope(shield=True):  # also for a client that has gone
-            await anyio.to_thread.run_sync(accounts.refund, account, cost)
+            await _refund(request, account, cost)
         if isinstance(error, MatteboxError) and error.kind in _PICTURES_FAULT:
             raise error.about(picture) from error.__cause__
         raise
 
 
-async def _while_connected(request: Request, work: Callable[[], Awaitable[_T]]) -> _T:
-    """Do `work`, cancelled when the client goes away."""
+async def _refund(request: Request, account: Account, cost: int) -> None:
+    """Give credits back. Whoever asked needs to hear why the work failed, and not that this failed too."""
+    try:
+        await anyio.to_thread.run_sync(server_state(request).accounts.refund, account, cost)
+    except MatteboxError as error:
+        _log.error("%d credits of the account %s could not be given back: %s", cost, account.id, reason(error))
+
+
+@asynccontextmanager
+async def _while_connected(request: Request) -> AsyncIterator[None]:
+    """Cancel what is done inside when the client goes away."""
     with anyio.CancelScope() as connected:
         watcher = asyncio.create_task(_watch(request, connected))
         try:
-            return await work()
+            yield
         finally:
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
-    raise MatteboxError(Kind.CANCELLED, "Nobody waits for this picture any more.")
+    if connected.cancelled_caught:
+        raise MatteboxError(Kind.CANCELLED, "Nobody waits for this picture any more.")
 
 
 async def _watch(request: Request, connected: anyio.CancelScope) -> None:

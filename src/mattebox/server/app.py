@@ -33,8 +33,8 @@ from mattebox.server.fetch import Fetcher
 from mattebox.server.health import Health, Readiness, Stores
 from mattebox.server.http import openapi
 from mattebox.server.http.dialect import Dialect, error_response, json_response
-from mattebox.server.http.images import published
 from mattebox.server.http.results import results
+from mattebox.server.http.stored_images import published
 from mattebox.server.jobs import Status, Task, Tasks
 from mattebox.server.jobs.worker import Worker
 from mattebox.server.maintenance import Supervisor, flush, sweep
@@ -218,7 +218,11 @@ def find_dialects() -> tuple[Dialect, ...]:
     Raises:
         ValueError: two of them claim the same paths.
     """
-    names = [f"{dialects.__name__}.{module.name}" for module in pkgutil.iter_modules(dialects.__path__)]
+    names = [
+        f"{dialects.__name__}.{module.name}"
+        for module in pkgutil.iter_modules(dialects.__path__)
+        if module.name != "base"
+    ]
     found = [importlib.import_module(name).DIALECT for name in names]
     found += [entry.load() for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)]
     owners: dict[str, str] = {}

@@ -193,7 +193,7 @@ def test_a_scene_and_who_made_it(serve: Serve, photo: bytes) -> None:
 
 def test_without_a_generator_it_is_not_offered(client: TestClient, photo: bytes) -> None:
     answer = client.post(REPLACE, files={"image_file": photo}, data={"prompt": "a beach"})
-    assert refused(answer) == (501, "prompt: There is no generator of backdrops here.")
+    assert refused(answer) == (501, "Backdrops from prompts are not available here.")
 
 
 def parsed(client: TestClient, **sent: object) -> Edit:

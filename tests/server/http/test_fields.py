@@ -17,7 +17,7 @@ from starlette.types import Message
 
 from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
-from mattebox.server.http import fields
+from mattebox.server.http import bodies, fields
 from mattebox.server.http.fields import Fields
 
 MB = 2**20
@@ -411,7 +411,7 @@ def test_a_client_that_goes_away_is_not_waited_for(reader: Callable[..., Awaitab
 
 
 def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields, "_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "_SECONDS", 0.05)
 
     async def never() -> Message:
         await anyio.sleep_forever()

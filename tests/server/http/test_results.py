@@ -220,7 +220,7 @@ def _shown(task: Task, address: str | None) -> dict[str, object]:
 
 @router.post("/tasks")
 async def submit(request: Request) -> Response:
-    async with actions.admitted_later(request) as account:
+    async with actions.authorize_tasks(request) as account:
         asked = await request.json()
         sources = [Link(url) for url in asked.get("urls", ())]
         edits = [(Edit(output=Output(format=Format.WEBP)), Sources(source)) for source in sources]

@@ -127,11 +127,13 @@ async def _run(request: Request, account: Account, edit: Edit, data: bytes, hand
         return await actions.run_edit(request, account, edit, Sources(Upload(data)), picture="image_file"), 1
     if handling == _RETURN:
         same = partial(runner.transform, None, lambda: data, output=edit.output, limits=own)
-        return await actions.paid(request, account, same, picture="image_file", cost=0), 0
+        async with actions.charged(request, account, picture="image_file", cost=0):
+            return await same(), 0
     opaque = await _in_thread(partial(_without_alpha, data, limits(request)))
     # It may well have more bytes than a picture may come with.
     cut = partial(runner.run_kept, edit, lambda: opaque, limits=own)
-    return await actions.paid(request, account, cut, picture="image_file"), 1
+    async with actions.charged(request, account, picture="image_file"):
+        return await cut(), 1
 
 
 def _is_transparent(data: bytes, most: Limits) -> bool:
@@ -216,7 +218,7 @@ router = APIRouter(tags=["Clipdrop"], dependencies=[Security(_security)])
 )
 async def remove_background(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         edit, picture, handling = await parse_removal(request)
         encoded, cost = await _run(request, account, edit, picture, handling)
         return await _answer(request, encoded, cost)
@@ -234,7 +236,7 @@ async def remove_background(request: Request) -> Response:
 )
 async def replace_background(request: Request) -> Response:
     """Put the subject before a scene that is described in words."""
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         edit, sources = await parse_replacement(request)
         encoded = await actions.run_edit(request, account, edit, sources, picture="image_file")
         return await _answer(request, encoded, 1)

@@ -20,7 +20,8 @@ from mattebox.edit import Color, Edit, Fit, Format, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server import actions
 from mattebox.server.http import dialect as http
-from mattebox.server.http import fields, images, openapi
+from mattebox.server.http import fields, openapi
+from mattebox.server.http import stored_images as images
 from mattebox.server.state import base_address, limits, server_state
 from mattebox.server.store.accounts import Account
 from mattebox.server.store.images import StoredImage, check_name
@@ -338,7 +339,7 @@ router = APIRouter(prefix="/v1/images", tags=["IMG Processing"], dependencies=[S
 )
 async def upload(request: Request) -> Response:
     """Keep a picture: a JPEG, PNG or WebP as it is, anything else that can be read as a PNG of it."""
-    async with actions.admitted_to_library(request) as account:
+    async with actions.authorize(request, networks=False) as account:
         if fields.content_type(request) not in fields.FORM_TYPES:
             raise MatteboxError(
                 Kind.MISSING_IMAGE,
@@ -361,7 +362,7 @@ async def upload(request: Request) -> Response:
 )
 async def create(request: Request) -> Response:
     """Fetch a picture and keep it."""
-    async with actions.admitted_to_library(request) as account:
+    async with actions.authorize(request, networks=False) as account:
         body = await _body(request)
         name = _needed(_name(body), "name")
         url = _needed(body.address("url"), "url", Kind.MISSING_IMAGE)
@@ -390,7 +391,7 @@ _PAINTED_SIDE = 1024
 )
 async def imagine(request: Request) -> Response:
     """Have a generator paint a square of 1024 pixels. Answered with 501 unless one is configured."""
-    async with actions.admitted_to_library(request) as account:
+    async with actions.authorize(request, networks=False) as account:
         body = await _body(request)
         name = _name(body)
         prompt = _needed(body.text("prompt", longest=LONGEST_PROMPT), "prompt")
@@ -508,7 +509,7 @@ _Route = Callable[[Request], Awaitable[Response]]
 
 def _transforming(word: str, parse: _Parse) -> _Route:
     async def route(request: Request) -> Response:
-        async with actions.admitted_to_library(request) as account:
+        async with actions.authorize(request, networks=False) as account:
             body = await _body(request)
             change, output, marks = parse(body)
             if _id(request) in marks:
@@ -533,7 +534,7 @@ def _transforming(word: str, parse: _Parse) -> _Route:
 
 
 async def _remove_background(request: Request) -> Response:
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         name = _name(await _body(request))
         image = await images.remove_background(request, account, _id(request), Edit(), name=name, cost=_CUTOUT_COST)
         return _made(request, image, cost=_CUTOUT_COST)
@@ -541,17 +542,18 @@ async def _remove_background(request: Request) -> Response:
 
 def _publishing(change: Callable[[Request, Account, str], Awaitable[StoredImage]], *, cost: int) -> _Route:
     async def route(request: Request) -> Response:
-        async with actions.admitted_to_library(request, cost=cost) as account:
+        async with actions.authorize(request, networks=False, cost=cost) as account:
             await _body(request)
             do = partial(change, request, account, _id(request))
-            return _made(request, await actions.paid(request, account, do, picture="image_id", cost=cost), cost=cost)
+            async with actions.charged(request, account, picture="image_id", cost=cost):
+                return _made(request, await do(), cost=cost)
 
     return route
 
 
 def _refusing(sentence: str) -> _Route:
     async def route(request: Request) -> Response:
-        async with actions.admitted_to_library(request) as account:
+        async with actions.authorize(request, networks=False) as account:
             await _body(request)
             await images.get(request, account, _id(request))
             raise MatteboxError(Kind.NOT_OFFERED, sentence)

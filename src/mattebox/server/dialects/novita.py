@@ -407,7 +407,7 @@ router = APIRouter(
 )
 async def remove_background(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         edit, sources = await parse(request)
         encoded = await actions.run_edit(request, account, edit, sources, picture="image_file")
     answer = {"image_file": pybase64.b64encode_as_string(encoded.data), "image_type": edit.output.format.value}
@@ -450,7 +450,7 @@ async def remove_background_later(request: Request) -> Response:
 )
 async def replace_background(request: Request) -> Response:
     """Put the subject of a picture where the prompt says. A prompt that nothing here shows is refused."""
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         edit, sources = await parse(request, replacement=True)
         encoded = await actions.run_edit(request, account, edit, sources, picture="image_file")
     answer = {"image_file": pybase64.b64encode_as_string(encoded.data), "image_type": edit.output.format.value}
@@ -473,7 +473,7 @@ async def replace_background_later(request: Request) -> Response:
 
 
 async def _queue(request: Request, *, replacement: bool) -> Response:
-    async with actions.admitted_later(request) as account:
+    async with actions.authorize_tasks(request) as account:
         edit, sources, hook, remembered = await parse_task(request, replacement=replacement)
         if _TEST in remembered:
             _, blobs = actions.queue(request)

@@ -182,7 +182,7 @@ router = APIRouter(tags=["Photoroom"], dependencies=[Security(_security)])
 )
 async def segment(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         edit, sources, picture = await parse(request)
         encoded = await actions.run_edit(request, account, edit, sources, picture=picture)
     headers = _headers(encoded)

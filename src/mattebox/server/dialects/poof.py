@@ -279,9 +279,9 @@ router = APIRouter(tags=["Poof"], dependencies=[Security(_key)])
 )
 async def remove(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         edit, sources, picture = await parse(request)
-        encoded, replayed = await actions.run_once(request, account, edit, sources, picture=picture)
+        encoded, replayed = await actions.run_idempotent(request, account, edit, sources, picture=picture)
     headers = _headers(encoded, http.request_context(request).milliseconds) | (
         {"Idempotent-Replayed": "true"} if replayed else {}
     )

@@ -443,7 +443,7 @@ router = APIRouter(
 )
 async def removebg(request: Request) -> Response:
     """Cut the subject out of a photo. Where none is found the answer is 400 with the code `unknown_foreground`."""
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         asked = parse(await read(request))
         encoded = await actions.run_edit(
             request, account, asked.edit, asked.sources, picture=asked.picture, subject_needed=True
@@ -508,7 +508,7 @@ async def account(request: Request) -> Response:
 )
 async def improve(request: Request) -> Response:
     """Taken and thrown away: your pictures are for nobody to learn from. The answer is the vendor's."""
-    async with actions.admitted_to_library(request, cost=0):
+    async with actions.authorize(request, networks=False, cost=0):
         _source(await read(request))
     return http.json_response({"id": str(uuid.uuid4())}, headers=_OPEN)
 

@@ -138,7 +138,7 @@ router = APIRouter(tags=["withoutBG"], dependencies=[Security(_security)])
 )
 async def remove_background(request: Request) -> Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         edit, sources, wants_json = await parse(request)
         encoded = await actions.run_edit(request, account, edit, sources, picture="image")
         took = http.request_context(request).milliseconds

@@ -73,7 +73,7 @@ class Dialect:
         name: for logs.
         prefixes: beginnings of paths; failures below them are answered in this dialect, the longest match winning.
         router: its routes, with their whole paths.
-        present: writes a failure.
+        render_error: writes a failure.
         status: where it differs from `STATUS`.
         parameters: the vendor's name for a parameter that the engine blames by ours (`format`), where it differs.
         limits: the vendor's own; the narrower of these and the server's hold.
@@ -117,7 +117,7 @@ def request_context(request: Request) -> RequestContext:
     """What is known of this request."""
     found = request.scope["state"]["context"]
     if not isinstance(found, RequestContext):
-        raise TypeError("no visit")
+        raise TypeError("the request has no context")
     return found
 
 

@@ -9,33 +9,25 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from typing import NoReturn, TypeVar, final
 from urllib.parse import urlsplit
 
-import anyio
 import pybase64
-import pydantic_core
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from mattebox import units
 from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.fetch import check_url
+from mattebox.server.http import bodies
+from mattebox.server.http.bodies import FORM_TYPES, JSON_TYPE, content_type, raw
 
 _T = TypeVar("_T")
 
-FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
-JSON_TYPE = "application/json"
+__all__ = ["FORM_TYPES", "JSON_TYPE", "Fields", "content_type", "form", "json", "query", "raw"]
 
 _LONGEST_TEXT = 8192
-_SECONDS = 120.0
-"""How long a body may take to arrive: 30 MB at 2 Mbit/s."""
-_MOST_FIELDS = 100
-_MOST_FILES = 8
 
 
 @final
@@ -266,135 +258,20 @@ class Fields:
         raise MatteboxError(Kind.INVALID_PARAMETER, f"{called} {why}.", parameter=called)
 
 
-def content_type(request: Request) -> str:
-    """The body's media type without its parameters, in lower case; empty where none is named."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
 def query(request: Request, *, max_bytes: int) -> Fields:
-    """The query's fields. Scripts that build addresses write `undefined` and `null` for what is not set."""
-    values = {name: value for name, value in request.query_params.items() if value not in ("undefined", "null")}
-    return Fields(values, max_bytes=max_bytes)
+    """`bodies.query` for who has not got a model of fields."""
+    return Fields(bodies.query(request), max_bytes=max_bytes)
 
 
 async def form(request: Request, *, max_bytes: int, picture: str) -> Fields:
-    """The fields of a multipart or urlencoded body; none where the body is neither.
-
-    Args:
-        request: its body must not have been read yet.
-        max_bytes: the most bytes that a picture may have; a body may be half as large again, for base64.
-        picture: the parameter to blame for a body that is larger.
-
-    Raises:
-        MatteboxError: TOO_MANY_BYTES, INVALID_REQUEST (also where it arrives too slowly), or CANCELLED where the client
-            has gone.
-    """
-    try:
-        with _in_time():
-            items = await _parse_form(request, _body_room(max_bytes), max_bytes, picture)
-    except MultiPartException as error:
-        raise MatteboxError(Kind.INVALID_REQUEST, f"The form cannot be read: {error.message}") from error
-    except ValueError as error:  # an encoding or a boundary that nothing can be done with
-        raise MatteboxError(Kind.INVALID_REQUEST, "The form cannot be read.") from error
-    values: dict[str, object] = {}
-    for name, item in items.multi_items():
-        if not isinstance(item, UploadFile):
-            values[name] = item
-        elif item.filename or item.size:  # a browser sends a file field that nobody filled in without either
-            values[name] = item.file.read()
-    await items.close()
-    return Fields(values, max_bytes=max_bytes)
-
-
-async def _parse_form(request: Request, room: int, max_bytes: int, picture: str) -> FormData:
-    body = _counted(request, room, max_bytes, picture)
-    match content_type(request):
-        case "multipart/form-data":
-            # Files stay in memory, where they are needed anyway: they are no larger than the room.
-            parser = MultiPartParser(
-                request.headers, body, max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=room
-            )
-            parser.spool_max_size = room
-            return await parser.parse()
-        case "application/x-www-form-urlencoded":
-            return await FormParser(request.headers, body, max_fields=_MOST_FIELDS, max_part_size=room).parse()
-        case _:
-            return FormData()
+    """`bodies.form` for who has not got a model of fields."""
+    return Fields(await bodies.form(request, max_bytes=max_bytes, picture=picture), max_bytes=max_bytes)
 
 
 async def json(request: Request, *, max_bytes: int, picture: str, lenient: bool = False) -> Fields:
-    """The members of a body that is one JSON object.
-
-    Args:
-        request: its body must not have been read yet.
-        max_bytes: the most bytes that a picture may have; a body may be half as large again, for base64.
-        picture: the parameter to blame for a body that is larger.
-        lenient: an empty body is an empty object; and NaN is read, so that the member that has it can be named.
-
-    Raises:
-        MatteboxError: TOO_MANY_BYTES, INVALID_REQUEST (also where it arrives too slowly), or CANCELLED where the client
-            has gone.
-    """
-    named = content_type(request)
-    if named and named != JSON_TYPE and not named.endswith("+json"):
-        raise MatteboxError(Kind.INVALID_REQUEST, f"The body must be JSON, with Content-Type: {JSON_TYPE}.")
-    body = await _read(request, _body_room(max_bytes), max_bytes, picture)
-    try:
-        text = body.removeprefix(b"\xef\xbb\xbf")
-        value = {}
-        if text.strip() or not lenient:
-            value = pydantic_core.from_json(text, allow_inf_nan=lenient, cache_strings=False)
-    except ValueError as error:
-        raise MatteboxError(Kind.INVALID_REQUEST, f"The body is not valid JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise MatteboxError(Kind.INVALID_REQUEST, "The body must be a JSON object.")
-    return Fields(value, max_bytes=max_bytes)
-
-
-async def raw(request: Request, *, max_bytes: int, picture: str) -> bytes:
-    """The body itself, with at most `max_bytes`; `picture` is the parameter to blame for more.
-
-    Raises:
-        MatteboxError: TOO_MANY_BYTES, or CANCELLED where the client has gone.
-    """
-    return bytes(await _read(request, max_bytes, max_bytes, picture))
-
-
-def _body_room(max_bytes: int) -> int:
-    """Base64 takes a third more, its line breaks and escapes a little; the rest is for the other fields."""
-    return max_bytes * 3 // 2 + 2**20
-
-
-async def _read(request: Request, room: int, max_bytes: int, picture: str) -> bytearray:
-    body = bytearray()
-    with _in_time():
-        async for chunk in _counted(request, room, max_bytes, picture):
-            body += chunk
-    return body
-
-
-@contextmanager
-def _in_time() -> Iterator[None]:
-    try:
-        with anyio.fail_after(_SECONDS):
-            yield
-    except TimeoutError as error:
-        raise MatteboxError(Kind.INVALID_REQUEST, f"The body did not arrive within {_SECONDS:g} seconds.") from error
-
-
-async def _counted(request: Request, room: int, max_bytes: int, picture: str) -> AsyncGenerator[bytes, None]:
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:18]) > room:
-        raise MatteboxError(Kind.TOO_MANY_BYTES, _limit(max_bytes), parameter=picture)
-    received = 0
-    try:
-        async for chunk in request.stream():
-            received += len(chunk)
-            if received > room:
-                raise MatteboxError(Kind.TOO_MANY_BYTES, _limit(max_bytes), parameter=picture)
-            yield chunk
-    except ClientDisconnect as error:
-        raise MatteboxError(Kind.CANCELLED, "The client went away before its request was complete.") from error
+    """`bodies.json` for who has not got a model of fields."""
+    values = await bodies.json(request, max_bytes=max_bytes, picture=picture, lenient=lenient)
+    return Fields(values, max_bytes=max_bytes)
 
 
 def _limit(max_bytes: int) -> str:

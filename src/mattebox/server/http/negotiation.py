@@ -75,7 +75,7 @@ def _quality(ranges: Sequence[tuple[str, float]], media_type: str) -> float:
     return 0.0
 
 
-def written(request: Request, encoded: Encoded, answer: ResponseFormat, *, replayed: bool = False) -> Response:
+def render(request: Request, encoded: Encoded, answer: ResponseFormat, *, replayed: bool = False) -> Response:
     """The result as it was asked for.
 
     Args:
@@ -155,7 +155,7 @@ _JSON_EXAMPLE = {
 CONTENT: openapi.Schema = openapi.content(_MEDIA_TYPES, openapi.binary()) | openapi.content(
     [openapi.JSON], _JSON_RESULT, example=_JSON_EXAMPLE
 )
-"""What `written` answers with, for the OpenAPI page."""
+"""What `render` answers with, for the OpenAPI page."""
 HEADERS = {
     "X-Mattebox-Subject": "where the subject is: `left,top,width,height`; `none` where there is none",
     "X-Mattebox-Confidence": "how decided the matte is, 0 to 1; a heuristic",

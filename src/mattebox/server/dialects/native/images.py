@@ -17,7 +17,8 @@ from mattebox.server import actions
 from mattebox.server.dialects.native import options
 from mattebox.server.dialects.native.problem import NO_KEY, failures
 from mattebox.server.http import dialect as http
-from mattebox.server.http import fields, images, openapi
+from mattebox.server.http import fields, openapi
+from mattebox.server.http import stored_images as images
 from mattebox.server.http.openapi import plain
 from mattebox.server.state import base_address
 from mattebox.server.store.accounts import Account
@@ -242,7 +243,7 @@ router = APIRouter(
 )
 async def create(request: Request) -> Response:
     """Keep a picture that is sent or fetched: a JPEG, PNG or WebP as it is, anything else as a PNG of it."""
-    async with actions.admitted_to_library(request) as account:
+    async with actions.authorize(request, networks=False) as account:
         incoming = await options.read(request)
         _check(incoming.fields, ("image", *_UPLOAD))
         source, name = options.source_of(incoming), incoming.fields.text("name") or "image"
@@ -347,7 +348,7 @@ async def delete(request: Request) -> Response:
 )
 async def remove(request: Request) -> Response:
     """Cut the subject out, into a new image, with the options of `/api/v1/remove`."""
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         given = await _options(request, _REMOVE)
         form = given.choice("format", _FORMATS, Format.PNG)
         edit = options.edit_of(request, given, written=form)
@@ -365,7 +366,7 @@ async def remove(request: Request) -> Response:
 
 async def _changing(word: str, request: Request) -> Response:
     change = _CHANGES[word]
-    async with actions.admitted_to_library(request) as account:
+    async with actions.authorize(request, networks=False) as account:
         given = await _options(request, change.options | _OUTPUT | _NAME, change.needed)
         image = await images.transform(
             request,

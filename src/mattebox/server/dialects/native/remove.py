@@ -112,11 +112,11 @@ async def remove(request: Request) -> Response:
     The photo comes in a form, in JSON as base64, or as the body itself with the options in the query; or it is fetched
     from `image_url`. Where no subject is found the result is empty, and `X-Mattebox-Subject` says `none`.
     """
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         edit, sources, answer = await parse(request)
         picture = "image" if isinstance(sources.photo, Upload) else "image_url"
-        encoded, replayed = await actions.run_once(request, account, edit, sources, picture=picture)
-    return negotiation.written(request, encoded, answer, replayed=replayed)
+        encoded, replayed = await actions.run_idempotent(request, account, edit, sources, picture=picture)
+    return negotiation.render(request, encoded, answer, replayed=replayed)
 
 
 @router.get(

@@ -136,8 +136,8 @@ async def replace_background(request: Request) -> Response:
     Say what: `prompt`, or one of the backgrounds that /api/v1/remove has. A prompt that nothing here shows is refused,
     unless `nearest` is set.
     """
-    async with actions.admitted(request) as account:
+    async with actions.authorize(request) as account:
         edit, sources, answer = await parse(request)
         picture = "image" if isinstance(sources.photo, Upload) else "image_url"
-        encoded, replayed = await actions.run_once(request, account, edit, sources, picture=picture)
-    return negotiation.written(request, encoded, answer, replayed=replayed)
+        encoded, replayed = await actions.run_idempotent(request, account, edit, sources, picture=picture)
+    return negotiation.render(request, encoded, answer, replayed=replayed)

@@ -320,7 +320,7 @@ async def create(request: Request) -> Response:
     It takes what `/api/v1/remove` takes, and besides it a webhook. An address that is well formed is taken in; where
     nothing can be fetched from it, the task fails and says why.
     """
-    async with actions.admitted_later(request) as account:
+    async with actions.authorize_tasks(request) as account:
         incoming = await options.read(request)
         parsed, several = _parse(request, incoming)
         batch = str(uuid.uuid4()) if several else None

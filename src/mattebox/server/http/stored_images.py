@@ -1,4 +1,4 @@
-"""The library at the server: keep an image, make another one of it, hand its file out."""
+"""Images that clients keep at the server: store one, make another one of it, send its file."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def as_json(request: Request, image: StoredImage) -> openapi.Schema:
     }
 
 
-def library(request: Request) -> ImageStore:
-    """The server's library.
+def image_store(request: Request) -> ImageStore:
+    """The images that clients keep at this server.
 
     Raises:
         MatteboxError: UNAVAILABLE where it has none.
@@ -92,17 +92,17 @@ async def get(request: Request, account: Account, image_id: str) -> StoredImage:
     Raises:
         MatteboxError: NOT_FOUND, also for an image of somebody else; UNAVAILABLE.
     """
-    return await anyio.to_thread.run_sync(library(request).get, account.id, image_id)
+    return await anyio.to_thread.run_sync(image_store(request).get, account.id, image_id)
 
 
 async def listing(request: Request, account: Account, *, take: int, start: str | None) -> Page:
-    """The account's images; `Library.listing` says more.
+    """The account's images; `ImageStore.listing` says more.
 
     Raises:
         MatteboxError: NOT_FOUND about `start`; UNAVAILABLE.
     """
     with _blaming("start"):
-        return await anyio.to_thread.run_sync(partial(library(request).listing, account.id, take=take, start=start))
+        return await anyio.to_thread.run_sync(partial(image_store(request).listing, account.id, take=take, start=start))
 
 
 async def publish(request: Request, account: Account, image_id: str) -> StoredImage:
@@ -111,7 +111,7 @@ async def publish(request: Request, account: Account, image_id: str) -> StoredIm
     Raises:
         MatteboxError: NOT_FOUND, UNAVAILABLE.
     """
-    return await anyio.to_thread.run_sync(library(request).publish, account.id, image_id)
+    return await anyio.to_thread.run_sync(image_store(request).publish, account.id, image_id)
 
 
 async def unpublish(request: Request, account: Account, image_id: str) -> StoredImage:
@@ -120,7 +120,7 @@ async def unpublish(request: Request, account: Account, image_id: str) -> Stored
     Raises:
         MatteboxError: NOT_FOUND, UNAVAILABLE.
     """
-    return await anyio.to_thread.run_sync(library(request).unpublish, account.id, image_id)
+    return await anyio.to_thread.run_sync(image_store(request).unpublish, account.id, image_id)
 
 
 async def delete(request: Request, account: Account, image_id: str) -> None:
@@ -129,7 +129,7 @@ async def delete(request: Request, account: Account, image_id: str) -> None:
     Raises:
         MatteboxError: NOT_FOUND, UNAVAILABLE.
     """
-    await anyio.to_thread.run_sync(library(request).delete, account.id, image_id)
+    await anyio.to_thread.run_sync(image_store(request).delete, account.id, image_id)
 
 
 async def holdings(request: Request, account: Account) -> tuple[Holdings, ImageStoreOptions]:
@@ -138,7 +138,7 @@ async def holdings(request: Request, account: Account) -> tuple[Holdings, ImageS
     Raises:
         MatteboxError: UNAVAILABLE.
     """
-    kept = library(request)
+    kept = image_store(request)
     return await anyio.to_thread.run_sync(kept.usage, account.id), kept.options
 
 
@@ -156,7 +156,7 @@ async def add(
         request: what came; its body was read.
         account: whose it will be, and who pays.
         source: the picture.
-        name: as `library.check_name` has it.
+        name: as `store.images.check_name` has it.
         picture: the parameter to be blamed where the picture is no good.
         cost: in credits.
 
@@ -165,15 +165,13 @@ async def add(
     """
     name = check_name(name)
     size = len(source.data) if isinstance(source, Upload) else 0
-    await anyio.to_thread.run_sync(partial(library(request).check, account.id, size=size))
+    await anyio.to_thread.run_sync(partial(image_store(request).check, account.id, size=size))
     runner, limits = server_state(request).runner, request_context(request).dialect.limits
 
-    async def make() -> StoredImage:
+    async with actions.charged(request, account, picture=picture, cost=cost):
         encoded = await runner.keep(source, limits=limits)
         made_by = "upload" if isinstance(source, Upload) else "link"
         return await _store(request, account, encoded, name=name, made_by=made_by, parent=None)
-
-    return await actions.paid(request, account, make, picture=picture, cost=cost)
 
 
 async def remove_background(
@@ -198,10 +196,10 @@ async def remove_background(
         cost: in credits.
 
     Raises:
-        MatteboxError: NOT_FOUND; and what `work.run_edit` and `Library.add` raise.
+        MatteboxError: NOT_FOUND; and what `actions.run_edit` and `ImageStore.add` raise.
     """
     image = await get(request, account, image_id)
-    kept = library(request)
+    kept = image_store(request)
     runner, limits = server_state(request).runner, request_context(request).dialect.limits
 
     async def run() -> Encoded:
@@ -239,12 +237,12 @@ async def transform(
 
     Raises:
         MatteboxError: NOT_FOUND, about `marks` where it is one of those; INVALID_PARAMETER where the change does not
-            fit the image; and what `Library.add` raises.
+            fit the image; and what `ImageStore.add` raises.
     """
     image = await get(request, account, image_id)
     with _blaming("marks"):
         seals = {each: await get(request, account, each) for each in set(marks)}
-    read = library(request).read
+    read = image_store(request).read
     runner, limits = server_state(request).runner, request_context(request).dialect.limits
 
     async def run() -> Encoded:
@@ -270,21 +268,17 @@ async def imagine(
         prompt: what is to be seen.
         seed: the same one paints the same picture, as far as the generator keeps to that.
         side: of the square that is painted, in pixels.
-        name: as `library.check_name` has it.
+        name: as `store.images.check_name` has it.
         cost: in credits.
 
     Raises:
-        MatteboxError: NOT_OFFERED where nothing here paints; and what `Runner.paint` and `Library.add` raise.
+        MatteboxError: NOT_OFFERED where nothing here paints; and what `Runner.paint` and `ImageStore.add` raise.
     """
     name = check_name(name)
-    await anyio.to_thread.run_sync(library(request).check, account.id)
-    runner = server_state(request).runner
-
-    async def make() -> StoredImage:
-        encoded = await runner.paint(prompt, width=side, height=side, seed=seed)
+    await anyio.to_thread.run_sync(image_store(request).check, account.id)
+    async with actions.charged(request, account, picture="prompt", cost=cost):
+        encoded = await server_state(request).runner.paint(prompt, width=side, height=side, seed=seed)
         return await _store(request, account, encoded, name=name, made_by="imagine", parent=None)
-
-    return await actions.paid(request, account, make, picture="prompt", cost=cost)
 
 
 async def file(request: Request, image: StoredImage, *, cache_control: str = "private, no-cache") -> Response:
@@ -300,7 +294,7 @@ async def file(request: Request, image: StoredImage, *, cache_control: str = "pr
     return await serve(
         request,
         blobs,
-        library(request).blob_key(image),
+        image_store(request).blob_key(image),
         size=image.size,
         tag=f'"{hashlib.sha256(image.id.encode()).hexdigest()[:32]}"',
         media_type=image.media_type,
@@ -339,7 +333,7 @@ def published() -> APIRouter:
     async def _published(request: Request) -> Response:
         """The file of an image that its owner has published, without a key, until it is unpublished or deleted."""
         try:
-            image = await anyio.to_thread.run_sync(library(request).published, request.path_params["image_id"])
+            image = await anyio.to_thread.run_sync(image_store(request).published, request.path_params["image_id"])
         except MatteboxError as error:
             if error.kind is not Kind.NOT_FOUND:
                 raise
@@ -371,12 +365,9 @@ async def _made_of(
     cost: int,
 ) -> StoredImage:
     name = image.name if name is None else check_name(name)
-    await anyio.to_thread.run_sync(library(request).check, account.id)
-
-    async def make() -> StoredImage:
+    await anyio.to_thread.run_sync(image_store(request).check, account.id)
+    async with actions.charged(request, account, picture=picture, cost=cost):
         return await _store(request, account, await run(), name=name, made_by=made_by, parent=image.id)
-
-    return await actions.paid(request, account, make, picture=picture, cost=cost)
 
 
 async def _store(
@@ -385,5 +376,7 @@ async def _store(
     form = codec.format_named(encoded.media_type.rpartition("/")[2])
     if form is None:
         raise ValueError(f"a file of type {encoded.media_type} cannot be kept")
-    keep = partial(library(request).add, account.id, encoded, name=name, format=form, made_by=made_by, parent=parent)
+    keep = partial(
+        image_store(request).add, account.id, encoded, name=name, format=form, made_by=made_by, parent=parent
+    )
     return await anyio.to_thread.run_sync(keep)

@@ -1,0 +1,150 @@
+"""What a dialect is made with. A vendor's file imports this, the parts of an `Edit`, and little else.
+
+A dialect translates its vendor's fields into an `Edit`, and what comes of it into its vendor's response: fields,
+`to_edit`, `render`, `render_error`, routes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import ClassVar
+
+import pybase64
+from fastapi import APIRouter, Security
+from fastapi.security import APIKeyHeader
+from pydantic import AliasChoices, BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mattebox.codec import Limits
+from mattebox.errors import Kind, MatteboxError
+from mattebox.fields import Fields, Flag, Number, Reader, ReadText, Relation, Text, Whole, Word, Written
+from mattebox.image import Encoded
+from mattebox.server import actions
+from mattebox.server.actions import authorize, charged, run_edit, run_idempotent
+from mattebox.server.http import openapi
+from mattebox.server.http.bodies import (
+    FORM_TYPES,
+    JSON_TYPE,
+    Address,
+    Base64File,
+    File,
+    PhotoFields,
+    PictureFile,
+    ReadAddress,
+    content_type,
+    read_form,
+    read_json,
+    read_query,
+    read_raw,
+    read_values,
+)
+from mattebox.server.http.dialect import (
+    NO_LIMITS,
+    Dialect,
+    api_key,
+    backdrop_headers,
+    json_response,
+    request_context,
+    subject_header,
+)
+from mattebox.server.state import base_address, limits, server_state
+from mattebox.sources import Link, Source, Sources, Upload
+
+__all__ = [
+    "FORM_TYPES",
+    "IMAGE_TYPES",
+    "JSON_TYPE",
+    "NO_LIMITS",
+    "SUBJECT",
+    "UNLIMITED",
+    "Address",
+    "AliasChoices",
+    "Base64File",
+    "BaseModel",
+    "ClassVar",
+    "Dialect",
+    "Encoded",
+    "Field",
+    "Fields",
+    "File",
+    "Flag",
+    "Kind",
+    "Limits",
+    "Link",
+    "MatteboxError",
+    "Number",
+    "PhotoFields",
+    "PictureFile",
+    "ReadAddress",
+    "ReadText",
+    "Reader",
+    "Relation",
+    "Request",
+    "Response",
+    "Source",
+    "Sources",
+    "Text",
+    "Upload",
+    "Whole",
+    "Word",
+    "Written",
+    "actions",
+    "api_key",
+    "as_base64",
+    "authorize",
+    "backdrop_headers",
+    "base_address",
+    "charged",
+    "content_type",
+    "json_response",
+    "limits",
+    "most_bytes",
+    "named_message",
+    "openapi",
+    "picture_response",
+    "read_form",
+    "read_json",
+    "read_query",
+    "read_raw",
+    "read_values",
+    "request_context",
+    "router_for",
+    "run_edit",
+    "run_idempotent",
+    "server_state",
+    "subject_header",
+]
+
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")
+SUBJECT = {"X-Mattebox-Subject": "`left,top,width,height`, or `none`"}
+"""The header that says where the subject is, for API docs."""
+UNLIMITED = 2_147_483_647
+"""Credits of a key without a limit: a whole number that every language can hold."""
+
+
+def router_for(vendor: str, *, header: str = "x-api-key", prefix: str = "") -> APIRouter:
+    """A router whose API docs name the vendor, and the header that its clients send their key in."""
+    key = APIKeyHeader(name=header, scheme_name=vendor, auto_error=False, description="any configured key")
+    return APIRouter(prefix=prefix, tags=[vendor], dependencies=[Security(key)])
+
+
+def most_bytes(most: int) -> Limits:
+    """A vendor's limit for the bytes of a picture, who has none for its pixels."""
+    return Limits(max_bytes=most, max_pixels=sys.maxsize)
+
+
+def named_message(error: MatteboxError) -> str:
+    """The sentence, and before it the parameter to blame, where the sentence does not name it."""
+    name = error.parameter
+    return error.message if name is None or name in error.message else f"{name}: {error.message}"
+
+
+def picture_response(encoded: Encoded, headers: dict[str, str]) -> Response:
+    """The picture itself."""
+    return Response(encoded.data, media_type=encoded.media_type, headers=headers)
+
+
+def as_base64(data: bytes) -> str:
+    """A file in base64."""
+    return pybase64.b64encode_as_string(data)

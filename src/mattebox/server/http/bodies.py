@@ -1,0 +1,375 @@
+"""The bodies of requests, read within bounds into plain values, and the files and addresses among their fields.
+
+Clients are sloppy: they write data URLs for base64, and any name and type on a file. All of that is read as it is
+meant. Bodies are counted as they arrive, because the length that a request announces may be absent or wrong.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+import pybase64
+import pydantic_core
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from mattebox.errors import Kind, MatteboxError
+from mattebox.fields import Fields, Reader, ReadText, Refusal, Schema
+from mattebox.server.fetch import check_url
+from mattebox.server.state import limits
+from mattebox.sources import Link, Upload
+
+_T = TypeVar("_T", bound=Fields)
+
+FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+JSON_TYPE = "application/json"
+Values: TypeAlias = dict[str, object]
+"""What came, by name; bytes for files."""
+
+_SECONDS = 120.0
+"""How long a body may take to arrive: 30 MB at 2 Mbit/s."""
+_MOST_FIELDS = 100
+_MOST_FILES = 8
+
+
+# --- fields that only a request has ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The context of reading: the most bytes that a picture may have."""
+
+    max_bytes: int
+
+
+class _BytesReader(Reader):
+    def read_in(self, value: object, context: object) -> bytes:
+        """The bytes, which are no more than the context allows."""
+        if not isinstance(context, Bounds):
+            raise TypeError("files are read in the context of Bounds")
+        data = self.decode(value, context.max_bytes)
+        if len(data) > context.max_bytes:
+            raise _too_large(context.max_bytes)
+        return data
+
+    def decode(self, value: object, max_bytes: int) -> bytes:
+        """The bytes; it may raise where there are more than so many."""
+        raise NotImplementedError
+
+    def show(self, value: object) -> None:
+        """Nothing: bytes have no place in a schema."""
+
+
+@dataclass(frozen=True)
+class File(_BytesReader):
+    """A file of a form, whatever the name and type on it; also one that was sent as a plain text field."""
+
+    def decode(self, value: object, max_bytes: int) -> bytes:  # noqa: ARG002, D102
+        if isinstance(value, str):
+            # The form's reader takes bytes that are not UTF-8 for Latin-1, which gives each byte back.
+            return value.encode("latin-1" if value.isascii() or max(value) <= "\xff" else "utf-8")
+        if not isinstance(value, bytes):
+            raise Refusal("must be a file")
+        return value
+
+    @property
+    def schema(self) -> Schema:  # noqa: D102
+        return {"type": "string", "format": "binary"}
+
+
+@dataclass(frozen=True)
+class Base64File(_BytesReader):
+    """A file written in base64 or its URL-safe form, bare or as a data URL, broken into lines or not."""
+
+    def decode(self, value: object, max_bytes: int) -> bytes:  # noqa: D102
+        if not isinstance(value, str):
+            raise Refusal("must be base64 text")
+        head, comma, rest = value.partition(",") if value[:100].lstrip()[:5].lower() == "data:" else ("", "", value)
+        if head and not (comma and head.rstrip().lower().endswith(";base64")):
+            raise Refusal("must be base64, or a data URL that says ;base64")
+        try:
+            digits = rest.encode("ascii").translate(None, b" \t\r\n")
+            if len(digits) // 4 * 3 > max_bytes + 3:
+                raise _too_large(max_bytes)
+            if b"-" in digits or b"_" in digits:  # in the URL-safe form the padding is usually left out
+                return pybase64.b64decode(digits + b"=" * (-len(digits) % 4), altchars=b"-_", validate=True)
+            return pybase64.b64decode(digits, validate=True)
+        except (UnicodeEncodeError, binascii.Error) as error:
+            raise Refusal("is not valid base64") from error
+
+    @property
+    def schema(self) -> Schema:  # noqa: D102
+        return {"type": "string", "contentEncoding": "base64"}
+
+
+@dataclass(frozen=True)
+class PictureFile(_BytesReader):
+    """A file of a form, or one that is written in base64, whichever way the request came."""
+
+    def decode(self, value: object, max_bytes: int) -> bytes:  # noqa: D102
+        return (Base64File() if isinstance(value, str) else File()).decode(value, max_bytes)
+
+    @property
+    def schema(self) -> Schema:  # noqa: D102
+        return {"type": "string", "format": "binary", "contentEncoding": "base64"}
+
+
+@dataclass(frozen=True)
+class ReadAddress(Reader):
+    """An http or https address that is well formed; `whose` it is, for the message."""
+
+    whose: str = "picture's"
+
+    def read(self, value: object) -> str:  # noqa: D102
+        text = ReadText().read(value)
+        check_url(text, what=self.whose)
+        if re.search(r"\s", urlsplit(text).netloc):  # a space further on is what people write who mean %20
+            raise Refusal("must not have a space in its host name")
+        return text
+
+    @property
+    def schema(self) -> Schema:  # noqa: D102
+        return {"type": "string", "format": "uri"}
+
+
+Address = Annotated[str, ReadAddress()]
+
+
+def is_address(value: object) -> bool:
+    """Whether a value is meant as an address, of whatever kind, and not as a file."""
+    return isinstance(value, str) and re.match(r"\s*[a-z][a-z0-9+.-]*://", value[:100], re.IGNORECASE) is not None
+
+
+class PhotoFields(Fields):
+    """Fields with the photo among them: bytes, or a text that is its address.
+
+    Attributes:
+        photo_fields: those that the photo may be in, the first that is present winning.
+        photo_missing: the sentence for a request without any of them.
+    """
+
+    photo_fields: ClassVar[tuple[str, ...]]
+    photo_missing: ClassVar[str]
+
+    @classmethod
+    def check_names(cls, names: Collection[str]) -> None:
+        """Refuse a request without a photo.
+
+        Raises:
+            MatteboxError: MISSING_IMAGE.
+        """
+        known = cls.names_of(*cls.photo_fields)
+        if not any(name in names for name in known):
+            raise MatteboxError(Kind.MISSING_IMAGE, cls.photo_missing, parameter=known[0])
+
+    @property
+    def photo_name(self) -> str:
+        """The name that the photo came under, to be blamed where it is no good."""
+        return self.named(self._photo_field)
+
+    @property
+    def photo(self) -> Upload | Link:
+        """The photo, or where it is."""
+        value = getattr(self, self._photo_field)
+        return Upload(value) if isinstance(value, bytes) else Link(value)
+
+    @property
+    def _photo_field(self) -> str:
+        return next(name for name in self.photo_fields if getattr(self, name) is not None)
+
+
+# --- a body as a model -------------------------------------------------------------------------------------------
+
+
+async def read_form(request: Request, model: type[_T], *, picture: str, max_bytes: int | None = None) -> _T:
+    """The fields of a form; `form` says more.
+
+    Raises:
+        MatteboxError: as `form`, and as `Fields.read`.
+    """
+    most = _most(request, max_bytes)
+    return read_values(model, await form(request, max_bytes=most, picture=picture), max_bytes=most)
+
+
+async def read_json(
+    request: Request, model: type[_T], *, picture: str, lenient: bool = False, max_bytes: int | None = None
+) -> _T:
+    """The members of a JSON object; `json` says more.
+
+    Raises:
+        MatteboxError: as `json`, and as `Fields.read`.
+    """
+    most = _most(request, max_bytes)
+    return read_values(model, await json(request, max_bytes=most, picture=picture, lenient=lenient), max_bytes=most)
+
+
+def read_query(request: Request, model: type[_T]) -> _T:
+    """The parameters of the query.
+
+    Raises:
+        MatteboxError: as `Fields.read`.
+    """
+    return read_values(model, query(request), max_bytes=0)
+
+
+async def read_raw(request: Request, *, picture: str, max_bytes: int | None = None) -> bytes:
+    """The body itself; `raw` says more."""
+    return await raw(request, max_bytes=_most(request, max_bytes), picture=picture)
+
+
+def read_values(model: type[_T], values: Mapping[str, object], *, max_bytes: int) -> _T:
+    """The fields of values that were read already.
+
+    Raises:
+        MatteboxError: as `Fields.read`; TOO_MANY_BYTES about a file of more than `max_bytes`.
+    """
+    return model.read(values, context=Bounds(max_bytes))
+
+
+def _most(request: Request, max_bytes: int | None) -> int:
+    return limits(request).max_bytes if max_bytes is None else max_bytes
+
+
+# --- a body as plain values --------------------------------------------------------------------------------------
+
+
+def content_type(request: Request) -> str:
+    """The body's media type without its parameters, in lower case; empty where none is named."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def query(request: Request) -> Values:
+    """The query's values. Scripts that build addresses write `undefined` and `null` for what is not set."""
+    return {name: value for name, value in request.query_params.items() if value not in ("undefined", "null")}
+
+
+async def form(request: Request, *, max_bytes: int, picture: str) -> Values:
+    """The values of a multipart or urlencoded body; none where the body is neither.
+
+    Args:
+        request: its body must not have been read yet.
+        max_bytes: the most bytes that a picture may have; a body may be half as large again, for base64.
+        picture: the parameter to blame for a body that is larger.
+
+    Raises:
+        MatteboxError: TOO_MANY_BYTES, INVALID_REQUEST (also where it arrives too slowly), or CANCELLED where the client
+            has gone.
+    """
+    try:
+        with _in_time():
+            items = await _parse_form(request, _body_room(max_bytes), max_bytes, picture)
+    except MultiPartException as error:
+        raise MatteboxError(Kind.INVALID_REQUEST, f"The form cannot be read: {error.message}") from error
+    except ValueError as error:  # an encoding or a boundary that nothing can be done with
+        raise MatteboxError(Kind.INVALID_REQUEST, "The form cannot be read.") from error
+    values: Values = {}
+    for name, item in items.multi_items():
+        if not isinstance(item, UploadFile):
+            values[name] = item
+        elif item.filename or item.size:  # a browser sends a file field that nobody filled in without either
+            values[name] = item.file.read()
+    await items.close()
+    return values
+
+
+async def _parse_form(request: Request, room: int, max_bytes: int, picture: str) -> FormData:
+    body = _counted(request, room, max_bytes, picture)
+    match content_type(request):
+        case "multipart/form-data":
+            # Files stay in memory, where they are needed anyway: they are no larger than the room.
+            parser = MultiPartParser(
+                request.headers, body, max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=room
+            )
+            parser.spool_max_size = room
+            return await parser.parse()
+        case "application/x-www-form-urlencoded":
+            return await FormParser(request.headers, body, max_fields=_MOST_FIELDS, max_part_size=room).parse()
+        case _:
+            return FormData()
+
+
+async def json(request: Request, *, max_bytes: int, picture: str, lenient: bool = False) -> Values:
+    """The members of a body that is one JSON object.
+
+    Args:
+        request: its body must not have been read yet.
+        max_bytes: the most bytes that a picture may have; a body may be half as large again, for base64.
+        picture: the parameter to blame for a body that is larger.
+        lenient: an empty body is an empty object; and NaN is read, so that the member that has it can be named.
+
+    Raises:
+        MatteboxError: TOO_MANY_BYTES, INVALID_REQUEST (also where it arrives too slowly), or CANCELLED where the client
+            has gone.
+    """
+    named = content_type(request)
+    if named and named != JSON_TYPE and not named.endswith("+json"):
+        raise MatteboxError(Kind.INVALID_REQUEST, f"The body must be JSON, with Content-Type: {JSON_TYPE}.")
+    body = await _read(request, _body_room(max_bytes), max_bytes, picture)
+    try:
+        text = body.removeprefix(b"\xef\xbb\xbf")
+        value = {}
+        if text.strip() or not lenient:
+            value = pydantic_core.from_json(text, allow_inf_nan=lenient, cache_strings=False)
+    except ValueError as error:
+        raise MatteboxError(Kind.INVALID_REQUEST, f"The body is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise MatteboxError(Kind.INVALID_REQUEST, "The body must be a JSON object.")
+    return value
+
+
+async def raw(request: Request, *, max_bytes: int, picture: str) -> bytes:
+    """The body itself, with at most `max_bytes`; `picture` is the parameter to blame for more.
+
+    Raises:
+        MatteboxError: TOO_MANY_BYTES, or CANCELLED where the client has gone.
+    """
+    return bytes(await _read(request, max_bytes, max_bytes, picture))
+
+
+def _body_room(max_bytes: int) -> int:
+    """Base64 takes a third more, its line breaks and escapes a little; the rest is for the other fields."""
+    return max_bytes * 3 // 2 + 2**20
+
+
+async def _read(request: Request, room: int, max_bytes: int, picture: str) -> bytearray:
+    body = bytearray()
+    with _in_time():
+        async for chunk in _counted(request, room, max_bytes, picture):
+            body += chunk
+    return body
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    try:
+        with anyio.fail_after(_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise MatteboxError(Kind.INVALID_REQUEST, f"The body did not arrive within {_SECONDS:g} seconds.") from error
+
+
+async def _counted(request: Request, room: int, max_bytes: int, picture: str) -> AsyncGenerator[bytes, None]:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:18]) > room:
+        raise _too_large(max_bytes).about(picture)
+    received = 0
+    try:
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > room:
+                raise _too_large(max_bytes).about(picture)
+            yield chunk
+    except ClientDisconnect as error:
+        raise MatteboxError(Kind.CANCELLED, "The client went away before its request was complete.") from error
+
+
+def _too_large(max_bytes: int) -> MatteboxError:
+    return MatteboxError(Kind.TOO_MANY_BYTES, f"The picture may have at most {max_bytes:,} bytes.")
