@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 import pytest
+import tifffile
 
 from mattebox import codec
 from mattebox.errors import Kind, MatteboxError
@@ -72,8 +74,17 @@ def test_floating_point_tiff() -> None:
         assert "between 0 and 1" in error.message
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("packing", [None, "zlib"])
+def test_floating_point_tiff_of_any_byte_order(order: Literal["<", ">"], packing: str | None) -> None:
+    file = BytesIO()
+    levels = np.array([[0, 0.5, 1], [0.25, 0.75, 0.1]], np.float32)
+    tifffile.imwrite(file, levels, byteorder=order, compression=packing)
+    assert_near(codec.decode(file.getvalue()).rgb[..., 0], np.rint(levels * 255).astype(np.uint8))
+
+
 def test_32_bit_whole_numbers_are_refused_with_a_sentence() -> None:
-    assert "32 bits" in failure(saved(np.array([[0, 70000]], np.int32), "TIFF")).message
+    assert "32-bit" in failure(saved(np.array([[0, 70000]], np.int32), "TIFF")).message
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "GIF"])
@@ -251,6 +262,43 @@ def test_arrays_of_bool() -> None:
     assert codec.from_array(np.array([[True, False]])).rgb[0, :, 0].tolist() == [255, 0]
 
 
+@pytest.mark.parametrize("order", "<>=")
+@pytest.mark.parametrize("kind", ["u2", "f2", "f4", "f8"])
+def test_arrays_of_any_byte_order(order: str, kind: str) -> None:
+    pixels = np.dstack([noise(), noise(seed=2)[..., :1]])
+    numbers = pixels / 255 if kind[0] == "f" else pixels.astype(np.int64) * 257
+    image = codec.from_array(numbers.astype(order + kind))
+    assert_near(image.rgb, pixels[..., :3])
+    assert image.alpha is not None
+    np.testing.assert_allclose(image.alpha, pixels[..., 3] / 255, atol=1e-3)
+
+
+def test_floats_that_rounding_left_outside_are_forgiven() -> None:
+    numbers = np.array([[[1 + 1e-6, -1e-9, 0.5, 1 + 1e-6], [0, 1, 1.0005, -1e-6]]])
+    image = codec.from_array(numbers)
+    assert image.rgb.tolist() == [[[255, 0, 128], [0, 255, 255]]]
+    assert image.alpha is not None
+    assert image.alpha.tolist() == [[1, 0]]
+
+
+def test_a_matrix_is_an_array() -> None:
+    grey = noise()[..., 0]
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.asmatrix(grey)
+    np.testing.assert_array_equal(codec.from_array(matrix).rgb[..., 1], grey)
+
+
+@pytest.mark.parametrize("thing", [[[1, 2], [3, 4]], None, "photo.jpg", b"photo", PIL.Image.new("L", (2, 2))])
+def test_what_is_no_array_or_picture_is_blamed_by_name(thing: object) -> None:
+    for read in (codec.from_array, codec.from_pil):
+        if read is codec.from_pil and isinstance(thing, PIL.Image.Image):
+            continue
+        with pytest.raises(MatteboxError, match=type(thing).__name__) as caught:
+            read(cast("Any", thing))
+        assert caught.value.kind is Kind.INVALID_PARAMETER
+        assert caught.value.parameter == "photo"
+
+
 def test_an_array_is_copied() -> None:
     array = noise()
     image = codec.from_array(array)
@@ -317,6 +365,28 @@ def test_pillows_pictures_of_every_mode(mode: str) -> None:
     image = codec.from_pil(source)
     assert_near(image.rgb, np.asarray(source.convert("RGBA").convert("RGB")) if mode != "La" else image.rgb, 1)
     assert image.alpha is None
+
+
+def test_pillows_pictures_of_whole_numbers_and_of_fractions() -> None:
+    grey = noise()[..., 0]
+    for mode in ("I", "F"):
+        image = codec.from_pil(PIL.Image.fromarray(grey).convert(mode))
+        np.testing.assert_array_equal(image.rgb[..., 0], grey)
+    wide = PIL.Image.fromarray(grey.astype(np.int32) * 257)
+    assert wide.mode == "I"
+    np.testing.assert_array_equal(codec.from_pil(wide).rgb[..., 2], grey)
+    shares = PIL.Image.fromarray((grey / 255).astype(np.float32))
+    np.testing.assert_array_equal(codec.from_pil(shares).rgb[..., 1], grey)
+
+
+@pytest.mark.parametrize("numbers", [[[0, 70000]], [[-1, 5]], [[0.0, 300]], [[-2.0, 1]], [[0.0, np.nan]]])
+def test_pillows_numbers_out_of_range_are_refused(numbers: list[list[float]]) -> None:
+    array = np.array(numbers)
+    picture = PIL.Image.fromarray(array.astype(np.int32 if array.dtype.kind == "i" else np.float32))
+    with pytest.raises(MatteboxError, match="must have numbers in") as caught:
+        codec.from_pil(picture)
+    assert caught.value.kind is Kind.INVALID_PARAMETER
+    assert caught.value.parameter == "photo"
 
 
 def test_pillows_picture_of_a_broken_file() -> None:

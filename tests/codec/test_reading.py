@@ -10,8 +10,10 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import pytest
 import simplejpeg  # type: ignore[import-untyped]
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +25,7 @@ from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
 
 from .icc import cmyk_profile, display_p3, grey_profile
-from .pictures import assert_near, exif, failure, noise, quadrants, raw_png, saved, smooth
+from .pictures import assert_near, exif, failure, noise, opened, quadrants, raw_png, saved, smooth
 
 HEIC = Path(__file__).parent / "data" / "synthetic.heic"
 """Made from the four quadrants of `quadrants()`, the last one half transparent, stored turned (EXIF 6)."""
@@ -288,6 +290,13 @@ def test_what_cannot_be_read_is_called_by_its_name(data: bytes, words: str) -> N
     assert "PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP or GIF" in error.message
 
 
+@pytest.mark.parametrize("coding", [b"vvc1", b"jpeg", b"j2k1", b"unci", b"av01"])
+def test_a_heic_that_is_coded_otherwise_is_called_that(coding: bytes) -> None:
+    message = failure(HEIC.read_bytes().replace(b"hvc1", coding)).message
+    assert coding.decode() in message
+    assert "not supported" in message
+
+
 @pytest.mark.parametrize("form", ["PPM", "ICO", "TGA", "PCX", "SGI", "EPS", "JPEG2000", "DDS", "ICNS"])
 def test_formats_outside_the_list_are_not_opened(form: str) -> None:
     assert failure(saved(noise(32, 32), form)).kind is Kind.UNREADABLE_IMAGE
@@ -309,14 +318,58 @@ def test_pictures_without_pixels_are_unreadable() -> None:
         assert failure(data).kind is Kind.UNREADABLE_IMAGE
 
 
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize(
+    ("form", "options", "tolerance"),
+    [
+        ("WEBP", {"quality": 80}, 2),
+        ("WEBP", {"lossless": True, "exact": True}, 0),
+        *(("AVIF", {"subsampling": each, "speed": 9}, 2) for each in ("4:4:4", "4:2:2", "4:2:0")),
+        ("AVIF", {"range": "limited", "speed": 9}, 2),
+    ],
+)
+def test_opencv_reads_the_same(form: str, options: dict[str, object], tolerance: int, alpha: bool) -> None:
+    pixels = np.dstack([smooth(), smooth()[..., 0]]) if alpha else smooth()
+    data = saved(pixels, form, **options)
+    image = codec.decode(data)
+    seen = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert seen is not None
+    levels = seen.astype(np.uint8) if seen.ndim == 3 else np.repeat(seen[..., None].astype(np.uint8), 3, axis=2)
+    assert_near(image.rgb, np.ascontiguousarray(levels[..., 2::-1]), tolerance)
+    if alpha:
+        assert image.alpha is not None
+        np.testing.assert_allclose(image.alpha, levels[..., 3] / 255, atol=0.01)
+
+
 # --- damage
+
+
+def test_a_defect_of_ours_is_not_blamed_on_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, form in (("as_image", "PNG"), ("as_image", "GIF"), ("orientation_of", "TIFF"), ("admit", "WEBP")):
+        with monkeypatch.context() as patched:
+            patched.setattr(codec.reading, name, None)  # calling it is a TypeError
+            with pytest.raises(TypeError):
+                codec.decode(saved(noise(), form))
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "GIF", "WEBP", "AVIF"])
+def test_too_little_memory_is_not_blamed_on_the_file(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(picture: PIL.ImageFile.ImageFile) -> None:
+        raise MemoryError
+
+    data = saved(noise(), form)
+    for kind in {PIL.ImageFile.ImageFile, type(opened(data))}:
+        monkeypatch.setattr(kind, "load", load)
+    error = failure(data)
+    assert error.kind is Kind.OVERLOADED
+    assert "memory" in error.message
 
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_half_a_jpeg_is_no_picture(progressive: bool) -> None:
     data = saved(noise(200, 300), "JPEG", progressive=progressive)
     half = data[: len(data) // 2]
-    for broken in (half, half + b"\xff\xd9", data[:-2], data[:400]):
+    for broken in (half, half + b"\xff\xd9", data[:-5], data[:400]):
         error = failure(broken)
         assert error.kind is Kind.UNREADABLE_IMAGE
         assert "JPEG is damaged" in error.message

@@ -1,17 +1,20 @@
-"""What a picture may be at most, and how one is refused that is too large, damaged or of an unknown kind."""
+"""What a picture may be at most, and how one is refused that is too large, damaged or of a kind that cannot be read."""
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from mattebox.errors import Kind, MatteboxError
 
-# What readers raise on damaged bytes. It is long because Pillow's readers are Python programs that trust their file;
-# MemoryError is what a row of absurd length gives, Warning is in it for processes that turn warnings into errors.
-DAMAGE = (
+# What readers of other packages raise on damaged bytes. It is long because Pillow's readers are Python programs that
+# trust their file. Warning is in it for processes that turn warnings into errors.
+_DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -22,11 +25,12 @@ DAMAGE = (
     RuntimeError,
     AttributeError,
     AssertionError,
-    MemoryError,
     struct.error,
     zlib.error,
     Warning,
 )
+# In these words they say that a file is whole and of a variety they do not know.
+_UNSUPPORTED = re.compile("unsupported|not supported|not yet supported|no decoding plugin", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,38 @@ def admit(size: tuple[int, int], limits: Limits) -> None:
         )
 
 
-def refuse(what: str) -> NoReturn:
+def refuse(what: str, cause: BaseException | None = None) -> NoReturn:
     """Refuse a file for `what`, a sentence without its full stop: which formats to send instead is added here."""
-    raise MatteboxError(Kind.UNREADABLE_IMAGE, f"{what}; send PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP or GIF.")
+    message = f"{what}; send PNG, JPEG, WebP, AVIF, HEIC, TIFF, BMP or GIF."
+    raise MatteboxError(Kind.UNREADABLE_IMAGE, message) from cause
+
+
+def damaged(name: str) -> MatteboxError:
+    """The failure of a file whose bytes contradict each other or end early; `name` is its format."""
+    return MatteboxError(Kind.UNREADABLE_IMAGE, f"The {name} is damaged or incomplete.")
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Around a call into another package's reader, and nothing else: what it raises is the file's damage.
+
+    Our own code stays outside, so that a defect of ours is never blamed on the file.
+
+    Raises:
+        MatteboxError: UNREADABLE_IMAGE for damage, TOO_MANY_PIXELS where a piece of the file (a tile, a frame) is
+            larger than Pillow itself is willing to hold, OVERLOADED where there is not enough memory.
+    """
+    from PIL.Image import DecompressionBombError, DecompressionBombWarning
+
+    try:
+        yield
+    except (DecompressionBombError, DecompressionBombWarning) as error:
+        raise MatteboxError(Kind.TOO_MANY_PIXELS, f"The {name} holds too many pixels to be read.") from error
+    except MemoryError as error:
+        raise MatteboxError(
+            Kind.OVERLOADED, "There is not enough memory to read this picture; try a smaller one, or again later."
+        ) from error
+    except _DAMAGE as error:
+        if _UNSUPPORTED.search(str(error)):
+            refuse(f"This variety of {name} is not supported", error)
+        raise damaged(name) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mattebox.codec.limits import DAMAGE, Limits, admit, refuse
+from mattebox.codec.limits import Limits, admit, reading, refuse
 from mattebox.codec.profiles import in_rgb
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Alpha, Image
@@ -20,19 +20,25 @@ if TYPE_CHECKING:
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 _BAND_BYTES = 2**20
+_ROUNDING = 1e-3  # a quarter of a level of 8 bits
 
 
 def from_array(array: npt.NDArray[np.generic]) -> Image:
     """A picture from numbers: (height, width), (height, width, 1), (height, width, 3) or (height, width, 4), copied.
 
-    uint8 is 0..255, uint16 is 0..65535 and float is 0..1, all sRGB; bool is black and white. The fourth channel is
-    straight alpha.
+    uint8 is 0..255, uint16 is 0..65535 and float is 0..1, all sRGB and of any byte order; bool is black and white. The
+    fourth channel is straight alpha. Floats that rounding has left a little outside of 0..1 are taken for 0 and 1.
 
     Raises:
         MatteboxError: INVALID_PARAMETER, about `photo`.
     """
+    if not isinstance(array, np.ndarray):
+        _refuse_array(f"type must be numpy.ndarray, not {type(array).__name__}")
+    array = np.asarray(array)  # a subclass (matrix, a masked array) indexes in its own way
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         _refuse_array(f"shape must be (height, width) with 1, 3 or 4 channels, not {array.shape}")
+    if array.dtype.kind not in "fub" or (array.dtype.kind == "u" and array.dtype.itemsize > 2):
+        _refuse_array(f"numbers must be uint8, uint16, float or bool, not {array.dtype}")
     pixels = array.reshape(*array.shape[:2], -1)
     rgb = np.empty((*array.shape[:2], 3), np.uint8)
     for rows in row_bands(*array.shape[:2]):
@@ -40,24 +46,23 @@ def from_array(array: npt.NDArray[np.generic]) -> Image:
     if pixels.shape[2] < 4:
         return Image(rgb=rgb)
     _array_levels(pixels[:, :, 3])  # for its checks only: alpha keeps all its levels
-    top = {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 1)
+    top = {("u", 1): 255, ("u", 2): 65535}.get((array.dtype.kind, array.dtype.itemsize), 1)
     alpha = np.divide(pixels[:, :, 3], np.float32(top), dtype=np.float32, casting="unsafe")
+    np.clip(alpha, 0, 1, out=alpha)
     return Image(rgb=rgb, alpha=None if alpha.min() == 1 else alpha)
 
 
 def _array_levels(pixels: npt.NDArray[np.generic]) -> Bytes:
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
-    if pixels.dtype == np.uint16:
+    if pixels.dtype.kind == "u":
         return _scaled(pixels, 65535)
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.dtype.kind != "f":
-        _refuse_array(f"numbers must be uint8, uint16, float or bool, not {pixels.dtype}")
     numbers = pixels.astype(np.float32)
-    if not (numbers.min() >= 0 and numbers.max() <= 1):  # false for NaN too
+    if not (numbers.min() >= -_ROUNDING and numbers.max() <= 1 + _ROUNDING):  # false for NaN too
         _refuse_array("floating-point numbers must be in 0..1")
-    levels: Bytes = np.rint(numbers * np.float32(255)).astype(np.uint8)
+    levels: Bytes = np.rint(np.clip(numbers, 0, 1) * np.float32(255)).astype(np.uint8)
     return levels
 
 
@@ -68,15 +73,42 @@ def _refuse_array(what: str) -> NoReturn:
 def from_pil(picture: PIL.Image.Image) -> Image:
     """A Pillow picture, converted as `decode` does: turned by its EXIF, its profile kept, its alpha straight.
 
+    Modes I and F say nothing of their range. Up to 255, as Pillow converts to and from them, numbers are levels; where
+    one of mode I is above, they are those of 16 bits, and where none of mode F is above 1, they are fractions.
+
     Raises:
-        MatteboxError: UNREADABLE_IMAGE where the picture cannot be loaded or converted.
+        MatteboxError: UNREADABLE_IMAGE where the picture cannot be loaded or converted; INVALID_PARAMETER, about
+            `photo`, where it is no Pillow picture or its numbers are out of range.
     """
+    from PIL import Image as Pillow
+
+    if not isinstance(picture, Pillow.Image):
+        _refuse_picture(f"must be a Pillow picture, not {type(picture).__name__}")
     admit(picture.size, Limits(max_pixels=picture.width * picture.height))
-    try:
+    with reading("picture"):
         picture.load()
-        return as_image(picture, picture.info.get("icc_profile"), orientation_of(picture))
-    except DAMAGE as error:
-        raise MatteboxError(Kind.UNREADABLE_IMAGE, "The picture is damaged or incomplete.") from error
+    if picture.mode in ("I", "F"):
+        grey = Pillow.fromarray(_levels_of_numbers(np.asarray(picture)))
+        return as_image(grey, picture.info.get("icc_profile"), orientation_of(picture))
+    return as_image(picture, picture.info.get("icc_profile"), orientation_of(picture))
+
+
+def _levels_of_numbers(numbers: npt.NDArray[np.generic]) -> Bytes:
+    low, high = numbers.min(), numbers.max()
+    if numbers.dtype.kind == "f" and low >= -_ROUNDING and high <= 1 + _ROUNDING:
+        return _array_levels(numbers)
+    if low >= 0 and high <= 255:
+        levels: Bytes = np.rint(numbers).astype(np.uint8)
+        return levels
+    if numbers.dtype.kind == "f":
+        _refuse_picture("of mode F must have numbers in 0..1 or 0..255")
+    if low < 0 or high > 65535:
+        _refuse_picture("of mode I must have numbers in 0..255 or 0..65535")
+    return _scaled(numbers, 65535)
+
+
+def _refuse_picture(what: str) -> NoReturn:
+    raise MatteboxError(Kind.INVALID_PARAMETER, f"The photo {what}.", parameter="photo")
 
 
 def to_pil(image: Image) -> PIL.Image.Image:
@@ -146,7 +178,7 @@ def _scaled(levels: npt.NDArray[np.generic], white: int) -> Bytes:
 def tiff_tags(picture: PIL.Image.Image) -> dict[int, object]:
     """Those of a TIFF's tags that tell how to read it; none for other formats."""
     tags = getattr(picture, "tag_v2", None)
-    return {} if tags is None else {number: tags[number] for number in (254, 258, 262, 37399, 50706) if number in tags}
+    return {} if tags is None else {number: tags[number] for number in (258, 262) if number in tags}
 
 
 def orientation_of(picture: PIL.Image.Image) -> int:

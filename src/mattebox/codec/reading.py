@@ -7,19 +7,18 @@ format it knows.
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mattebox.codec.limits import DAMAGE, Limits, admit, refuse
-from mattebox.codec.pixels import Bytes, as_image, exif_orientation, orientation_of, tiff_tags, turned
-from mattebox.codec.profiles import rgb_profile
+from mattebox.codec import bmp, cicp, heif, jpeg, png, tiff
+from mattebox.codec.cicp import CodePoints
+from mattebox.codec.limits import Limits, admit, damaged, reading, refuse
+from mattebox.codec.pixels import as_image, exif_orientation, orientation_of, row_bands
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     import PIL.Image
 
 _DEFAULT_LIMITS = Limits()
-_MOST_SCANS = 100  # a progressive JPEG has about ten; a hostile one has a million, each a pass over all pixels
 
 
 class _Found(StrEnum):
@@ -79,19 +77,39 @@ def decode(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Image:
     """Read a picture: JPEG, PNG, WebP, AVIF, HEIC, TIFF, BMP or GIF, told by its bytes and never by a name.
 
     The picture is turned as its EXIF says and is opaque (`alpha` None) unless something in it is transparent. Channels
-    of 16 bits are scaled to 8. An RGB profile is kept in `icc`, unless it is sRGB; grey, CMYK and Lab colours are
-    converted to sRGB with the profile that the file brings. Of animations and of files with several pages the first
-    picture is read.
+    of 16 bits are scaled to 8. An RGB profile is kept in `icc`, unless it is sRGB; colours that are given as code
+    points become such a profile. Grey, CMYK and Lab colours are converted to sRGB with the profile that the file
+    brings, and high dynamic range (PQ, HLG) is brought down to sRGB. Of animations and of files with several pages the
+    first picture is read, of one with a gain map its ordinary picture.
 
     Args:
         data: the file.
         limits: checked before pixels are decoded, from what the file's header says.
 
     Raises:
-        MatteboxError: TOO_MANY_BYTES, TOO_MANY_PIXELS, or UNREADABLE_IMAGE with a sentence about what was found.
+        MatteboxError: TOO_MANY_BYTES, TOO_MANY_PIXELS, UNREADABLE_IMAGE with a sentence about what was found, or
+            OVERLOADED where there is not enough memory.
     """
-    with _explained(data, limits) as found:
-        return _read_jpeg(data, limits) if found is _Found.JPEG else _read(found, data, limits)
+    found = _told(data, limits)
+    match found:
+        case _Found.JPEG:
+            return jpeg.read(data, limits)
+        case _Found.PNG:
+            return _read_png(data, limits)
+        case _Found.TIFF:
+            return _read_tiff(data, limits)
+        case _Found.BMP:
+            return bmp.read(data, limits)
+        case _Found.AVIF | _Found.HEIF:
+            return _loaded(found, _readable(found, data), limits, heif.code_points(data))
+        # Two readers take memory for the whole canvas when they are made, so these headers are read here first.
+        case _Found.WEBP:
+            admit(_webp_size(data), limits)
+            return _loaded(found, _whole_webp(data), limits)
+        case _Found.GIF:
+            canvas, data = _gif_start(data)
+            admit(canvas, limits)
+            return _loaded(found, data, limits)
 
 
 def size(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> tuple[int, int]:
@@ -102,34 +120,45 @@ def size(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> tuple[int, int]:
     Raises:
         MatteboxError: as `decode`.
     """
-    with _explained(data, limits) as found:
-        if found is _Found.JPEG:
-            width, height = _jpeg_size(data)
-        elif found in _OWN_SIZE:
-            width, height = _OWN_SIZE[found](data)
-        else:
-            width, height = _opened(found, data).size
-        admit((width, height), limits)
-        return width, height
+    stated = _stated(_told(data, limits), data)
+    admit(stated, limits)
+    return stated
 
 
-@contextmanager
-def _explained(data: bytes, limits: Limits) -> Iterator[_Found]:
-    """What kind of picture a file is; whatever a reader fails with is said in our words."""
+def _stated(found: _Found, data: bytes) -> tuple[int, int]:
+    match found:
+        case _Found.JPEG:
+            return jpeg.size(data)
+        case _Found.PNG:
+            return _opened(found, png.PixelsOnly(data)).size
+        case _Found.TIFF:
+            return tiff.opened(data).size
+        case _Found.BMP:
+            return bmp.size(data)
+        case _Found.AVIF | _Found.HEIF:
+            return _opened(found, BytesIO(_readable(found, data))).size
+        case _Found.WEBP:
+            return _webp_size(data)
+        case _Found.GIF:
+            return _gif_start(data)[0]
+
+
+def _told(data: bytes, limits: Limits) -> _Found:
+    """What a file is that is not too long."""
     if len(data) > limits.max_bytes:
         raise MatteboxError(
             Kind.TOO_MANY_BYTES, f"The picture has {len(data):,} bytes; the limit is {limits.max_bytes:,}."
         )
-    found = _sniff(data)
-    from PIL.Image import DecompressionBombError, DecompressionBombWarning
+    return _sniff(data)
 
-    try:
-        yield found
-    except (DecompressionBombError, DecompressionBombWarning) as error:
-        # A piece of the file (a tile, a frame) that is larger than what Pillow itself is willing to hold.
-        raise MatteboxError(Kind.TOO_MANY_PIXELS, f"The {found} holds too many pixels to be read.") from error
-    except DAMAGE as error:
-        raise MatteboxError(Kind.UNREADABLE_IMAGE, f"The {found} is damaged or incomplete.") from error
+
+def _readable(found: _Found, data: bytes) -> bytes:
+    """An AVIF or HEIC as its reader may have it."""
+    if found is _Found.AVIF:
+        return heif.without_exif(data)
+    heif.check_names(data, found)
+    heif.check_coding(data)
+    return data
 
 
 def kept_format(data: bytes) -> Format | None:
@@ -173,87 +202,94 @@ def _foreign(data: bytes) -> str:
     return "This is not a picture in a known format"
 
 
-def _read(found: _Found, data: bytes, limits: Limits) -> Image:
-    """All formats but JPEG."""
-    # Two readers take memory for the whole canvas when they are made, so these headers are read here first.
-    if found in _OWN_SIZE:
-        admit(_OWN_SIZE[found](data), limits)
-    picture = _opened(found, data)
+def _read_png(data: bytes, limits: Limits) -> Image:
+    picture = _opened(_Found.PNG, png.PixelsOnly(data))
     admit(picture.size, limits)
-    if found is _Found.TIFF:
-        _refuse_raw(picture)
-    picture.load()
+    with reading(_Found.PNG):
+        picture.load()
+    _scale_color_key(picture, depth=data[24])
+    about = png.metadata(data)
+    icc = about.icc if about.code_points is None else None
+    return _in_known_colors(as_image(picture, icc, exif_orientation(about.exif)), about.code_points)
+
+
+def _read_tiff(data: bytes, limits: Limits) -> Image:
+    picture = tiff.opened(data)
+    admit(picture.size, limits)
+    with reading(_Found.TIFF):
+        picture.load()
+    admit(picture.size, limits)
+    icc = picture.info.get("icc_profile")
+    if tiff.is_opaque(picture):
+        return as_image(picture.convert("RGB"), icc, 1)
+    return as_image(picture, icc, orientation_of(picture))
+
+
+def _loaded(found: _Found, data: bytes, limits: Limits, points: CodePoints | None = None) -> Image:
+    """A picture that Pillow reads. Its `points` count where there is no profile."""
+    picture = _opened(found, BytesIO(data))
+    admit(picture.size, limits)
+    with reading(found):
+        picture.load()
     admit(picture.size, limits)  # the coded picture may differ from what the container says
-    if found is _Found.PNG:
-        _scale_color_key(picture, depth=data[24])
-    return as_image(picture, picture.info.get("icc_profile"), orientation_of(picture))
+    icc = picture.info.get("icc_profile")
+    image = as_image(picture, icc, orientation_of(picture))
+    return image if icc else _in_known_colors(image, points)
 
 
-def _opened(found: _Found, data: bytes) -> PIL.Image.Image:
+def _in_known_colors(image: Image, points: CodePoints | None) -> Image:
+    """The picture with the profile that its code points stand for, or as sRGB where no profile can say it."""
+    if points is None:
+        return image
+    rgb = image.rgb
+    if not points.full_range:
+        levels = np.clip((np.arange(256) - 16) * 255 / 219, 0, 255)
+        rgb = np.rint(levels).astype(np.uint8)[rgb]
+    if not points.is_hdr:
+        return Image(rgb=rgb, alpha=image.alpha, icc=cicp.icc_profile(points))
+    flat = np.empty_like(rgb)
+    for rows in row_bands(image.height, image.width):
+        flat[rows] = cicp.tone_mapped(rgb[rows], points)
+    return Image(rgb=flat, alpha=image.alpha)
+
+
+def _opened(found: _Found, file: BytesIO) -> PIL.Image.Image:
     """The picture with its header read and its pixels not yet."""
-    file = BytesIO(data)
+    reader = _reader(found)
+    with reading(found):
+        return reader(file)
+
+
+def _reader(found: _Found) -> Callable[[BytesIO], PIL.Image.Image]:
     match found:
         case _Found.PNG:
             from PIL.PngImagePlugin import PngImageFile
 
-            return PngImageFile(file)
+            return PngImageFile
         case _Found.WEBP:
             from PIL.WebPImagePlugin import WebPImageFile
 
-            return WebPImageFile(file)
+            return WebPImageFile
         case _Found.GIF:
             from PIL.GifImagePlugin import GifImageFile
 
-            return GifImageFile(file)
-        case _Found.BMP:
-            from PIL.BmpImagePlugin import BmpImageFile
-
-            return BmpImageFile(file)
-        case _Found.TIFF:
-            from PIL.TiffImagePlugin import TiffImageFile
-
-            return TiffImageFile(file)
+            return GifImageFile
         case _Found.AVIF:
             from PIL.AvifImagePlugin import AvifImageFile
 
-            return AvifImageFile(file)
+            return AvifImageFile
         case _Found.HEIF:
             from pi_heif.as_plugin import HeifImageFile  # type: ignore[import-untyped]
 
-            _check_heif_names(data)
-            picture: PIL.Image.Image = HeifImageFile(file)
-            return picture
-        case _Found.JPEG:
-            from PIL.JpegImagePlugin import JpegImageFile
-
-            return JpegImageFile(file)
-
-
-def _check_heif_names(data: bytes) -> None:
-    """Refuse a HEIF whose items have names that are not text.
-
-    pi_heif hands such a name to Python without looking (a null pointer in its list of metadata), and the whole process
-    dies of it. Names stand in `infe` boxes; the coded pictures, in `mdat`, are not searched.
-    """
-    at = 0
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at : at + 4])
-        if size == 1:
-            size = int.from_bytes(data[at + 8 : at + 16])
-        end = at + size if size else len(data)
-        if end < at + 8:
-            return
-        if data[at + 4 : at + 8] != b"mdat":
-            for hit in re.finditer(b"infe", data[at:end]):
-                start = at + hit.end()
-                length = int.from_bytes(data[start - 8 : start - 4])
-                names = data[start + (10 if data[start] >= 3 else 8) : start - 8 + length]
-                str(names[:4], "utf-8")  # its type; both raise a ValueError
-                str(names[4:], "utf-8")
-        at = end
+            heif_reader: Callable[[BytesIO], PIL.Image.Image] = HeifImageFile
+            return heif_reader
+        case _:
+            raise AssertionError(f"{found} has a reader of its own")
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
+    if len(data) < 30:
+        raise damaged(_Found.WEBP)
     match data[12:16]:
         case b"VP8X":
             return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
@@ -263,33 +299,50 @@ def _webp_size(data: bytes) -> tuple[int, int]:
         case b"VP8 ":
             width, height = struct.unpack_from("<HH", data, 26)
             return width & 0x3FFF, height & 0x3FFF
-    raise ValueError("no picture in the WebP")
+    raise damaged(_Found.WEBP)
 
 
-def _gif_size(data: bytes) -> tuple[int, int]:
-    """The canvas, which the first frame may enlarge."""
-    width, height = struct.unpack_from("<HH", data, 6)
-    at = 13 + (3 * 2 ** ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
-    while data[at] == 0x21:  # an extension: sub-blocks up to an empty one
-        at += 2
-        while data[at]:
-            at += 1 + data[at]
-        at += 1
-    if data[at] == 0x2C:
-        left, top, across, down = struct.unpack_from("<HHHH", data, at + 1)
-        width, height = max(width, left + across), max(height, top + down)
-    return width, height
+def _whole_webp(data: bytes) -> bytes:
+    """The file without a chunk that its end has cut, and with its true size: libwebp wants both.
+
+    Metadata is behind the pixels, so that a cut there takes none of them.
+    """
+    at = 12
+    while at + 8 <= len(data):
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        if end > len(data):
+            break
+        at = end + end % 2
+    at = min(at, len(data))
+    if int.from_bytes(data[4:8], "little") + 8 in (at, at + at % 2):
+        return data
+    return data[:4] + struct.pack("<I", at - 8) + data[8:at]
 
 
-_OWN_SIZE: Mapping[_Found, Callable[[bytes], tuple[int, int]]] = {_Found.WEBP: _webp_size, _Found.GIF: _gif_size}
+def _gif_start(data: bytes) -> tuple[tuple[int, int], bytes]:
+    """The size of the canvas, which the first frame may enlarge, and the file without odd extensions before it.
 
-
-def _refuse_raw(picture: PIL.Image.Image) -> None:
-    """Camera raw files are TIFFs whose first picture is a thumbnail, which nobody meant to send."""
-    tags = tiff_tags(picture)
-    reduced = tags.get(254)
-    if 50706 in tags or 37399 in tags or (isinstance(reduced, int) and reduced & 1):
-        refuse("A camera's raw format is not supported")
+    Pillow loses its way at extensions without a content, and at a graphic control of a wrong length.
+    """
+    kept: list[bytes] = []
+    try:
+        width, height = struct.unpack_from("<HH", data, 6)
+        start = at = 13 + (3 * 2 ** ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
+        while data[at] == 0x21:  # an extension: sub-blocks up to an empty one
+            begin, kind, length = at, data[at + 1], data[at + 2]
+            at += 2
+            while data[at]:
+                at += 1 + data[at]
+            at += 1
+            if length == 4 if kind == 0xF9 else length:
+                kept.append(data[begin:at])
+        if data[at] == 0x2C:
+            left, top, across, down = struct.unpack_from("<HHHH", data, at + 1)
+            width, height = max(width, left + across), max(height, top + down)
+    except (IndexError, struct.error) as error:  # the file ends in its header
+        raise damaged(_Found.GIF) from error
+    is_odd = sum(map(len, kept)) < at - start
+    return (width, height), b"".join([data[:start], *kept, data[at:]]) if is_odd else data
 
 
 def _scale_color_key(picture: PIL.Image.Image, *, depth: int) -> None:
@@ -301,99 +354,3 @@ def _scale_color_key(picture: PIL.Image.Image, *, depth: int) -> None:
         picture.info["transparency"] = tuple(value >> 8 for value in key)
     elif isinstance(key, int) and picture.mode == "L" and depth < 8:
         picture.info["transparency"] = key * (255 // (2**depth - 1))
-
-
-def _read_jpeg(data: bytes, limits: Limits) -> Image:
-    import simplejpeg  # type: ignore[import-untyped]
-
-    header = _jpeg_header(data)
-    if header.scans > _MOST_SCANS:
-        raise MatteboxError(Kind.UNREADABLE_IMAGE, f"The JPEG has more than {_MOST_SCANS} scans.")
-    admit((header.width, header.height), limits)
-    try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
-        # TurboJPEG knows the usual chroma samplings only; Pillow reads the others, and complains if it is damage.
-        picture = _opened(_Found.JPEG, data)
-        admit(picture.size, limits)
-        picture.load()
-        return as_image(picture, header.icc, exif_orientation(header.exif))
-    admit((width, height), limits)
-    channels = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(space, "RGB")
-    try:
-        pixels: Bytes = simplejpeg.decode_jpeg(data, channels, strict=True)
-    except ValueError as error:
-        # Photos with stray bytes between two markers are common and whole; any other complaint means that pixels are
-        # missing or wrong.
-        if not re.search(r"extraneous bytes before marker|Invalid SOS parameters", str(error)):
-            raise
-        pixels = simplejpeg.decode_jpeg(data, channels, strict=False)
-    turn = exif_orientation(header.exif)
-    from PIL import Image as Pillow
-
-    if channels == "RGB":
-        kept, to_srgb = (None, None) if header.icc is None else rgb_profile(header.icc)
-        if to_srgb is not None:
-            pixels = np.asarray(to_srgb.apply(Pillow.fromarray(pixels)))
-        return Image(rgb=turned(pixels, turn), icc=kept)
-    if channels == "GRAY":
-        return as_image(Pillow.fromarray(pixels[:, :, 0]), header.icc, turn)
-    np.subtract(255, pixels, out=pixels)  # every writer follows Adobe and stores how much ink is missing
-    return as_image(Pillow.frombuffer("CMYK", (width, height), pixels), header.icc, turn)
-
-
-class _JpegHeader(NamedTuple):
-    width: int
-    height: int
-    scans: int
-    exif: bytes
-    icc: bytes | None
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    for marker, body in _jpeg_segments(data):
-        if _is_frame(marker):
-            height, width = struct.unpack_from(">HH", body, 1)
-            return width, height
-    raise ValueError("no picture in the JPEG")
-
-
-def _is_frame(marker: int) -> bool:
-    return 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-
-
-def _jpeg_header(data: bytes) -> _JpegHeader:
-    width = height = components = scans = 0
-    progressive = False
-    exif = b""
-    profile: dict[int, bytes] = {}
-    for marker, body in _jpeg_segments(data):
-        if _is_frame(marker):
-            height, width, components = struct.unpack_from(">HHB", body, 1)
-            progressive = marker & 3 == 2
-        elif marker == 0xE1 and body.startswith(b"Exif\0\0") and not exif:
-            exif = body
-        elif marker == 0xE2 and body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
-            profile[body[12]] = body[14:]
-        elif marker == 0xDA:
-            scans += 1
-            # One scan of all components is the whole picture, and the search for more would cost time.
-            if scans > _MOST_SCANS or (not progressive and body[0] == components):
-                break
-    icc = b"".join(profile[number] for number in sorted(profile)) or None
-    return _JpegHeader(width, height, scans, exif, icc)
-
-
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and body of each segment up to the end of the picture."""
-    at = 2
-    while (hit := _MARKER.search(data, at)) is not None:
-        marker = data[hit.end() - 1]
-        if marker == 0xD9:
-            return
-        (length,) = struct.unpack_from(">H", data, hit.end())
-        yield marker, data[hit.end() + 2 : hit.end() + length]
-        at = hit.end() + max(length, 2)
