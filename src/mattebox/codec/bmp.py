@@ -93,7 +93,7 @@ def size(data: bytes) -> tuple[int, int]:
 def read(data: bytes, limits: Limits) -> Image:
     """A bitmap as a picture, with the profile that the newest kind of header may bring.
 
-    A fourth channel of zeros only is no alpha: programs that draw without alpha leave it empty.
+    A fourth channel of only zeros is ignored: programs that draw without alpha leave it empty.
 
     Raises:
         MatteboxError: UNREADABLE_IMAGE, TOO_MANY_PIXELS.

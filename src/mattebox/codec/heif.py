@@ -10,7 +10,7 @@ from mattebox.codec.cicp import CodePoints
 from mattebox.codec.limits import damaged, refuse
 
 _READ = {b"hvc1", b"grid", b"iden", b"iovl"}  # HEVC, and pictures that are put together of others
-# A photo of many tiles has a few hundred boxes and some KiB of tables. More would cost time, and is no photo.
+# A photo of many tiles has a few hundred boxes and some KiB of tables. More would only cost time.
 _MOST_BOXES = 10_000
 _LARGEST_TABLE = 2**18
 

@@ -78,7 +78,7 @@ def from_pil(picture: PIL.Image.Image) -> Image:
 
     Raises:
         MatteboxError: UNREADABLE_IMAGE where the picture cannot be loaded or converted; INVALID_PARAMETER, about
-            `photo`, where it is no Pillow picture or its numbers are out of range.
+            `photo`, where it is not a Pillow picture or its numbers are out of range.
     """
     from PIL import Image as Pillow
 

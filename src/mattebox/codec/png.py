@@ -43,7 +43,7 @@ class Metadata(NamedTuple):
 
 
 class PixelsOnly(BytesIO):
-    """A PNG as an open file without its metadata, so that none of it can keep a reader from the pixels.
+    """A PNG as an open file without its metadata, so that a reader of pixels never fails because of it.
 
     Nothing is copied. What of the pixels is damaged is left for their reader to find.
 
@@ -121,7 +121,7 @@ def _is_critical(kind: bytes) -> bool:
 
 
 def _is_whole(chunk: memoryview) -> bool:
-    """Whether an ancillary chunk has a content and its checksum."""
+    """Whether an ancillary chunk has content and the right checksum."""
     return len(chunk) > 12 and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
 
 

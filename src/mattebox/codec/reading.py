@@ -322,7 +322,7 @@ def _whole_webp(data: bytes) -> bytes:
 def _gif_start(data: bytes) -> tuple[tuple[int, int], bytes]:
     """The size of the canvas, which the first frame may enlarge, and the file without odd extensions before it.
 
-    Pillow loses its way at extensions without a content, and at a graphic control of a wrong length.
+    Pillow loses its way at empty extensions, and at a graphic control of a wrong length.
     """
     kept: list[bytes] = []
     try:

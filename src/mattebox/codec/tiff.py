@@ -81,7 +81,7 @@ class _Layout:
         if self.numbers == _SIGNED and self.photometric != _LAB:
             return False  # taken for unsigned
         if self.bits > 16 and self.numbers != _FLOAT:
-            return False  # a whole number of 32 bits says nothing of its white
+            return False  # nothing says which whole number of 32 bits is white
         if self.photometric == _YCBCR and self.compression == _UNCOMPRESSED:
             return False  # its samples are not stored pixel by pixel, which Pillow takes for granted
         if not self.is_planar:
@@ -109,7 +109,7 @@ def _numbers(tags: ImageFileDirectory_v2, tag: int, *default: int) -> tuple[int,
 
 
 def is_opaque(picture: TiffImageFile) -> bool:
-    """Whether the loaded picture's fourth channel is no alpha: the file does not call it so, and all of it is 0."""
+    """Whether to ignore the loaded picture's fourth channel: the file does not call it alpha, and all of it is 0."""
     is_named = _numbers(picture.tag_v2, _EXTRA, 0)[0] in (1, 2)
     return picture.mode == "RGBA" and not is_named and picture.getchannel("A").getextrema() == (0, 0)
 
