@@ -28,16 +28,30 @@ def test_a_missing_end_mark_is_no_damage(mode: str, progressive: bool) -> None:
         assert "JPEG is damaged" in failure(cut).message
 
 
-def test_a_missing_end_mark_of_an_unusual_sampling() -> None:
+def test_stray_bytes_between_jpeg_segments_are_forgiven() -> None:
+    # Common in photos of phones: the picture is whole.
+    data = saved(smooth(), "JPEG", quality=95, progressive=True)
+    at = data.rindex(b"\xff\xc4")
+    stray = data[:at] + b"\x11" * 30 + data[at:]
+    with pytest.raises(ValueError, match="extraneous"):
+        simplejpeg.decode_jpeg(stray)
+    np.testing.assert_array_equal(codec.decode(stray).rgb, codec.decode(data).rgb)
+
+
+def test_unusual_chroma_sampling_is_read_too() -> None:
+    # Three columns of light to one of colour, which TurboJPEG does not know. A grey picture is one block of zeros again
+    # and again, so its coded data can be written here: (DC 0, end) is 00 1010 in light, 00 00 in colour.
     data = bytearray(saved(np.full((8, 24, 3), 128, np.uint8), "JPEG", subsampling=0))
-    data[data.index(b"\xff\xc0") + 11] = 0x31  # three columns of light to one of colour
+    data[data.index(b"\xff\xc0") + 11] = 0x31
     bits = "001010" * 3 + "0000" * 2
+    coded = int(bits.ljust(32, "1"), 2).to_bytes(4)
     at = data.index(b"\xff\xda")
     start = at + 2 + int.from_bytes(data[at + 2 : at + 4])
-    file = bytes(data[:start]) + int(bits.ljust(32, "1"), 2).to_bytes(4)
+    file = bytes(data[:start]) + coded + b"\xff\xd9"
     with pytest.raises(ValueError, match="subsampling"):
         simplejpeg.decode_jpeg_header(file)
-    assert_near(codec.decode(file).rgb, np.full((8, 24, 3), 128, np.uint8), 1)
+    for whole in (file, file[:-2]):
+        assert_near(codec.decode(whole).rgb, np.full((8, 24, 3), 128, np.uint8), 1)
 
 
 def test_the_ordinary_picture_of_one_with_a_gain_map() -> None:

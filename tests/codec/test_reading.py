@@ -15,7 +15,6 @@ import numpy as np
 import PIL.Image
 import PIL.ImageFile
 import pytest
-import simplejpeg  # type: ignore[import-untyped]
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import TiffImagePlugin
@@ -411,31 +410,6 @@ def test_a_heic_with_names_that_are_no_text_does_not_end_the_process() -> None:
         done = subprocess.run([sys.executable, "-c", program], input=bytes(broken), capture_output=True, check=False)
         assert done.returncode == 1, done.stderr  # an exception; a crash would be negative
         assert failure(bytes(broken)).kind is Kind.UNREADABLE_IMAGE
-
-
-def test_stray_bytes_between_jpeg_segments_are_forgiven() -> None:
-    # Common in photos of phones: the picture is whole.
-    data = saved(smooth(), "JPEG", quality=95, progressive=True)
-    at = data.rindex(b"\xff\xc4")
-    stray = data[:at] + b"\x11" * 30 + data[at:]
-    with pytest.raises(ValueError, match="extraneous"):
-        simplejpeg.decode_jpeg(stray)
-    np.testing.assert_array_equal(codec.decode(stray).rgb, codec.decode(data).rgb)
-
-
-def test_unusual_chroma_sampling_is_read_too() -> None:
-    # Three columns of light to one of colour, which TurboJPEG does not know. A grey picture is one block of zeros again
-    # and again, so its coded data can be written here: (DC 0, end) is 00 1010 in light, 00 00 in colour.
-    data = bytearray(saved(np.full((8, 24, 3), 128, np.uint8), "JPEG", subsampling=0))
-    data[data.index(b"\xff\xc0") + 11] = 0x31
-    bits = "001010" * 3 + "0000" * 2
-    coded = int(bits.ljust(32, "1"), 2).to_bytes(4)
-    at = data.index(b"\xff\xda")
-    start = at + 2 + int.from_bytes(data[at + 2 : at + 4])
-    file = bytes(data[:start]) + coded + b"\xff\xd9"
-    with pytest.raises(ValueError, match="subsampling"):
-        simplejpeg.decode_jpeg_header(file)
-    assert_near(codec.decode(file).rgb, np.full((8, 24, 3), 128, np.uint8), 1)
 
 
 @cache
