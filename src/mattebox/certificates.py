@@ -25,7 +25,7 @@ _HOST_NAME = re.compile(r"(\*\.)?[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the parts are: what clients trust, what the server shows, and the server's private key."""
+    """The files of the parts: what clients trust, what the server shows, and the server's private key."""
 
     authority: Path
     certificate: Path

@@ -135,7 +135,7 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where the subject goes and how large the result is. The parts take effect in this order.
+    """The place of the subject and the size of the result. The parts take effect in this order.
 
     Attributes:
         roi: the region of the photo that the subject is looked for in; all else becomes background.

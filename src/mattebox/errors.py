@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What went wrong, in the terms a door needs to choose its answer."""
+    """Kinds of failure, as a front end needs them to choose its response."""
 
     INVALID_REQUEST = "invalid_request"
     """The request as a whole cannot be read: broken JSON, broken form, wrong content type."""

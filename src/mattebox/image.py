@@ -73,7 +73,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """Where a backdrop that was asked for in words came from.
+    """The origin of a backdrop that was made for a prompt.
 
     `backend` is the generator's name and `scene` what it chose, if it chooses. `score` says how well that matches, in
     [0, 1], None where the generator does not say. `warning` is a sentence where it is not what was asked for.

@@ -1,4 +1,4 @@
-"""Where the subject goes and how large the result is. Decisions are integer geometry; pixels only follow.
+"""The place of the subject and the size of the result. Decisions are integer geometry; pixels only follow.
 
 Every step of a `Layout` changes either the window, a rectangle that looks at the photo and may reach beyond it, or the
 canvas, the size at which that window is shown. Beyond the photo a window is empty.
@@ -64,7 +64,7 @@ class Placement:
     largest: tuple[int, int] = field(default=(0, 0), compare=False)
 
     def moved(self, box: Box) -> Box:
-        """Where a box of the photo lies on the canvas, to the nearest pixel: never empty, never outside the canvas."""
+        """The place of a box of the photo on the canvas, to the nearest pixel: never empty, never outside of it."""
         across, down = self.target.width / self.keep.width, self.target.height / self.keep.height
         left = _within(self.target.left + _rounded((box.left - self.keep.left) * across), self.width - 1)
         top = _within(self.target.top + _rounded((box.top - self.keep.top) * down), self.height - 1)
@@ -234,7 +234,7 @@ def _posed(window: _Window, subject: Box, layout: Layout) -> _Window:
 
 
 def _fitted(window: _Window, width: int, height: int, canvas: Canvas, subject: Box | None) -> tuple[_Window, int, int]:
-    """What is shown, and on how many columns and rows, once `width` x `height` was fitted to the canvas."""
+    """The part that is shown, and on how many columns and rows, once `width` x `height` was fitted to the canvas."""
     if max(canvas.width or 0, canvas.height or 0) > _ABSURD:
         raise _too_large(canvas.width or width, canvas.height or height)
     grows = canvas.fit is not Fit.SCALE_DOWN

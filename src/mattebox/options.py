@@ -39,7 +39,7 @@ LONGEST_SIDE: Final = 65_535
 LONGEST_PROMPT: Final = 2000
 """Characters. Longer texts do not describe a place."""
 BACKGROUNDS: Final = ("background", "background_image", "background_image_url", "background_blur")
-"""What can be behind the subject besides a scene in words: one of these."""
+"""Names of the backgrounds besides a scene in words: one of these can be behind the subject."""
 FORMATS: Final = {each.value: each for each in Format} | {"jpg": Format.JPEG}
 _SHADOWS = {"none": None} | {each.value: each for each in ShadowKind}
 _ONE_BACKGROUND = Relation(excludes=BACKGROUNDS)
@@ -47,7 +47,7 @@ _OF_PROMPT = Relation(requires=("prompt",))
 
 
 class EditOptions(Fields):
-    """What can be asked for when a background is removed."""
+    """The options for removing a background."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -147,7 +147,7 @@ class EditOptions(Fields):
 
 
 class ReplaceOptions(EditOptions):
-    """What can be asked for when a background is replaced: the same, and scenes in words."""
+    """The options for replacing a background: the same, and scenes in words."""
 
     prompt: Annotated[
         str | None,

@@ -32,7 +32,7 @@ _GAIN = np.float32(1.3)
 _UNSURE = (0.05, 0.95)
 """Rough alpha between these is uncertain."""
 _MOST_LIVE = 0.3
-"""Where more of the picture than this would change, the rough matte is no guide, and the cost has no bound."""
+"""The largest fraction of the picture that may change; beyond it the rough matte is no guide to the edge."""
 _TILE = 256
 """Side of the pieces that are worked on at a time, in pixels."""
 

@@ -1,4 +1,4 @@
-"""Where the pictures of an edit are: sent along, at an address, or in the server's storage."""
+"""The places that pictures of an edit come from: sent along, at an address, or in the server's storage."""
 
 from __future__ import annotations
 

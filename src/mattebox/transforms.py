@@ -37,7 +37,7 @@ _Weighted: TypeAlias = npt.NDArray[np.float32]
 
 
 class Anchor(StrEnum):
-    """Where a picture is put between its bars, or which part of it is kept."""
+    """The place of a picture between its bars, or the part of it that is kept."""
 
     TOP_LEFT = "top-left"
     TOP = "top"

@@ -100,7 +100,11 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_each_file_is_a_dialect() -> None:
-    files = {file.stem for file in (Path(module.__file__).parent / "dialects").iterdir()} - {"__init__", "__pycache__", "base"}
+    files = {file.stem for file in (Path(module.__file__).parent / "dialects").iterdir()} - {
+        "__init__",
+        "__pycache__",
+        "base",
+    }
     names = {each.name for each in find_dialects()}
     assert {name.replace("-", "_") for name in names} == files
     assert names >= set(VENDORS)
@@ -590,7 +594,7 @@ def test_what_it_stands_on_goes_into_its_own_folder(serve: Serve, tmp_path: Path
 
 
 def test_a_model_that_there_is_not_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(MatteboxError, match="no such model") as caught:
+    with pytest.raises(MatteboxError, match="Unknown model") as caught:
         create_app(Settings.model_validate({"data_dir": tmp_path, "model": "isnt"}))
     assert caught.value.kind is Kind.INVALID_PARAMETER
 

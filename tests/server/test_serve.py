@@ -77,7 +77,7 @@ NO_WEIGHTS = {"MATTEBOX_MODELS_DOWNLOAD": "false"}
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
-        ("MATTEBOX_MODEL", "isnt", "There is no such model"),
+        ("MATTEBOX_MODEL", "isnt", "Unknown model"),
         ("MATTEBOX_MODELS_DEVICE", "gpu", "MATTEBOX_MODELS"),
         ("MATTEBOX_LIMITS_MAX_BYTES", "-5", "MATTEBOX_LIMITS"),
         ("MATTEBOX_LIMITS_MAXBYTES", "5", "Did you mean MATTEBOX_LIMITS_MAX_BYTES?"),

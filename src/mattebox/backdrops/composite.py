@@ -46,7 +46,7 @@ _LAST_GROUND = 0.90
 _DEPTH, _HIDDEN = 1.7, np.float32(0.75)
 """An exponent for the light in the contact shadow, and what the ground under the body lacks besides."""
 _BY_FEET = np.float32(0.6)
-"""What the ground at a foot lacks besides."""
+"""The further darkening of the ground at a foot."""
 _FARTHEST_FOOT = 0.4
 """So far above the subject's base, in sizes of the subject, another foot may stand."""
 _FLAT = 0.2

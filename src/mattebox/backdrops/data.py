@@ -40,7 +40,7 @@ def parse(text: str, name: str, shape: type[T]) -> T:
 
 
 def _repeated(value: object, location: tuple[int | str, ...]) -> Iterator[tuple[str, list[str]]]:
-    """Where a list says a text twice, and which ones."""
+    """The places at which a list has a text twice, and which ones."""
     match value:
         case dict():
             for key, each in value.items():

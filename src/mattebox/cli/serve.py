@@ -34,7 +34,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Role(StrEnum):
-    """What a process does, as in the setting of this name."""
+    """The role of a process, as in the setting of this name."""
 
     ALL = "all"
     API = "api"
@@ -143,7 +143,7 @@ def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
         anybody: other machines may connect too.
 
     Raises:
-        MatteboxError: INVALID_PARAMETER where there is no such host, or other machines could connect and may not;
+        MatteboxError: INVALID_PARAMETER where the host is unknown, or other machines could connect and may not;
             CONFLICT where the port is taken; UNAVAILABLE where the system refuses for another reason.
     """
     try:
@@ -151,7 +151,7 @@ def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError) as error:
-        raise MatteboxError(Kind.INVALID_PARAMETER, f"{host!r} is no address of this machine.") from error
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"{host!r} is not an address of this machine.") from error
     if not anybody and not _is_loopback(address):
         raise MatteboxError(
             Kind.INVALID_PARAMETER,
@@ -170,7 +170,7 @@ def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise MatteboxError(Kind.CONFLICT, f"Port {port} is in use; --port takes another one.") from error
         if error.errno == errno.EADDRNOTAVAIL:
-            raise MatteboxError(Kind.INVALID_PARAMETER, f"{host!r} is no address of this machine.") from error
+            raise MatteboxError(Kind.INVALID_PARAMETER, f"{host!r} is not an address of this machine.") from error
         raise MatteboxError(
             Kind.UNAVAILABLE, f"Port {port} of {host} cannot be listened at: {error.strerror}."
         ) from error
@@ -187,7 +187,7 @@ def _is_loopback(address: tuple[object, ...]) -> bool:
 
 
 def address_of(listener: socket.socket, *, secure: bool = False) -> str:
-    """Where a browser finds it."""
+    """The address for a browser."""
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "127.0.0.1" if listener.family is socket.AF_INET else "::1"

@@ -1,4 +1,4 @@
-"""What a person sees at the terminal: sentences and a progress bar, all on the standard error."""
+"""Output for a person at the terminal: sentences and a progress bar, all on the standard error."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _NAMES = {_JPEG: "that holds a JPEG", _PNG: "that holds a PNG"}
 
 @dataclass(frozen=True)
 class _Header:
-    """What a bitmap's header says.
+    """The header of a bitmap.
 
     `palette` and `pixels` are where they start in the file, the latter 0 where it is not said. The palette has `colors`
     entries of `entry` bytes.

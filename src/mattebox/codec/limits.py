@@ -1,4 +1,4 @@
-"""What a picture may be at most, and how one is refused that is too large, damaged or of a kind that cannot be read."""
+"""Limits of a picture, and how one is refused that is too large, damaged or of a kind that cannot be read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _UNSUPPORTED = re.compile("unsupported|not supported|not yet supported|no decodi
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture may be at most. `a & b` is the narrower of both in each respect."""
+    """Limits of a picture. `a & b` is the narrower of both in each respect."""
 
     max_bytes: int = field(default=30 * 2**20, metadata={"doc": "The most bytes that a picture's file may have."})
     max_pixels: int = field(default=50_000_000, metadata={"doc": "The most pixels, width times height, of a picture."})

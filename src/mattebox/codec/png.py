@@ -35,7 +35,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class Metadata(NamedTuple):
-    """What a PNG says about its pixels beside them."""
+    """The ancillary information of a PNG about its pixels."""
 
     exif: bytes = b""
     icc: bytes | None = None

@@ -76,7 +76,7 @@ def in_rgb(picture: PIL.Image.Image, icc: bytes | None) -> tuple[RGB, bytes | No
 
 
 def rgb_profile(icc: bytes) -> tuple[bytes | None, PIL.ImageCms.ImageCmsTransform | None]:
-    """What to do with RGB pixels that bring a profile: the one to keep, or the way to sRGB, or neither for no change.
+    """The treatment of RGB pixels that bring a profile: the one to keep, or the way to sRGB, or neither for no change.
 
     A profile that is damaged or of another kind than the pixels says nothing about them, so the picture is read as if
     it had none: browsers do so too, and refusing would refuse photos that look right everywhere else.

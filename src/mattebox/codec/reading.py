@@ -30,7 +30,7 @@ _DEFAULT_LIMITS = Limits()
 
 
 class _Found(StrEnum):
-    """What a file is by its first bytes, among what can be read; the value is its name for people."""
+    """The type of a file by its first bytes, among those that can be read; the value is its name for people."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -144,7 +144,7 @@ def _stated(found: _Found, data: bytes) -> tuple[int, int]:
 
 
 def _told(data: bytes, limits: Limits) -> _Found:
-    """What a file is that is not too long."""
+    """The type of a file that is not too long."""
     if len(data) > limits.max_bytes:
         raise MatteboxError(
             Kind.TOO_MANY_BYTES, f"The picture has {len(data):,} bytes; the limit is {limits.max_bytes:,}."
@@ -167,7 +167,7 @@ def kept_format(data: bytes) -> Format | None:
     It is told by the first bytes; whether the rest is whole is not looked at.
 
     Raises:
-        MatteboxError: UNREADABLE_IMAGE where it is no picture at all.
+        MatteboxError: UNREADABLE_IMAGE where it is not a picture at all.
     """
     return _KEPT.get(_sniff(data))
 

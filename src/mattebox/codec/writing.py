@@ -17,7 +17,7 @@ from mattebox.image import RGB, Alpha, Image
 
 
 class _Written(NamedTuple):
-    """What there is to know about a format that is written; `quality` is its default."""
+    """The properties of a format that is written; `quality` is its default."""
 
     media_type: str
     extension: str

@@ -1,4 +1,4 @@
-"""What files need of a disk: checksums, one process at a time, a folder to work in, tidying up."""
+"""Files on a disk: checksums, one process at a time, a folder to work in, tidying up."""
 
 from __future__ import annotations
 

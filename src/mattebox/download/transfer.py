@@ -115,7 +115,7 @@ class Download:
 
 
 class State(StrEnum):
-    """What is known of a file."""
+    """The state of a file."""
 
     PRESENT = "present"
     """There, and its checksum is right."""
@@ -130,7 +130,7 @@ class NotInstalledError(MatteboxError):
 
 
 def path(download: Download, directory: Path) -> Path:
-    """Where the file belongs, whether it is there or not."""
+    """The path of the file, whether it is there or not."""
     return directory / download.file
 
 
@@ -364,7 +364,7 @@ class _Packages:
 
 
 def _part(download: Download, directory: Path) -> Path:
-    """Where a download grows. The checksum in its name keeps bytes of another version from being continued."""
+    """The partial file of a download. The checksum in its name keeps bytes of another version from being continued."""
     return directory / f".{download.name}-{download.fetched_sha256[:16]}.part"
 
 

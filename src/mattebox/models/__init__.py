@@ -94,7 +94,7 @@ class Models:
 
     @property
     def directory(self) -> Path:
-        """Where the networks' files are kept."""
+        """The folder of the networks' files."""
         return self._options.directory or weights.default_directory()
 
     def segmenter(self, name: str) -> Segmenter:
@@ -105,7 +105,7 @@ class Models:
                 that network; instead of a network's name, that of its family will do.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER where there is no such model; UNAVAILABLE where its file is missing and
+            MatteboxError: INVALID_PARAMETER where the model is unknown; UNAVAILABLE where its file is missing and
                 `fetch_when_used` is False. Calling the segmenter raises UNAVAILABLE where its file or device is not to
                 be had.
         """
@@ -136,7 +136,7 @@ class Models:
         Cheap: no file is read, so a damaged one counts as there.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER where there is no such model.
+            MatteboxError: INVALID_PARAMETER where the model is unknown.
         """
         return all(network.installed for network in self._networks(name))
 
@@ -150,7 +150,7 @@ class Models:
         if not colon or not file or variant is None:
             raise MatteboxError(
                 Kind.INVALID_PARAMETER,
-                f"There is no such model; there are {', '.join(self._catalogue)}.",
+                f"Unknown model. Choose one of {', '.join(self._catalogue)}.",
                 parameter="model",
             )
         if not self._options.user_files:

@@ -202,7 +202,7 @@ def members(row: Row, catalogue: Mapping[str, Row] = CATALOGUE) -> tuple[Variant
 
 
 def like(base: str, catalogue: Mapping[str, Row] = CATALOGUE) -> Variant | None:
-    """What a file named as `base:/path/to/file.onnx` is prepared like.
+    """The row that a file named as `base:/path/to/file.onnx` is prepared like.
 
     The network of that name, or the first one of the family of that name; None where there is neither.
     """

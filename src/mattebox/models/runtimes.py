@@ -46,7 +46,7 @@ class Network(Protocol):
 
     @property
     def where(self) -> str:
-        """What it really runs on, for people: `OpenVINO CPU bf16`."""
+        """The device and precision that it really runs on, for people: `OpenVINO CPU bf16`."""
 
     def __call__(self, batch: Batch) -> npt.NDArray[np.float32]:
         """The network's first output, shape (height, width), for a batch of shape (1, 3, height, width)."""
@@ -123,7 +123,7 @@ def open_network(
             return open_openvino(onnx, device=target, threads=cores, precision=precision, prepared=prepared)
         case _:
             raise MatteboxError(
-                Kind.INVALID_PARAMETER, f"There is no such device; there are {', '.join(DEVICES)}.", parameter="device"
+                Kind.INVALID_PARAMETER, f"Unknown device. Choose one of {', '.join(DEVICES)}.", parameter="device"
             )
 
 
@@ -253,7 +253,7 @@ def _save(openvino: Any, network: Any, xml: Path, *, half: bool) -> None:
 
 
 def _digests(xml: Path, weights: Path) -> str:
-    """What the record holds, in the form that `sha256sum -c` reads."""
+    """The contents of the record, in the form that `sha256sum -c` reads."""
     return "".join(f"{locks.sha256(part)}  {part.name}\n" for part in (xml, weights))
 
 

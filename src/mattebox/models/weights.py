@@ -1,4 +1,4 @@
-"""Where the networks' files live and how they get there.
+"""The networks' files: their places, and how they get there.
 
 The fetching is that of `mattebox.download`; what a network's row of the catalogue means to it is said here. Nothing is
 loaded whose checksum is not known.
@@ -34,7 +34,7 @@ def default_directory() -> Path:
 
 
 def path(variant: Variant, directory: Path) -> Path:
-    """Where the variant's file belongs, whether it is there or not."""
+    """The path of the variant's file, whether it is there or not."""
     return directory / f"{variant.name}.onnx"
 
 
@@ -88,7 +88,7 @@ def _fetchable(variant: Variant) -> bool:
 
 
 def _download(variant: Variant) -> Download | None:
-    """What is fetched for a variant; None where no checksum of it is known."""
+    """The download of a variant; None where no checksum of it is known."""
     if variant.sha256 is None or variant.bytes is None:
         return None
     return Download(

@@ -46,7 +46,7 @@ PATIENCE = 25.0
 
 
 def authenticate(request: Request) -> Account:
-    """Who asks.
+    """The account of a request.
 
     Raises:
         MatteboxError: MISSING_KEY or INVALID_KEY.
@@ -55,7 +55,7 @@ def authenticate(request: Request) -> Account:
 
 
 async def usage(request: Request) -> tuple[Account, Usage]:
-    """Who asks, and what they have used so far.
+    """The account of a request, and its usage so far.
 
     Raises:
         MatteboxError: MISSING_KEY or INVALID_KEY.
@@ -66,7 +66,7 @@ async def usage(request: Request) -> tuple[Account, Usage]:
 
 @asynccontextmanager
 async def authorize(request: Request, *, cost: int = 1, networks: bool = True) -> AsyncIterator[Account]:
-    """Who asks, after making sure that they may. Read the body and do the work inside.
+    """The account of a request that may be served. Read the body and do the work inside.
 
     Args:
         request: what came.
@@ -88,7 +88,7 @@ async def authorize(request: Request, *, cost: int = 1, networks: bool = True) -
 
 @asynccontextmanager
 async def authorize_tasks(request: Request, *, count: int = 1) -> AsyncIterator[Account]:
-    """Who asks for tasks, `count` of them at least. Read the body and `submit` inside.
+    """The account of a request for at least `count` tasks. Read the body and `submit` inside.
 
     Tasks wait for the networks, so nobody does so here.
 
@@ -111,7 +111,7 @@ async def run_edit(
         account: who pays.
         edit: what to do.
         sources: where its pictures are.
-        picture: the parameter that the picture or its address came in, to be blamed where it is no good.
+        picture: the parameter that the picture or its address came in, to be blamed where it cannot be used.
         subject_needed: a picture without a subject is a failure, and is not paid for.
 
     Raises:
@@ -155,7 +155,7 @@ async def charged(request: Request, account: Account, *, picture: str, cost: int
     Args:
         request: its client is watched.
         account: who pays.
-        picture: the parameter to be blamed where a picture is no good.
+        picture: the parameter to be blamed where a picture cannot be used.
         cost: in credits.
 
     Raises:
@@ -221,7 +221,7 @@ async def _watch(request: Request, connected: anyio.CancelScope) -> None:
 
 
 def queue(request: Request) -> tuple[Tasks, Blobs]:
-    """Where edits wait that are done later, and where their pictures lie meanwhile.
+    """The queue of edits that are done later, and the storage of their pictures meanwhile.
 
     Raises:
         MatteboxError: UNAVAILABLE where this server has no queue.

@@ -70,7 +70,7 @@ def create_app(
 
     Raises:
         ValueError: two dialects claim the same paths.
-        MatteboxError: INVALID_PARAMETER where the settings name a model that there is not.
+        MatteboxError: INVALID_PARAMETER where the settings name an unknown model.
     """
     found = find_dialects()
 
@@ -208,7 +208,7 @@ def _always(_name: str) -> bool:
 def _networks(settings: Settings, progress: Callable[[str, int, int | None], None]) -> Models:
     """The server's own. They are fetched while it starts, never for a request."""
     networks = Models(settings.models, progress=progress, fetch_when_used=False)
-    networks.installed(settings.model)  # a name that there is not is said now, and not to every request
+    networks.installed(settings.model)  # an unknown name is refused now, and not at every request
     return networks
 
 

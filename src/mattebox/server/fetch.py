@@ -68,7 +68,7 @@ METADATA = tuple(
         "168.63.129.16/32",  # Azure's, which is a public address by its number
     )
 )
-"""Where clouds tell a machine its credentials. Never fetched from, unless `allow_networks` names it."""
+"""Addresses at which clouds give a machine its credentials. Never fetched from, unless `allow_networks` names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ def _is_private(address: Address) -> bool:
 
 
 def _final(address: Address) -> Address:
-    """Where a packet to `address` ends: the IPv4 address inside a mapped or translated one."""
+    """The end point of a packet to `address`: the IPv4 address inside a mapped or translated one."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return address.ipv4_mapped
@@ -281,7 +281,7 @@ class _RefusedError(Exception):
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """What the system trusts. Reading its authorities takes 35 ms, so one process does it once."""
+    """The authorities that the system trusts. Reading its authorities takes 35 ms, so one process does it once."""
     import httpx2
 
     return httpx2.create_ssl_context(trust_env=False)

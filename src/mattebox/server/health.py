@@ -192,5 +192,5 @@ class Health:
 
     @property
     def warnings(self) -> list[str]:
-        """What fails in the background, each in a sentence."""
+        """Failures in the background, a sentence each."""
         return self._supervisor.failing

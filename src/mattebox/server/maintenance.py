@@ -1,4 +1,4 @@
-"""What a server does besides answering: delete what has expired, and write down what was counted."""
+"""Background work of a server: deleting what has expired, and writing down what was counted."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class RequestGuard:
 
 
 def _tersely(send: Send) -> Send:
-    """Where the server cannot start for a reason that has a sentence, the log gets that and no stack."""
+    """Log a sentence and no stack where the server cannot start for a reason that has one."""
 
     async def say(message: Message) -> None:
         error = sys.exception()

@@ -142,7 +142,7 @@ class Runner:
         """Make the backdrops ready for the first prompt.
 
         Raises:
-            MatteboxError: a part of them is no good; who asks for a backdrop will be told the same.
+            MatteboxError: a part of them cannot be used; requests for a backdrop get the same failure.
         """
         await anyio.to_thread.run_sync(self._engine.warm_backdrops)
 

@@ -39,7 +39,7 @@ _OTHERS = frozenset({"EVAL", "GALLERY"})
 
 
 class Settings(BaseSettings):
-    """What `mattebox serve` reads from the environment."""
+    """The settings that `mattebox serve` reads from the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="_", env_nested_max_split=1, env_ignore_empty=True, frozen=True

@@ -1,4 +1,4 @@
-"""What one running server consists of, and how a request finds it."""
+"""The parts of one running server, and how a request finds them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mattebox.server.store.images import ImageStore
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ServerState:
-    """What one running server consists of."""
+    """The parts of one running server."""
 
     runner: Runner
     accounts: Accounts
@@ -36,9 +36,9 @@ class ServerState:
     library: ImageStore | None = None
     """The images that clients keep here; None where this server has none."""
     public_url: str = ""
-    """What clients see of the server, without a slash at the end; empty for the address of each request."""
+    """The address by which clients see the server, without a slash at its end; empty: that of each request."""
     listing_url: str = ""
-    """What the addresses of a listing's pages begin with, where that is not `public_url`."""
+    """The beginning of the addresses of a listing's pages, where that is not `public_url`."""
 
 
 def server_state(request: Request) -> ServerState:
@@ -50,13 +50,13 @@ def server_state(request: Request) -> ServerState:
 
 
 def limits(request: Request) -> Limits:
-    """What a picture may be at most, in this request's dialect."""
+    """The limits of a picture in this request's dialect."""
     return server_state(request).runner.limits & request_context(request).dialect.limits
 
 
 def base_address(request: Request) -> str:
-    """What clients see of this server, as in `https://cutout.example`: its setting, else what this request was sent to.
+    """The address by which clients see this server, as in `https://cutout.example`, without a slash at its end.
 
-    Without a slash at the end.
+    It is the setting's, or else the one that this request was sent to.
     """
     return server_state(request).public_url or str(request.base_url).rstrip("/")

@@ -61,7 +61,7 @@ class FakeModels:
     def segmenter(self, name: str) -> Segmenter:
         """The segmenter; INVALID_PARAMETER for any name but `auto`."""
         if name != "auto":
-            raise MatteboxError(Kind.INVALID_PARAMETER, f"There is no model {name}; there is auto.", parameter="model")
+            raise MatteboxError(Kind.INVALID_PARAMETER, f"Unknown model {name}. Choose auto.", parameter="model")
         return self._segmenter
 
     def warm(self, name: str) -> None:

@@ -230,9 +230,9 @@ def test_the_servers_limits_and_model_hold(loop: asyncio.AbstractEventLoop, blob
     small = make(loop, blobs, limits=Limits(max_pixels=100))
     assert failure(lambda: cut_out(small, Edit(), one)).kind is Kind.TOO_MANY_PIXELS
     other = make(loop, blobs, model="other")
-    assert "no model other" in failure(lambda: cut_out(other, Edit(), one)).message
+    assert "Unknown model other" in failure(lambda: cut_out(other, Edit(), one)).message
     named = Edit(matte=Matte(model="third"))
-    assert "no model third" in failure(lambda: cut_out(other, named, one)).message
+    assert "Unknown model third" in failure(lambda: cut_out(other, named, one)).message
 
 
 def test_a_source_that_has_expired(loop: asyncio.AbstractEventLoop, blobs: Blobs) -> None:

@@ -321,7 +321,7 @@ def test_the_command_fails_in_one_sentence(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path}/x.db"
     wrong = command("downgrade", "0009", "--yes", url=address)
     assert (wrong.exit_code, wrong.stdout) == (1, "")
-    assert wrong.stderr.startswith("There is no such revision; there are base, 0001")
+    assert wrong.stderr.startswith("Unknown revision. Choose one of base, 0001")
     assert command("status", url="mysql://host/name").exit_code == 1
     (tmp_path / "folder.db").mkdir()
     away = command("status", url=f"sqlite:///{tmp_path}/folder.db")

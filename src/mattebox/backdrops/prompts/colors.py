@@ -8,7 +8,7 @@ from mattebox import units
 from mattebox.edit import Color
 from mattebox.errors import MatteboxError
 
-# Where the screen's own colour of this name is no colour of paper, or there is none.
+# Where the screen's own colour of this name is not a colour of paper, or does not exist.
 _NAMED = {
     "white": (250, 250, 249),
     "black": (24, 24, 25),

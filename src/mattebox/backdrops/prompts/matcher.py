@@ -67,7 +67,7 @@ class _Span:
         hints: where nobody shows it, who comes nearest, the nearest first.
         before: whether the next phrase follows at once, so that this one describes it.
         subject: whether it comes before the place, with what is to stand there.
-        what: what it is: a material and an attribute may be the subject's, a time is no place of its own, and in a
+        what: what it is: a material and an attribute may be the subject's, a time is not a place of its own, and in a
             region there are many; a kind is another place for every word before it.
     """
 

@@ -32,7 +32,7 @@ _T = TypeVar("_T", bound=Fields)
 FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 JSON_TYPE = "application/json"
 Values: TypeAlias = dict[str, object]
-"""What came, by name; bytes for files."""
+"""The values of a request by name; bytes for files."""
 
 _SECONDS = 120.0
 """How long a body may take to arrive: 30 MB at 2 Mbit/s."""
@@ -172,7 +172,7 @@ class PhotoFields(Fields):
 
     @property
     def photo_name(self) -> str:
-        """The name that the photo came under, to be blamed where it is no good."""
+        """The name that the photo came under, to be blamed where it cannot be used."""
         return self.named(self._photo_field)
 
     @property

@@ -1,4 +1,4 @@
-"""What a dialect is: its vendor's routes, words and limits, and how failures are answered in them.
+"""The definition of a dialect: its vendor's routes, words and limits, and how failures are rendered in them.
 
 A dialect translates: its vendor's fields into an `Edit`, an `Encoded` into its vendor's answer, a `Kind` into its
 vendor's words. What it does between is in `work`, the same for all of them.
@@ -114,7 +114,7 @@ class RequestContext:
 
 
 def request_context(request: Request) -> RequestContext:
-    """What is known of this request."""
+    """The context of this request."""
     found = request.scope["state"]["context"]
     if not isinstance(found, RequestContext):
         raise TypeError("the request has no context")
@@ -167,7 +167,7 @@ def json_response(
 
 
 def backdrop_headers(encoded: Encoded) -> dict[str, str]:
-    """Where a backdrop that was asked for in words came from, and how well it answers them; none for other results."""
+    """The origin of a backdrop that was made for a prompt, and how well it matches; none for other results."""
     served = encoded.served
     if served is None:
         return {}
@@ -179,6 +179,6 @@ def backdrop_headers(encoded: Encoded) -> dict[str, str]:
 
 
 def subject_header(encoded: Encoded) -> str:
-    """Where the subject is in the result, as `left,top,width,height`; `none` where no subject was found."""
+    """The subject's box in the result, as `left,top,width,height`; `none` where no subject was found."""
     box = encoded.subject
     return "none" if box is None else f"{box.left},{box.top},{box.width},{box.height}"

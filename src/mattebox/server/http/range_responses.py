@@ -18,7 +18,7 @@ _PART = 2**20
 async def serve(
     request: Request, blobs: Blobs, key: str, *, size: int, tag: str, media_type: str, headers: Mapping[str, str]
 ) -> Response:
-    """What is kept under `key`, as RFC 9110 has it for GET and HEAD.
+    """The blob under `key`, as RFC 9110 has it for GET and HEAD.
 
     Args:
         request: may ask for a range, or whether what it has is still right.

@@ -1,4 +1,4 @@
-"""What becomes of the work of processes that have died, and how a picture is found out that kills its worker.
+"""Recovery of the work of processes that have died, and how a picture is found out that kills its worker.
 
 There is one take-over. A message of the queue belongs to the process that has fetched it. Where that lives no more, one
 of the living nodes queues the message again; a node that starts does so at once for what it had before under its name.

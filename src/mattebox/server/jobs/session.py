@@ -26,7 +26,7 @@ class HaltedError(Exception):
 
 @final
 class Session:
-    """What the steps of one stretch of work share.
+    """The state shared by the steps of one stretch of work.
 
     Args:
         engine: the database.

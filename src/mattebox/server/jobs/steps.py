@@ -33,7 +33,7 @@ DEFECT = "Something went wrong inside mattebox; this picture could not be made."
 
 @final
 class Steps:
-    """What is done for a task, step by step.
+    """The steps of a task.
 
     Args:
         session: the stretch of work that this belongs to.

@@ -1,4 +1,4 @@
-"""What a task is, and what its queue is told: values and options."""
+"""Tasks and the options of their queue."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TaskOptions:
 
 
 class Status(StrEnum):
-    """Where a task stands. The last three are final."""
+    """The state of a task. The last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -80,7 +80,7 @@ UNFINISHED = (Status.QUEUED.value, Status.RUNNING.value)
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """Who is told when a task has ended, and the secret that signs it."""
+    """The receiver of the webhook of a task that has ended, and the secret that signs it."""
 
     url: str
     secret: str | None = field(default=None, repr=False)
@@ -88,7 +88,7 @@ class Hook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of a task. `name` is the picture's name in the storage; the rest is as in `Encoded`."""
+    """The result of a task. `name` is the picture's name in the storage; the rest is as in `Encoded`."""
 
     name: str
     media_type: str
@@ -129,7 +129,7 @@ class Task:
 
 
 class Work(Protocol):
-    """What is done for a task. Everything is called in a worker's thread and may block it.
+    """The work of a task. Everything is called in a worker's thread and may block it.
 
     A MatteboxError ends the task, and its sentence is the task's reason. One that has `retry_after` is tried again
     first. A method that is cut short by the death of the process is called again.

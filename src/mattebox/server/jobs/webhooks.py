@@ -32,7 +32,7 @@ LONGEST_PAUSE = 3600.0
 
 
 def result_address(base: str, result: Result) -> str:
-    """Where clients fetch a result from a server whose own address is `base`, as in `https://cutout.example`."""
+    """The address of a result on a server whose own address is `base`, as in `https://cutout.example`."""
     return f"{base}/{result.name}"
 
 
@@ -48,7 +48,7 @@ def check_hook(hook: Hook) -> None:
 
 
 def signer(secret: str) -> Webhook:
-    """What signs with this secret.
+    """The signer with this secret.
 
     Raises:
         MatteboxError: INVALID_PARAMETER where it is not base64 (after `whsec_`).

@@ -1,4 +1,4 @@
-"""What is done for a task: its pictures are made by the server's runner, and its webhook is sent."""
+"""The work of a task: its pictures are made by the server's runner, and its webhook is sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mattebox.sources import Sources
 _T = TypeVar("_T")
 
 BASE = "base"
-"""Where `Task.extra` says what clients see of the server."""
+"""The member of `Task.extra` with the address by which clients see the server."""
 _LOOK_SECONDS = 0.25
 """How often a thread that waits for the loop looks whether its task is still wanted."""
 _SLACK = 5.0

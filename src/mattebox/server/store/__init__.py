@@ -1,1 +1,1 @@
-"""What the server keeps: rows, files, accounts and images."""
+"""The stores of the server: rows, files, accounts and images."""

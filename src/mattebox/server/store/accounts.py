@@ -1,4 +1,4 @@
-"""Who may use the server, and how much each of them has used.
+"""Accounts: who may use the server, and how much each has used.
 
 Where credits are limited, each picture is counted in the database before it is made. Where they are not, nothing
 depends on the number: it is counted in memory and written down every few seconds, so that no picture costs a write of
@@ -29,7 +29,7 @@ _USAGE = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountOptions:
-    """What a key is worth."""
+    """The options of accounts."""
 
     credits: int = field(
         default=0, metadata={"doc": "Pictures each key may have made in all; 0 means as many as it likes."}
@@ -88,7 +88,7 @@ class Accounts:
         return Account(digest[:24])
 
     def usage(self, account: Account) -> Usage:
-        """What the account has used so far, what is not written down yet included.
+        """The usage of an account so far, what is not written down yet included.
 
         Raises:
             MatteboxError: UNAVAILABLE where the database is away.

@@ -48,7 +48,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageOptions:
-    """What becomes of finished pictures that are fetched later."""
+    """The options of finished pictures that are fetched later."""
 
     sign: bool = field(
         default=True,
@@ -89,7 +89,7 @@ def expiry_of(name: str) -> int | None:
 
 
 def media_type_of(name: str) -> str:
-    """What a result is, as in `image/png`, by the ending of its name."""
+    """The media type of a result, as in `image/png`, by the ending of its name."""
     form = codec.format_named(name.rpartition(".")[2])
     return "application/octet-stream" if form is None else codec.media_type(form)
 
@@ -129,7 +129,7 @@ class Blobs:
                 _sync(self._folder, key)
 
     def get(self, key: str) -> bytes:
-        """What is kept under `key`.
+        """The bytes under `key`.
 
         Raises:
             MatteboxError: NOT_FOUND or UNAVAILABLE.

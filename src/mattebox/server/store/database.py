@@ -48,7 +48,7 @@ TABLES = MetaData()
 """Every table of ours, as the modules that were imported so far declare them."""
 
 REVISION_TABLE = "mattebox_revision"
-"""Where a database says which revision its tables are of. Others may keep tables, and such a table, beside ours."""
+"""The table with the revision of the others. Others may keep tables, and such a table, beside ours."""
 BASE = "base"
 """The revision of a database without tables of ours."""
 
@@ -80,7 +80,7 @@ def connect(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:  # the latter where the port is no number
+    except (ArgumentError, ValueError) as error:  # the latter where the port is not a number
         raise _unknown() from error
     match parsed.drivername:
         case "sqlite" if parsed.database and parsed.database != ":memory:":
@@ -114,13 +114,13 @@ def downgrade(engine: Engine, target: str) -> None:
         target: one of `revisions`, or `base` for no tables at all.
 
     Raises:
-        MatteboxError: INVALID_PARAMETER where there is no such revision, or the database has not come so far;
+        MatteboxError: INVALID_PARAMETER where the revision is unknown, or the database has not come so far;
             UNAVAILABLE, also where a newer mattebox has made the tables.
     """
     order = (BASE, *revisions())
     if target not in order:
         raise MatteboxError(
-            Kind.INVALID_PARAMETER, f"There is no such revision; there are {', '.join(order)}.", parameter="revision"
+            Kind.INVALID_PARAMETER, f"Unknown revision. Choose one of {', '.join(order)}.", parameter="revision"
         )
     with _changing(engine) as connection:
         present = _revision(connection)

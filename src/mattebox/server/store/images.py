@@ -105,7 +105,7 @@ class ImageStoreOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredImage:
-    """What is known of an image in the library.
+    """The metadata of a stored image.
 
     `id` is `image_` and 24 lower-case letters and digits; `owner` is an account's id. `width` and `height` are in
     pixels, `size` is in bytes. `created` is in UTC, to the millisecond. `parent` is the id of the image that this one
@@ -128,7 +128,7 @@ class StoredImage:
 
     @property
     def media_type(self) -> str:
-        """What the file is, as in `image/png`."""
+        """The media type of the file, as in `image/png`."""
         return codec.media_type(self.format)
 
 
@@ -301,7 +301,7 @@ class ImageStore:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def get(self, owner: str, image_id: str) -> StoredImage:
-        """What is known of an image.
+        """The metadata of an image.
 
         Raises:
             MatteboxError: NOT_FOUND, UNAVAILABLE.
@@ -309,7 +309,7 @@ class ImageStore:
         return self._find(image_id, _IMAGES.c.owner == owner)
 
     def published(self, image_id: str) -> StoredImage:
-        """What is known of a published image, whoever asks.
+        """The metadata of a published image, for anybody.
 
         Raises:
             MatteboxError: NOT_FOUND where there is none, or it is not published; UNAVAILABLE.

@@ -1,4 +1,4 @@
-"""What keys have used, tasks, and the nodes that work on them.
+"""Usage of keys, tasks, and the nodes that work on them.
 
 A mattebox that did not count revisions has made the same tables, some of them or all: those are kept as they are.
 """
