@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import pytest
-from pydantic import ConfigDict, Field
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AliasChoices, ConfigDict, Field
 
 from mattebox import units
 from mattebox.edit import Color, Format
 from mattebox.errors import Kind, MatteboxError
-from mattebox.fields import Fields, Flag, Number, ReadText, Relation, Whole, Word, Written
+from mattebox.fields import Fields, Flag, Number, Reader, ReadFlag, ReadText, Relation, Whole, Word, Written
 
 
 class Hook(Fields):
@@ -85,3 +88,112 @@ def test_the_schema_says_the_same() -> None:
     }
     assert (properties["margin"]["minimum"], properties["margin"]["maximum"]) == (0, 9)
     assert properties["format"]["enum"] == ["png", "webp", "jpeg", "avif", "zip"]
+
+
+# --- readers of single values ------------------------------------------------------------------------------------
+
+
+def read_as(reader: Reader, value: object) -> object:
+    """What a field with this reader makes of a value; None where it is absent."""
+
+    class One(Fields):
+        it: Annotated[object, reader] = None
+
+    return One.read({"it": value}).it
+
+
+@pytest.mark.parametrize("value", [True, "true", "True", "TRUE", "1", 1, " true "])
+def test_true_in_all_its_spellings(value: object) -> None:
+    assert read_as(ReadFlag(), value) is True
+
+
+@pytest.mark.parametrize("value", [False, "false", "False", "0", 0])
+def test_false_in_all_its_spellings(value: object) -> None:
+    assert read_as(ReadFlag(), value) is False
+
+
+@pytest.mark.parametrize("value", ["yes", "no", "on", "2", 2, 1.5, [], {}, b"true"])
+def test_anything_else_is_not_a_flag(value: object) -> None:
+    with pytest.raises(MatteboxError, match=r"^it must be true or false"):
+        read_as(ReadFlag(), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(2, 2.0), (-3.5, -3.5), ("2.5", 2.5), (" -1e1 ", -10.0), (10, 10.0), ("-10", -10.0), (0, 0.0)],
+)
+def test_a_number(value: object, expected: float) -> None:
+    found = read_as(Number(-10, 10), value)
+    assert (type(found), found) == (float, expected)
+
+
+@given(st.one_of(st.integers(), st.floats(), st.text(), st.floats().map(str), st.integers().map(str)))
+def test_a_number_is_in_bounds_or_refused(value: object) -> None:
+    with suppress(MatteboxError):
+        found = read_as(Number(-2, 3), value)
+        assert found is None or (isinstance(found, float) and -2 <= found <= 3)
+
+
+@given(st.integers(-50, 250))
+def test_whole_numbers_in_their_range(number: int) -> None:
+    for value in (number, str(number)):
+        if 0 <= number <= 200:
+            assert read_as(Whole(0, 200), value) == number
+        else:
+            with pytest.raises(MatteboxError, match="from 0 to 200"):
+                read_as(Whole(0, 200), value)
+
+
+@pytest.mark.parametrize("value", ["1.0", "1e2", "0x1", "١", True, 1.0, "9" * 10_000, [1]])
+def test_what_is_not_a_whole_number(value: object) -> None:
+    with pytest.raises(MatteboxError, match="whole number"):
+        read_as(Whole(0, 200), value)
+
+
+def test_text_is_text_and_has_an_end() -> None:
+    assert read_as(ReadText(), "  a b ") == "a b"
+    for wrong in (5, ["x"], "x" * 10_000):
+        with pytest.raises(MatteboxError, match=r"^it must"):
+            read_as(ReadText(), wrong)
+
+
+# --- names and schemas -------------------------------------------------------------------------------------------
+
+
+class Named(Fields):
+    file: Annotated[int, Whole(1, 5), Field(validation_alias=AliasChoices("image_file", "image"))] = 1
+    start: Annotated[str | None, ReadText(), Relation(requires=("file",)), Field(validation_alias="from")] = None
+    size: Annotated[int, Word({"small": 10, "large": 99})] = Field(99, description="How large.")
+    title: Annotated[str, ReadText()]
+    hooks: tuple[Hook, ...] = ()
+
+
+def test_the_first_name_that_is_present_is_taken_and_blamed() -> None:
+    found = Named.read({"image_file": "", "image": 2, "title": "t"})
+    assert (found.file, found.named("file"), found.named("start")) == (2, "image", "from")
+    for values, parameter in (
+        ({"image": 9, "title": "t"}, "image"),
+        ({"image_file": 9, "image": 1, "title": "t"}, "image_file"),
+        ({"from": "a", "title": "t"}, "from"),
+        ({}, "title"),
+    ):
+        with pytest.raises(MatteboxError) as caught:
+            Named.read(values)
+        assert caught.value.parameter == parameter
+    assert Named.read({"file": 9, "title": "t"}).file == 1, "a field goes by the names that it was given"
+
+
+def test_properties_are_whole_and_have_defaults_as_words() -> None:
+    found = Named.properties()
+    assert list(found) == ["image_file", "from", "size", "title", "hooks"]
+    assert found["size"] == {
+        "type": "string",
+        "enum": ["small", "large"],
+        "default": "large",
+        "description": "How large.",
+    }
+    assert found["hooks"] == {
+        "type": "array",
+        "items": {"type": "object", "properties": {"url": {"type": "string", "maxLength": 20}}},
+    }
+    assert Named.required_names() == ("title",)

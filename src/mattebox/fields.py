@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn, Self, TypeAlias
 
 from pydantic import (
@@ -245,6 +246,7 @@ class Relation:
 Flag = Annotated[bool, ReadFlag()]
 Text = Annotated[str, ReadText()]
 OpaqueColor = Written(units.color)
+AnyColor = Written(partial(units.color, opaque=False))
 
 
 class Fields(BaseModel):
@@ -281,17 +283,27 @@ class Fields(BaseModel):
         """
 
     @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
+        """Pydantic's schema, with defaults as people write them."""
+        found = handler(schema)
+        properties = handler.resolve_ref_schema(found)["properties"]
+        for name, info in cls.model_fields.items():
+            shown = properties[_names(name, info)[0]]
+            shown.pop("default", None)
+            reader = next((each for each in info.metadata if isinstance(each, Reader)), None)
+            default = None if reader is None or info.is_required() else reader.show(info.default)
+            if default is not None:
+                shown["default"] = default
+        return found
+
+    @classmethod
     def properties(cls) -> dict[str, Schema]:
         """The JSON schema of each field, by the first of its names."""
         found = cls.model_json_schema(mode="validation")
         shown: dict[str, Schema] = {}
         for name, info in cls.model_fields.items():
             first = _names(name, info)[0]
-            schema = inlined(found["properties"][first], found.get("$defs"))
-            reader = next((each for each in info.metadata if isinstance(each, Reader)), None)
-            schema.pop("default", None)
-            default = reader.show(info.default) if reader and not info.is_required() else None
-            shown[first] = schema | ({} if default is None else {"default": default})
+            shown[first] = inlined(found["properties"][first], found.get("$defs"))
         return shown
 
     @classmethod

@@ -159,3 +159,16 @@ def test_too_much_work_is_refused_with_a_time_to_come_back(serve: Callable[..., 
     first.join()
     assert answers == [200]
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
+
+
+def test_a_refund_that_fails_does_not_hide_why_the_work_failed(
+    serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise MatteboxError(Kind.UNAVAILABLE, "The database cannot be reached.")
+
+    client = serve(keys=("k",), accounts={"credits": 2})
+    monkeypatch.setattr(Accounts, "refund", fail)
+    refused = client.post("/api/v1/remove", content=b"a letter", headers={"x-api-key": "k"})
+    assert (refused.status_code, refused.json()["kind"]) == (400, "unreadable_image")
+    assert "could not be given back" in caplog.text

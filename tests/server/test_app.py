@@ -100,11 +100,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_each_file_is_a_dialect() -> None:
-    files = {file.stem for file in (Path(module.__file__).parent / "dialects").iterdir()} - {
-        "__init__",
-        "__pycache__",
-        "base",
-    }
+    files = {file.stem for file in (Path(module.__file__).parent / "dialects").iterdir()}
+    files -= {"__init__", "__pycache__", "base"}
     names = {each.name for each in find_dialects()}
     assert {name.replace("-", "_") for name in names} == files
     assert names >= set(VENDORS)

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
 import base64
-import json as stdlib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import partial
-from urllib.parse import quote_plus
 
-import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +13,7 @@ from starlette.types import Message
 
 from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
-from mattebox.server.http import bodies, fields
+from mattebox.server.http import fields
 from mattebox.server.http.fields import Fields
 
 MB = 2**20
@@ -46,37 +42,6 @@ def request(
     typed = [] if content_type is None else [(b"content-type", content_type.encode())]
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": query, "headers": [*typed, *headers]}
     return Request(scope, receive)
-
-
-def read_form(body: bytes, content_type: str, max_bytes: int = MB) -> Fields:
-    return anyio.run(partial(fields.form, request([body], content_type), max_bytes=max_bytes, picture="image"))
-
-
-def read_json(body: bytes, content_type: str | None = "application/json", max_bytes: int = MB) -> Fields:
-    return anyio.run(partial(fields.json, request([body], content_type), max_bytes=max_bytes, picture="image"))
-
-
-def multipart(*parts: tuple[str, str | None, bytes]) -> bytes:
-    """Parts of name, file name and content, without any types, as some clients send them."""
-    body = b""
-    for name, filename, content in parts:
-        file = "" if filename is None else f'; filename="{filename}"'
-        body += f'--x\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + content + b"\r\n"
-    return body + b"--x--\r\n"
-
-
-def outcome(read: Callable[[], Fields]) -> Kind | None:
-    """How reading failed; None where it did not."""
-    try:
-        read()
-    except MatteboxError as error:
-        return error.kind
-    return None
-
-
-FINE = (None, Kind.INVALID_REQUEST)
-MULTIPART = "multipart/form-data; boundary=x"
-URLENCODED = "application/x-www-form-urlencoded"
 
 
 @pytest.mark.parametrize("absent", ["", "  ", None])
@@ -250,209 +215,6 @@ def test_the_first_fields_come_before_the_others() -> None:
     assert (both.text("a"), both.text("b")) == ("1", "3")
 
 
-# --- forms -------------------------------------------------------------------------------------------------------
-
-
-@given(st.binary(min_size=1, max_size=2000))
-def test_a_file_arrives_byte_for_byte_with_or_without_a_file_name(data: bytes) -> None:
-    if b"--x" in data:
-        return
-    for filename in ("blob", "photo.txt", None):
-        if filename is None and not data.decode("latin-1").strip():
-            continue  # an empty text, as its reader takes it
-        assert read_form(multipart(("image", filename, data)), MULTIPART).file("image") == data or (
-            filename is None and _is_utf8(data)
-        )
-
-
-def _is_utf8(data: bytes) -> bool:
-    """Then it is text that was really meant as text; no picture is."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def test_a_text_field_may_be_as_large_as_a_picture() -> None:
-    """The web framework's own limit is 1 MB, in both kinds of form."""
-    data = bytes(range(256)) * (22 * MB // 256)
-    text = base64.b64encode(data)
-    assert read_form(multipart(("b64", None, text)), MULTIPART, 30 * MB).base64("b64") == data
-    assert read_form(b"b64=" + quote_plus(text).encode(), URLENCODED, 30 * MB).base64("b64") == data
-
-
-def test_a_file_field_that_nobody_filled_in_is_absent() -> None:
-    assert read_form(multipart(("image", "", b"")), MULTIPART).file("image") is None
-    assert read_form(multipart(("image", "empty.jpg", b"")), MULTIPART).file("image") == b""
-
-
-@pytest.mark.parametrize(
-    ("body", "content_type"),
-    [
-        (b"--y\r\nno", MULTIPART),
-        (multipart(("a", None, b"1"))[:-30], "multipart/form-data; boundary="),
-        (multipart(("a", None, b"1")), "multipart/form-data"),
-        (b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--\r\n", MULTIPART),
-        (b"".join([multipart((f"f{n}", None, b"1"))[:-7] for n in range(200)]) + b"--x--\r\n", MULTIPART),
-        (b"&".join(b"f%d=1" % n for n in range(200)), URLENCODED),
-    ],
-)
-def test_broken_forms_are_refused(body: bytes, content_type: str) -> None:
-    with pytest.raises(MatteboxError) as caught:
-        read_form(body, content_type)
-    assert caught.value.kind is Kind.INVALID_REQUEST
-
-
-@given(st.binary(max_size=400), st.sampled_from(["x", "utf-7", "idna", "a\0", "base64", "punycode"]))
-def test_no_body_makes_the_form_reader_stumble(noise: bytes, charset: str) -> None:
-    start = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n'
-    for body in (noise, start + noise, multipart(("a", None, noise))):
-        assert outcome(partial(read_form, body, f"{MULTIPART}; charset={charset}")) in FINE
-
-
-# --- JSON --------------------------------------------------------------------------------------------------------
-
-
-@given(st.dictionaries(st.text(min_size=1, max_size=5), st.text(min_size=1, max_size=9).filter(str.strip), max_size=4))
-def test_json_texts_come_back(values: dict[str, str]) -> None:
-    body = stdlib.dumps(values).encode()
-    for dressed in (body, b"\xef\xbb\xbf" + body):
-        for content_type in ("application/json; charset=utf-8", "application/vnd.x+json", None):
-            found = read_json(dressed, content_type)
-            assert {name: found.text(name) for name in values} == {name: text.strip() for name, text in values.items()}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b'"text"',
-        b"null",
-        b'{"a": NaN}',
-        b'{"a": Infinity}',
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
-        b'{"a": "\\ud800"}',
-        b"\xff\xfe",
-        b'{"a": 1} x',
-        b'{"a": ' + b"9" * 10_000 + b"}",
-        b"image_file=abc",
-    ],
-)
-def test_broken_json_is_refused(body: bytes) -> None:
-    with pytest.raises(MatteboxError) as caught:
-        read_json(body)
-    assert caught.value.kind is Kind.INVALID_REQUEST
-
-
-@given(st.binary(max_size=200))
-def test_no_body_makes_the_json_reader_stumble(noise: bytes) -> None:
-    for body in (noise, b'{"a": "' + noise + b'"}'):
-        assert outcome(partial(read_json, body)) in FINE
-
-
-@pytest.mark.parametrize("content_type", ["text/plain", URLENCODED, MULTIPART, "image/png"])
-def test_other_types_are_no_json(content_type: str) -> None:
-    with pytest.raises(MatteboxError, match="application/json") as caught:
-        read_json(b"{}", content_type)
-    assert caught.value.kind is Kind.INVALID_REQUEST
-
-
-# --- counting ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("announced", [[], [(b"content-length", b"5")]])
-@pytest.mark.parametrize("content_type", ["application/json", MULTIPART, URLENCODED])
-def test_what_arrives_is_counted_whatever_was_announced(
-    announced: Sequence[tuple[bytes, bytes]], content_type: str
-) -> None:
-    taken = 0
-
-    def endless() -> Iterable[bytes]:
-        nonlocal taken
-        for _ in range(200):
-            taken += 1
-            yield b"a" * 100_000
-
-    asked = request(endless(), content_type, headers=announced)
-    reader: Callable[..., Awaitable[Fields]] = fields.json if content_type == "application/json" else fields.form
-    with pytest.raises(MatteboxError) as caught:
-        anyio.run(partial(reader, asked, max_bytes=MB, picture="image"))
-    assert caught.value.kind in (Kind.TOO_MANY_BYTES, Kind.INVALID_REQUEST)
-    if content_type != MULTIPART:  # such a body breaks off at its first byte
-        assert caught.value.kind is Kind.TOO_MANY_BYTES
-
-
-def test_a_length_that_is_too_large_is_refused_before_anything_is_read() -> None:
-    asked = request([], "application/json", headers=[(b"content-length", b"9" * 30)])
-    with pytest.raises(MatteboxError) as caught:
-        anyio.run(partial(fields.json, asked, max_bytes=MB, picture="image"))
-    assert caught.value.kind is Kind.TOO_MANY_BYTES
-
-
-def test_a_raw_body_obeys_the_limit_to_the_byte() -> None:
-    assert anyio.run(partial(fields.raw, request([b"ab", b"c"], "image/png"), max_bytes=3, picture="image")) == b"abc"
-    with pytest.raises(MatteboxError) as caught:
-        anyio.run(partial(fields.raw, request([b"ab", b"cd"], "image/png"), max_bytes=3, picture="image"))
-    assert caught.value.kind is Kind.TOO_MANY_BYTES
-
-
-@pytest.mark.parametrize(
-    ("reader", "content_type"),
-    [(fields.json, "application/json"), (fields.form, MULTIPART), (fields.form, URLENCODED), (fields.raw, "image/png")],
-)
-def test_a_client_that_goes_away_is_not_waited_for(reader: Callable[..., Awaitable[object]], content_type: str) -> None:
-    with pytest.raises(MatteboxError) as caught:
-        anyio.run(partial(reader, request([], content_type), max_bytes=9, picture="image"))
-    assert caught.value.kind is Kind.CANCELLED
-
-
-def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "_SECONDS", 0.05)
-
-    async def never() -> Message:
-        await anyio.sleep_forever()
-        raise AssertionError
-
-    for reader, content_type in ((fields.json, b"application/json"), (fields.form, MULTIPART.encode())):
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", content_type)]}
-        with pytest.raises(MatteboxError, match="did not arrive") as caught:
-            anyio.run(partial(reader, Request(scope, never), max_bytes=9, picture="image"))
-        assert caught.value.kind is Kind.INVALID_REQUEST
-
-
-@pytest.mark.parametrize(
-    ("value", "meant"),
-    [
-        ("http://example.com/a.jpg", True),
-        (" HTTPS://example.com", True),
-        ("ftp://example.com", True),
-        ("data:image/png;base64,aaaa", False),
-        ("aaaa//aa", False),
-        ("", False),
-        (None, False),
-        (3, False),
-    ],
-)
-def test_addresses_are_told_from_files(value: object, meant: bool) -> None:
-    assert read(image=value).is_address("image") is meant
-
-
-def test_addresses() -> None:
-    given = read(a="", b=" https://example.com:8443/a b.jpg?c=d ", c="http://exa mple.com/", d="http://a:b@c.de/")
-    assert given.address("a") is None
-    assert given.address("a", "b") == "https://example.com:8443/a b.jpg?c=d"
-    for name in ("c", "d"):
-        with pytest.raises(MatteboxError) as caught:
-            given.address(name)
-        assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, name)
-    with pytest.raises(MatteboxError, match="webhook's address"):
-        read(hook="x").address("hook", what="webhook's")
-
-
 def test_lists_of_objects() -> None:
     assert read().groups("edits", most=2) == []
     first, second = read(edits=[{"size": 1}, {}]).groups("edits", most=2)
@@ -468,37 +230,6 @@ def test_lists_of_objects() -> None:
         with pytest.raises(MatteboxError) as caught:
             read(edits=wrong).groups("edits", most=2)
         assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, parameter)
-
-
-# --- lenient JSON ------------------------------------------------------------------------------------------------
-
-
-def read_leniently(body: bytes, content_type: str | None = "application/json") -> Fields:
-    return anyio.run(partial(fields.json, request([body], content_type), max_bytes=MB, picture="image", lenient=True))
-
-
-@pytest.mark.parametrize("body", [b"", b" \r\n\t", b"\xef\xbb\xbf", b"{}"])
-def test_nothing_is_an_empty_object_only_to_the_lenient(body: bytes) -> None:
-    for named in ("application/json", None):
-        assert not read_leniently(body, named).names
-    if body != b"{}":
-        assert outcome(lambda: read_json(body)) is Kind.INVALID_REQUEST
-
-
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_number_that_is_none_reaches_its_reader_only_with_the_lenient(number: str) -> None:
-    body = f'{{"angle": {number}}}'.encode()
-    with pytest.raises(MatteboxError) as caught:
-        read_leniently(body).number("angle", least=-9, most=9)
-    assert caught.value.parameter == "angle"
-    if number != "1e999":
-        assert outcome(lambda: read_json(body)) is Kind.INVALID_REQUEST
-
-
-@pytest.mark.parametrize("body", [b"[]", b"null", b'"a"', b"1", b"{", b"{}{}", b"\xff", b'{"a": "\\ud800"}'])
-def test_what_is_no_object_is_refused_by_the_lenient_too(body: bytes) -> None:
-    assert outcome(lambda: read_leniently(body)) is Kind.INVALID_REQUEST
-    assert outcome(lambda: read_leniently(b"", "text/plain")) is Kind.INVALID_REQUEST
 
 
 def test_a_picture_is_a_file_or_base64() -> None:

@@ -1,4 +1,4 @@
-"""What a dialect is made with. A vendor's file imports this, the parts of an `Edit`, and little else.
+"""What a dialect is made with. A vendor's file imports this module, the parts of an `Edit`, and little else.
 
 A dialect translates its vendor's fields into an `Edit`, and what comes of it into its vendor's response: fields,
 `to_edit`, `render`, `render_error`, routes.
@@ -18,7 +18,20 @@ from starlette.responses import Response
 
 from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
-from mattebox.fields import Fields, Flag, Number, Reader, ReadText, Relation, Text, Whole, Word, Written
+from mattebox.fields import (
+    AnyColor,
+    Fields,
+    Flag,
+    Number,
+    OpaqueColor,
+    Reader,
+    ReadText,
+    Relation,
+    Text,
+    Whole,
+    Word,
+    Written,
+)
 from mattebox.image import Encoded
 from mattebox.server import actions
 from mattebox.server.actions import authorize, charged, run_edit, run_idempotent
@@ -50,71 +63,6 @@ from mattebox.server.http.dialect import (
 )
 from mattebox.server.state import base_address, limits, server_state
 from mattebox.sources import Link, Source, Sources, Upload
-
-__all__ = [
-    "FORM_TYPES",
-    "IMAGE_TYPES",
-    "JSON_TYPE",
-    "NO_LIMITS",
-    "SUBJECT",
-    "UNLIMITED",
-    "Address",
-    "AliasChoices",
-    "Base64File",
-    "BaseModel",
-    "ClassVar",
-    "Dialect",
-    "Encoded",
-    "Field",
-    "Fields",
-    "File",
-    "Flag",
-    "Kind",
-    "Limits",
-    "Link",
-    "MatteboxError",
-    "Number",
-    "PhotoFields",
-    "PictureFile",
-    "ReadAddress",
-    "ReadText",
-    "Reader",
-    "Relation",
-    "Request",
-    "Response",
-    "Source",
-    "Sources",
-    "Text",
-    "Upload",
-    "Whole",
-    "Word",
-    "Written",
-    "actions",
-    "api_key",
-    "as_base64",
-    "authorize",
-    "backdrop_headers",
-    "base_address",
-    "charged",
-    "content_type",
-    "json_response",
-    "limits",
-    "most_bytes",
-    "named_message",
-    "openapi",
-    "picture_response",
-    "read_form",
-    "read_json",
-    "read_query",
-    "read_raw",
-    "read_values",
-    "request_context",
-    "router_for",
-    "run_edit",
-    "run_idempotent",
-    "server_state",
-    "subject_header",
-]
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")
 SUBJECT = {"X-Mattebox-Subject": "`left,top,width,height`, or `none`"}
