@@ -2,203 +2,138 @@
 
 from __future__ import annotations
 
-import pybase64
-from fastapi import APIRouter, Security
-from fastapi.security import APIKeyHeader
-from starlette.requests import Request
-from starlette.responses import Response
+from typing import Annotated
 
-from mattebox.codec import Limits
-from mattebox.edit import Edit, Format, Layout, Output, Transparent
-from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Encoded
-from mattebox.server import actions
-from mattebox.server.http import dialect as http
-from mattebox.server.http import fields, openapi
-from mattebox.server.state import limits, server_state
-from mattebox.sources import Sources, Upload
+from mattebox.edit import Color, Edit, Format, Layout, Output, Transparent
+from mattebox.server.dialects import base
 
-# Of these words the vendor's pages have `missing_image` only; the others are ours.
+# Of these words the vendor's pages have `missing_image` only; the others, and those of `Kind` itself, are ours.
 _TYPES = {
-    Kind.INVALID_REQUEST: "invalid_request",
-    Kind.INVALID_PARAMETER: "invalid_parameter",
-    Kind.MISSING_IMAGE: "missing_image",
-    Kind.UNREADABLE_IMAGE: "invalid_image",
-    Kind.NO_SUBJECT: "no_subject",
-    Kind.TOO_MANY_BYTES: "image_too_large",
-    Kind.TOO_MANY_PIXELS: "image_too_large",
-    Kind.UNREACHABLE_SOURCE: "invalid_image",
-    Kind.MISSING_KEY: "missing_api_key",
-    Kind.INVALID_KEY: "invalid_api_key",
-    Kind.FORBIDDEN: "forbidden",
-    Kind.OUT_OF_CREDITS: "credits_exhausted",
-    Kind.NOT_FOUND: "not_found",
-    Kind.CONFLICT: "conflict",
-    Kind.OVERLOADED: "rate_limit_exceeded",
-    Kind.TIMED_OUT: "timeout",
-    Kind.CANCELLED: "cancelled",
-    Kind.UNAVAILABLE: "unavailable",
-    Kind.NOT_OFFERED: "not_offered",
-    Kind.INTERNAL: "internal_error",
+    base.Kind.UNREADABLE_IMAGE: "invalid_image",
+    base.Kind.TOO_MANY_BYTES: "image_too_large",
+    base.Kind.TOO_MANY_PIXELS: "image_too_large",
+    base.Kind.UNREACHABLE_SOURCE: "invalid_image",
+    base.Kind.MISSING_KEY: "missing_api_key",
+    base.Kind.INVALID_KEY: "invalid_api_key",
+    base.Kind.OUT_OF_CREDITS: "credits_exhausted",
+    base.Kind.OVERLOADED: "rate_limit_exceeded",
+    base.Kind.TIMED_OUT: "timeout",
+    base.Kind.INTERNAL: "internal_error",
 }
-_STATUS = {Kind.MISSING_KEY: 403, Kind.INVALID_KEY: 403}
-
-_MEGAPIXEL = 1_000_000
-_SIZES = {
-    "preview": _MEGAPIXEL // 4,
-    "medium": 3 * _MEGAPIXEL // 2,
-    "hd": 4 * _MEGAPIXEL,
-    "full": 36 * _MEGAPIXEL,
-}
+_STATUS = {base.Kind.MISSING_KEY: 403, base.Kind.INVALID_KEY: 403}
+_SIZES = {"preview": 250_000, "medium": 1_500_000, "hd": 4_000_000, "full": 36_000_000}
 _FORMATS = {"png": Format.PNG, "jpg": Format.JPEG, "jpeg": Format.JPEG, "webp": Format.WEBP}
 _SANDBOX = "sandbox_"
 
 
-def key(request: Request) -> str | None:
+class Options(base.PhotoFields):
+    """The fields of a form or of a JSON body."""
+
+    photo_fields = ("image_file", "image_file_b64")
+    photo_missing = "Please provide an image."
+
+    image_file: Annotated[bytes | None, base.File()] = base.Field(None, description="The picture.")
+    image_file_b64: Annotated[bytes | None, base.Base64File()] = base.Field(
+        None, description="The picture in base64, as a data URL or bare."
+    )
+    bg_color: Annotated[Color | None, base.AnyColor] = base.Field(
+        None, description="Behind the subject: `#ff00ff`, `FF0000EE` or a name."
+    )
+    # Read for its mistakes only: the background's colour is always taken out of the edge.
+    despill: Annotated[base.Flag, base.Field(description="Accepted; it is always done.")] = True
+    crop: Annotated[base.Flag, base.Field(description="Cut the picture to the subject.")] = False
+    size: Annotated[int, base.Word(_SIZES)] = base.Field(
+        _SIZES["full"], description="At most 0.25, 1.5, 4 or 36 megapixels."
+    )
+    format: Annotated[Format, base.Word(_FORMATS)] = base.Field(Format.PNG, description="The result's file format.")
+    channels: Annotated[bool, base.Word({"rgba": False, "alpha": True})] = base.Field(
+        False, description="`alpha` is the matte alone."
+    )
+
+
+class Result(base.BaseModel):
+    """The response to who accepts JSON only."""
+
+    result_b64: str = base.Field(description="the result's file in base64")
+    base64img: str = base.Field(description="the same under the vendor's other name for it")
+
+
+def key(request: base.Request) -> str | None:
     """The API key. A client's sandbox key is its key with `sandbox_` in front, and as good here.
 
     A key that is configured so, with the prefix, is meant itself.
     """
-    found = http.api_key(request)
+    found = base.api_key(request)
     if found is None or not found.startswith(_SANDBOX):
         return found
     try:
-        server_state(request).accounts.authenticate(found)
-    except MatteboxError:
+        base.server_state(request).accounts.authenticate(found)
+    except base.MatteboxError:
         return found.removeprefix(_SANDBOX)
     return found
 
 
-def render_error(error: MatteboxError, status: int, _request_id: str) -> Response:
+def render_error(error: base.MatteboxError, status: int, _request_id: str) -> base.Response:
     """A failure as the vendor writes it."""
-    message, name = error.message, error.parameter
-    detail = message if name is None or name in message else f"{name}: {message}"
-    return http.json_response({"detail": detail, "status_code": status, "type": _TYPES[error.kind]}, status=status)
+    word = _TYPES.get(error.kind, error.kind.value)
+    return base.json_response({"detail": base.named_message(error), "status_code": status, "type": word}, status=status)
 
 
-async def parse(request: Request) -> tuple[Edit, Sources, str]:
-    """The vendor's words to ours, and the field that the picture came in."""
-    most = limits(request).max_bytes
-    if fields.content_type(request) in fields.FORM_TYPES:
-        given = await fields.form(request, max_bytes=most, picture="image_file")
-    else:
-        given = await fields.json(request, max_bytes=most, picture="image_file_b64", lenient=True)
-    source, picture = _source(given)
-    color = given.color("bg_color", opaque=False)
-    given.flag("despill")  # a word that is wrong is refused; the right ones change nothing: it is always done
-    edit = Edit(
+def to_edit(given: Options) -> Edit:
+    """What is asked for."""
+    color = given.bg_color
+    return Edit(
         backdrop=Transparent() if color is None or color.opacity == 0 else color,
-        layout=Layout(crop=given.flag("crop"), max_pixels=given.choice("size", _SIZES, _SIZES["full"])),
-        output=Output(
-            format=given.choice("format", _FORMATS, Format.PNG),
-            alpha_only=given.choice("channels", {"rgba": False, "alpha": True}, False),
-        ),
+        layout=Layout(crop=given.crop, max_pixels=given.size),
+        output=Output(format=given.format, alpha_only=given.channels),
     )
-    return edit, Sources(source), picture
 
 
-def _source(given: fields.Fields) -> tuple[Upload, str]:
-    data = given.file("image_file")
-    if data is not None:
-        return Upload(data), "image_file"
-    data = given.base64("image_file_b64")
-    if data is not None:
-        return Upload(data), "image_file_b64"
-    raise MatteboxError(Kind.MISSING_IMAGE, "Please provide an image.", parameter="image_file")
-
-
-def _headers(encoded: Encoded) -> dict[str, str]:
+def render(request: base.Request, encoded: base.Encoded) -> base.Response:
+    """The picture; JSON where `Accept` asks for nothing else, as some HTTP libraries name JSON first by default."""
     doubt = {} if encoded.confidence is None else {"x-uncertainty-score": f"{1 - encoded.confidence:.4f}"}
-    return {"X-Mattebox-Subject": http.subject_header(encoded), "Vary": "Accept", **doubt}
+    headers = {"X-Mattebox-Subject": base.subject_header(encoded), "Vary": "Accept", **doubt}
+    if request.headers.get("accept", "").partition(";")[0].strip().lower() != base.JSON_TYPE:
+        return base.picture_response(encoded, headers)
+    text = base.as_base64(encoded.data)
+    return base.json_response(Result(result_b64=text, base64img=text), headers=headers)
 
 
-_ERROR = openapi.obj(
-    {
-        "detail": openapi.plain("string", "what was wrong"),
-        "status_code": openapi.plain("integer", "the same as the status"),
-        "type": openapi.plain("string", "one word for it"),
-    }
-)
-
-
-def _example(kind: Kind, status: int, detail: str) -> openapi.Schema:
-    return {"detail": detail, "status_code": status, "type": _TYPES[kind]}
-
-
-_FAILURES = openapi.failures(
-    _ERROR,
-    {
-        400: _example(Kind.MISSING_IMAGE, 400, "image_file: Please provide an image."),
-        402: _example(Kind.OUT_OF_CREDITS, 402, "This key has no credits left."),
-        403: _example(Kind.INVALID_KEY, 403, "This API key is not known."),
-        413: _example(Kind.TOO_MANY_BYTES, 413, "image_file: The picture may have at most 31,457,280 bytes."),
-        429: _example(Kind.OVERLOADED, 429, "Too many pictures are waiting; please try again in a moment."),
-    },
-)
-_FIELDS = {
-    "format": openapi.word(("png", "jpg", "webp"), "What the result is.", default="png"),
-    "channels": openapi.word(("rgba", "alpha"), "`alpha` is the matte alone.", default="rgba"),
-    "bg_color": openapi.plain("string", "Behind the subject: `#ff00ff`, `FF0000EE` or a name."),
-    "size": openapi.word(tuple(_SIZES), "The most megapixels: 0.25, 1.5, 4 or 36.", default="full"),
-    "crop": openapi.plain("boolean", "Cut the picture to the subject."),
-    "despill": openapi.plain("boolean", "Accepted; the background's colour is always taken out of the edge."),
-}
-_FORM = openapi.obj({"image_file": openapi.binary("The picture."), **_FIELDS}, required=("image_file",))
-_JSON = openapi.obj(
-    {"image_file_b64": openapi.plain("string", "The picture in base64, as a data URL or bare."), **_FIELDS},
-    required=("image_file_b64",),
-)
-_RESULT = openapi.obj(
-    {
-        "result_b64": openapi.plain("string", "the result's file in base64"),
-        "base64img": openapi.plain("string", "the same under the vendor's other name for it"),
-    }
-)
-
-_security = APIKeyHeader(name="x-api-key", scheme_name="Photoroom", auto_error=False, description="any configured key")
-router = APIRouter(tags=["Photoroom"], dependencies=[Security(_security)])
+router = base.router_for("Photoroom")
 
 
 @router.post(
     "/v1/segment",
     summary="Remove the background",
-    response_class=Response,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": openapi.content(["multipart/form-data"], _FORM) | openapi.content([openapi.JSON], _JSON),
-        }
-    },
-    responses=openapi.success(
+    response_class=base.Response,
+    openapi_extra=base.openapi.request(form=Options, json=Options),
+    responses=base.openapi.result(
         "The picture, or JSON where `Accept` asks for it",
-        openapi.content(("image/png", "image/jpeg", "image/webp"), openapi.binary())
-        | openapi.content([openapi.JSON], _RESULT),
-        headers={
-            "x-uncertainty-score": "0 (sure) to 1",
-            "X-Mattebox-Subject": "`left,top,width,height`, or `none`",
-        },
+        media_types=base.IMAGE_TYPES,
+        model=Result,
+        headers={"x-uncertainty-score": "0 (sure) to 1"} | base.SUBJECT,
     )
-    | _FAILURES,
+    | base.openapi.errors(render_error, status=_STATUS),
 )
-async def segment(request: Request) -> Response:
+async def segment(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
-    async with actions.authorize(request) as account:
-        edit, sources, picture = await parse(request)
-        encoded = await actions.run_edit(request, account, edit, sources, picture=picture)
-    headers = _headers(encoded)
-    # JSON and nothing else: some HTTP libraries name JSON first in every request, and their users expect a picture.
-    if request.headers.get("accept", "").partition(";")[0].strip().lower() == fields.JSON_TYPE:
-        text = pybase64.b64encode_as_string(encoded.data)
-        return http.json_response({"result_b64": text, "base64img": text}, headers=headers)
-    return Response(encoded.data, media_type=encoded.media_type, headers=headers)
+    async with base.authorize(request) as account:
+        if base.content_type(request) in base.FORM_TYPES:
+            given = await base.read_form(request, Options, picture="image_file")
+        else:
+            given = await base.read_json(request, Options, picture="image_file_b64", lenient=True)
+        encoded = await base.run_edit(
+            request, account, to_edit(given), base.Sources(given.photo), picture=given.photo_name
+        )
+    return render(request, encoded)
 
 
-DIALECT = http.Dialect(
+DIALECT = base.Dialect(
     name="photoroom",
     prefixes=("/v1/segment",),
     router=router,
     render_error=render_error,
     status=_STATUS,
-    limits=Limits(max_bytes=30 * 2**20, max_pixels=http.NO_LIMITS.max_pixels),
+    limits=base.most_bytes(30 * 2**20),
     key=key,
 )

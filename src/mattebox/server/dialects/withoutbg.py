@@ -2,150 +2,122 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Annotated
+
 import anyio.to_thread
-import pybase64
-from fastapi import APIRouter, Security
-from fastapi.security import APIKeyHeader
-from starlette.requests import Request
-from starlette.responses import Response
 
 from mattebox import codec
 from mattebox.edit import Edit, Output
-from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Encoded
-from mattebox.server import actions
-from mattebox.server.http import dialect as http
-from mattebox.server.http import fields, openapi
-from mattebox.server.state import limits
-from mattebox.sources import Sources, Upload
+from mattebox.server.dialects import base
 
-_OUTPUTS = {"cutout": False, "processed": False, "matte": True}
-_CORRECTIONS = ("keep_mask", "remove_mask")
-"""Strokes that the vendor's fourth version corrects a matte by. Ignored, they would give the same matte again."""
+_MISSING = "Send the picture as the body, in the form's field image, or in JSON."
 
 
-def render_error(error: MatteboxError, status: int, _request_id: str) -> Response:
-    """A failure as the vendor writes it: `error` for those who send files, `detail` for those who send JSON."""
-    message, name = error.message, error.parameter
-    said = message if name is None or name in message else f"{name}: {message}"
-    return http.json_response({"error": said, "detail": said}, status=status)
+class _Photo(base.PhotoFields):
+    photo_fields = ("image",)
+    photo_missing = _MISSING
+
+    @classmethod
+    def check_names(cls, names: Collection[str]) -> None:
+        for name in ("keep_mask", "remove_mask"):  # ignored, these strokes would give the same matte again
+            if name in names:
+                raise base.MatteboxError(
+                    base.Kind.NOT_OFFERED, "This server cannot correct a matte by strokes.", parameter=name
+                )
+        super().check_names(names)
 
 
-async def parse(request: Request) -> tuple[Edit, Sources, bool]:
-    """The vendor's words to ours, and whether the answer is JSON too."""
-    most = limits(request).max_bytes
-    matte = fields.query(request, max_bytes=most).choice("output", _OUTPUTS, False)
-    match fields.content_type(request):
-        case fields.JSON_TYPE:
-            given = await fields.json(request, max_bytes=most, picture="image", lenient=True)
-            picture = given.base64("image")
-            matte = False  # the answer has both
-        case "multipart/form-data":
-            given = await fields.form(request, max_bytes=most, picture="image")
-            picture = given.file("image")
-        case _:  # also a form's type, which command-line clients put on whatever bytes they send
-            given = fields.Fields({}, max_bytes=most)
-            picture = await fields.raw(request, max_bytes=most, picture="image")
-    for name in _CORRECTIONS:
-        if name in given.names:
-            raise MatteboxError(Kind.NOT_OFFERED, "A matte cannot be corrected by strokes here.", parameter=name)
-    if not picture:
-        raise MatteboxError(
-            Kind.MISSING_IMAGE,
-            "Send the picture as the body, in the form's field image, or in JSON.",
-            parameter="image",
-        )
-    return (
-        Edit(output=Output(alpha_only=matte)),
-        Sources(Upload(picture)),
-        fields.content_type(request) == fields.JSON_TYPE,
+class Form(_Photo):
+    """The fields of a form."""
+
+    image: Annotated[bytes | None, base.File()] = base.Field(None, description="The picture.")
+
+
+class Body(_Photo):
+    """The members of a JSON body."""
+
+    image: Annotated[bytes | None, base.Base64File()] = base.Field(
+        None, description="In base64, as a data URL or bare."
     )
 
 
+class Query(base.Fields):
+    """The parameters of the query."""
+
+    output: Annotated[bool, base.Word({"cutout": False, "processed": False, "matte": True})] = base.Field(
+        False, description="The cutout, or its matte as a grey picture. JSON is answered with both."
+    )
+
+
+class Result(base.BaseModel):
+    """The response to JSON."""
+
+    processed: str = base.Field(description="the cutout's PNG as a data URL")
+    alphaMatte: str = base.Field(description="the matte's PNG as a data URL")  # noqa: N815 - the vendor's
+    latencyMs: int = base.Field(description="whole milliseconds")  # noqa: N815
+
+
+def render_error(error: base.MatteboxError, status: int, _request_id: str) -> base.Response:
+    """A failure as the vendor writes it: `error` for those who send files, `detail` for those who send JSON."""
+    message = base.named_message(error)
+    return base.json_response({"error": message, "detail": message}, status=status)
+
+
+async def to_edit(request: base.Request) -> tuple[Edit, base.Sources]:
+    """What is asked for."""
+    matte = base.read_query(request, Query).output
+    match base.content_type(request):
+        case kind if kind == base.JSON_TYPE:
+            photo = (await base.read_json(request, Body, picture="image", lenient=True)).image
+            matte = False  # the response has both
+        case "multipart/form-data":
+            photo = (await base.read_form(request, Form, picture="image")).image
+        case _:  # also a form's type, which command-line clients put on whatever bytes they send
+            photo = await base.read_raw(request, picture="image")
+    if not photo:
+        raise base.MatteboxError(base.Kind.MISSING_IMAGE, _MISSING, parameter="image")
+    return Edit(output=Output(alpha_only=matte)), base.Sources(base.Upload(photo))
+
+
 def _matte_of(cutout: bytes) -> bytes:
-    """The matte of a cutout's PNG, which holds it without loss: a second run of the network gives no other."""
+    """The matte of a cutout's PNG, which holds it without loss."""
     return codec.encode(codec.decode(cutout, codec.OWN_FILES), Output(alpha_only=True))
 
 
-async def _as_json(encoded: Encoded, milliseconds: int) -> dict[str, object]:
+async def render(request: base.Request, encoded: base.Encoded) -> base.Response:
+    """The picture, or JSON for who sent JSON."""
+    took = base.request_context(request).milliseconds
+    headers = {"X-Latency-Ms": str(took), "X-Mattebox-Subject": base.subject_header(encoded)}
+    if base.content_type(request) != base.JSON_TYPE:
+        return base.picture_response(encoded, headers)
     matte = await anyio.to_thread.run_sync(_matte_of, encoded.data)
-    return {"processed": _data_url(encoded.data), "alphaMatte": _data_url(matte), "latencyMs": milliseconds}
+    urls = [f"data:image/png;base64,{base.as_base64(each)}" for each in (encoded.data, matte)]
+    return base.json_response(Result(processed=urls[0], alphaMatte=urls[1], latencyMs=took), headers=headers)
 
 
-def _data_url(png: bytes) -> str:
-    return "data:image/png;base64," + pybase64.b64encode_as_string(png)
-
-
-_ERROR = openapi.obj({name: openapi.plain("string", "what was wrong") for name in ("error", "detail")})
-
-
-def _example(said: str) -> openapi.Schema:
-    return {"error": said, "detail": said}
-
-
-_FAILURES = openapi.failures(
-    _ERROR,
-    {
-        400: _example("output must be one of cutout, processed, matte."),
-        401: _example("This API key is not known."),
-        413: _example("image: The picture may have at most 31,457,280 bytes."),
-        429: _example("Too many pictures are waiting; please try again in a moment."),
-        503: _example("The model is still being loaded."),
-    },
-)
-_FORM = openapi.obj({"image": openapi.binary("The picture.")}, required=("image",))
-_JSON = openapi.obj({"image": openapi.plain("string", "In base64, as a data URL or bare.")}, required=("image",))
-_RESULT = openapi.obj(
-    {
-        "processed": openapi.plain("string", "the cutout's PNG as a data URL"),
-        "alphaMatte": openapi.plain("string", "the matte's PNG as a data URL"),
-        "latencyMs": openapi.plain("integer", "whole milliseconds"),
-    }
-)
-_OUTPUT = {
-    "name": "output",
-    "in": "query",
-    "schema": {"type": "string", "enum": list(_OUTPUTS), "default": "cutout"},
-    "description": "The cutout, or its matte as a grey picture. JSON is answered with both.",
-}
-
-_security = APIKeyHeader(name="X-API-Key", scheme_name="withoutBG", auto_error=False, description="any configured key")
-router = APIRouter(tags=["withoutBG"], dependencies=[Security(_security)])
+router = base.router_for("withoutBG", header="X-API-Key")
 
 
 @router.post(
     "/v1/remove-background",
     summary="Remove the background",
-    response_class=Response,
-    openapi_extra={
-        "parameters": [_OUTPUT],
-        "requestBody": {
-            "required": True,
-            "content": openapi.content(["image/*", "application/octet-stream"], openapi.binary())
-            | openapi.content(["multipart/form-data"], _FORM)
-            | openapi.content([openapi.JSON], _JSON),
-        },
-    },
-    responses=openapi.success(
+    response_class=base.Response,
+    openapi_extra=base.openapi.request(raw=("image/*", "application/octet-stream"), form=Form, json=Body, query=Query),
+    responses=base.openapi.result(
         "The picture; JSON is answered with JSON",
-        openapi.content(["image/png"], openapi.binary()) | openapi.content([openapi.JSON], _RESULT),
-        headers={
-            "X-Latency-Ms": "whole milliseconds",
-            "X-Mattebox-Subject": "`left,top,width,height`, or `none`",
-        },
+        media_types=("image/png",),
+        model=Result,
+        headers={"X-Latency-Ms": "whole milliseconds"} | base.SUBJECT,
     )
-    | _FAILURES,
+    | base.openapi.errors(render_error),
 )
-async def remove_background(request: Request) -> Response:
+async def remove_background(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
-    async with actions.authorize(request) as account:
-        edit, sources, wants_json = await parse(request)
-        encoded = await actions.run_edit(request, account, edit, sources, picture="image")
-        took = http.request_context(request).milliseconds
-        headers = {"X-Latency-Ms": str(took), "X-Mattebox-Subject": http.subject_header(encoded)}
-        if wants_json:
-            return http.json_response(await _as_json(encoded, took), headers=headers)
-    return Response(encoded.data, media_type=encoded.media_type, headers=headers)
+    async with base.authorize(request) as account:
+        edit, sources = await to_edit(request)
+        encoded = await base.run_edit(request, account, edit, sources, picture="image")
+        return await render(request, encoded)
 
 
-DIALECT = http.Dialect(name="withoutbg", prefixes=("/v1/remove-background",), router=router, render_error=render_error)
+DIALECT = base.Dialect(name="withoutbg", prefixes=("/v1/remove-background",), router=router, render_error=render_error)
