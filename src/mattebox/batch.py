@@ -24,7 +24,7 @@ from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
     from mattebox.cancellation import Checkpoint
-    from mattebox.image import Box, Encoded
+    from mattebox.image import Box, Encoded, Served
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .avif .heic .heif .hif .tif .tiff .bmp .dib .gif".split()  # noqa: SIM905
@@ -63,13 +63,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A photo that became a file. `subject` and `confidence` are those of `image.Encoded`."""
+    """A photo that became a file. `subject`, `confidence` and `served` are those of `image.Encoded`."""
 
     job: Job
     width: int
     height: int
     subject: Box | None
     confidence: float | None
+    served: Served | None
     seconds: float
 
 
@@ -338,6 +339,7 @@ def run(
             height=made.height,
             subject=made.subject,
             confidence=made.confidence,
+            served=made.served,
             seconds=time.perf_counter() - begin,
         )
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, NoReturn, Self, TypeAlias
 
 from pydantic import (
     AliasChoices,
@@ -258,6 +258,8 @@ class Fields(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+    blank_is_absent: ClassVar[bool] = True
+    """Whether an empty text means that nothing was said."""
     _names_used: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="wrap")
@@ -265,7 +267,8 @@ class Fields(BaseModel):
     def _read_present(cls, values: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(values, Mapping):
             raise Refusal("must be an object")
-        present = {name: value for name, value in values.items() if not is_absent(value)}
+        absent = is_absent if cls.blank_is_absent else _is_none
+        present = {name: value for name, value in values.items() if not absent(value)}
         cls.check_names(present)
         made = handler(present)
         for field_name, info in cls.model_fields.items():
@@ -426,6 +429,10 @@ def _refused(name: str, why: str) -> MatteboxError:
 def is_absent(value: object) -> bool:
     """Whether a value means that nothing was said: None or an empty text."""
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import ssl
@@ -30,7 +31,7 @@ from typer.testing import CliRunner, Result
 
 from mattebox import codec
 from mattebox.backdrops.scenes.catalogue import views as scene_views
-from mattebox.cli import Parts, app
+from mattebox.cli import Components, app
 from mattebox.download import transfer
 from mattebox.download.transfer import Address
 from mattebox.edit import (
@@ -53,6 +54,7 @@ from mattebox.image import RGB, Alpha
 from mattebox.image import Image as Picture
 from mattebox.models import CATALOGUE, ModelOptions, Segmenter
 from mattebox.models.catalogue import Ensemble, Row, Variant
+from mattebox.options import EditOptions, ReplaceOptions
 from mattebox.steps import Segmenters
 from mattebox.testing import FakeModels, FakeSegmenter, make_scene
 
@@ -67,12 +69,12 @@ PHOTO = _photo()
 EMPTY = codec.encode(Picture(rgb=np.full((40, 50, 3), 200, np.uint8)), Output())
 
 
-def fake(models: Segmenters | None = None) -> Parts:
-    return Parts(networks=lambda options, fetching: models or FakeModels())
+def fake(models: Segmenters | None = None) -> Components:
+    return Components(networks=lambda options, fetching: models or FakeModels())
 
 
 def mattebox(
-    *args: str | Path, parts: Parts | None = None, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    *args: str | Path, parts: Components | None = None, stdin: bytes = b"", env: Mapping[str, str] | None = None
 ) -> Result:
     return CliRunner().invoke(
         app, [str(arg) for arg in args], obj=parts or fake(), input=stdin, env=env, catch_exceptions=False
@@ -82,8 +84,8 @@ def mattebox(
 def process(*args: str | Path, fake_networks: bool = True) -> list[str]:
     """The command line of a real process."""
     code = (
-        "from mattebox.cli import Parts, app; from mattebox.testing import FakeModels\n"
-        "app(obj=Parts(networks=lambda options, fetching: FakeModels()))"
+        "from mattebox.cli import Components, app; from mattebox.testing import FakeModels\n"
+        "app(obj=Components(networks=lambda options, fetching: FakeModels()))"
     )
     program = ["-c", code] if fake_networks else ["-m", "mattebox"]
     return [sys.executable, *program, *map(str, args)]
@@ -476,9 +478,9 @@ def test_device_and_own_files_reach_the_networks(tmp_path: Path) -> None:
         seen.append(options)
         return FakeModels()
 
-    mattebox("remove", tmp_path / "a.png", "--device", "openvino:NPU", parts=Parts(networks=networks))
+    mattebox("remove", tmp_path / "a.png", "--device", "openvino:NPU", parts=Components(networks=networks))
     environment = {"MATTEBOX_MODELS_DEVICE": "cuda", "MATTEBOX_MODELS_THREADS": "3"}
-    mattebox("remove", tmp_path / "a.png", "--overwrite", parts=Parts(networks=networks), env=environment)
+    mattebox("remove", tmp_path / "a.png", "--overwrite", parts=Components(networks=networks), env=environment)
     assert [(each.device, each.threads, each.user_files) for each in seen] == [
         ("openvino:NPU", 0, True),
         ("cuda", 3, True),
@@ -535,6 +537,56 @@ def test_no_input_and_a_missing_input(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "no.jpg" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "option", "sentence"),
+    [
+        (["--margin", "10px"], "--margin", "--margin requires --crop."),
+        (["--fit", "cover"], "--fit", "--fit requires --width or --height."),
+        (
+            ["--background", "red", "--background-blur", "3"],
+            "--background",
+            "--background cannot be combined with --background-blur.",
+        ),
+        (["--shadow", "drop", "--shadow-opacity", "2"], "--shadow-opacity", "must be a number from 0 to 1."),
+        (["--width", "0"], "--width", "--width must be a whole number from 1 to "),
+        (["--crop", "--margin", "wide"], "--margin", "wide"),
+    ],
+)
+def test_a_wrong_option_is_named_in_a_sentence(tmp_path: Path, wrong: list[str], option: str, sentence: str) -> None:
+    photos(tmp_path, "a.png")
+    result = mattebox("remove", tmp_path / "a.png", *wrong, env={"COLUMNS": "300"})
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert f"Invalid value for {option}: " in result.stderr
+
+
+@pytest.mark.parametrize(("command", "model"), [("remove", EditOptions), ("replace", ReplaceOptions)])
+def test_each_field_of_an_edit_is_an_option(command: str, model: type[EditOptions]) -> None:
+    said = mattebox(command, "--help", env={"COLUMNS": "300"}).stdout
+    for name in (*model.model_fields, "background_image"):
+        assert re.search(rf"--{name.replace('_', '-')}[ ,]", said)
+    for word in ("ground", "scale-down", "multilevel", "1..100", "--no-crop", "Requires --crop."):
+        assert word in said
+
+
+def test_replace_has_both_names_of_a_background_and_the_layout(tmp_path: Path) -> None:
+    photo = codec.encode(Picture(rgb=make_scene(width=120, height=90, seed=2).photo), Output())
+    photos(tmp_path, "a.png", data=photo)
+    photos(tmp_path, "behind.png", data=solid((0, 200, 0)))
+    behind = str(tmp_path / "behind.png")
+    more = ["--crop", "--margin", "5px", "--shadow", "drop", "--size", "50"]
+    for long, short, value in (
+        ("--background", "--color", "red"),
+        ("--background-image", "--image", behind),
+        ("--background-blur", "--blur", "4"),
+    ):
+        for option in (long, short):
+            result = mattebox("replace", tmp_path / "a.png", "-o", tmp_path / f"{option}.png", option, value, *more)
+            assert result.exit_code == 0, result.stderr
+        assert (tmp_path / f"{long}.png").read_bytes() == (tmp_path / f"{short}.png").read_bytes()
+        assert max(opened(tmp_path / f"{long}.png").size) <= 50
 
 
 def test_an_existing_output_is_an_error_for_one_photo_unless_overwritten(tmp_path: Path) -> None:
@@ -769,8 +821,8 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
     photos(tmp_path / "few", *(f"{number}.png" for number in range(20)), data=big)
     photos(tmp_path / "many", *(f"{number}.png" for number in range(300)), data=big)
     code = (
-        "import resource, sys; from mattebox.cli import Parts, app; from mattebox.testing import FakeModels\n"
-        "try: app(obj=Parts(networks=lambda options, fetching: FakeModels()))\n"
+        "import resource, sys; from mattebox.cli import Components, app; from mattebox.testing import FakeModels\n"
+        "try: app(obj=Components(networks=lambda options, fetching: FakeModels()))\n"
         "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
     peaks = []
@@ -869,14 +921,14 @@ def catalogue(address: str) -> dict[str, Row]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Parts, Path]]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Components, Path]]:
     monkeypatch.setenv("MATTEBOX_MODELS_DIRECTORY", str(tmp_path / "models"))
     with weights_server() as address:
         rows = catalogue(address)
-        yield Parts(catalogue=lambda: rows), tmp_path / "models"
+        yield Components(catalogue=lambda: rows), tmp_path / "models"
 
 
-def test_models_list(here: tuple[Parts, Path]) -> None:
+def test_models_list(here: tuple[Components, Path]) -> None:
     parts, directory = here
     directory.mkdir()
     (directory / "fine.onnx").write_bytes(WEIGHTS["/fine.onnx"])
@@ -902,14 +954,14 @@ def test_models_list(here: tuple[Parts, Path]) -> None:
 
 
 def test_the_real_list_is_honest() -> None:
-    said = mattebox("models", "list", parts=Parts()).stdout
+    said = mattebox("models", "list", parts=Components()).stdout
     for name, row in CATALOGUE.items():
         assert name in said
         assert row.note in said
     assert "non-commercial terms" in said
 
 
-def test_pulling_an_ensemble_pulls_its_members(here: tuple[Parts, Path]) -> None:
+def test_pulling_an_ensemble_pulls_its_members(here: tuple[Components, Path]) -> None:
     parts, directory = here
     result = mattebox("models", "pull", "auto", "fine", parts=parts)
     assert result.exit_code == 0
@@ -919,7 +971,7 @@ def test_pulling_an_ensemble_pulls_its_members(here: tuple[Parts, Path]) -> None
     assert "fine may not" not in result.stderr
 
 
-def test_what_cannot_be_pulled_is_a_sentence_and_the_others_are(here: tuple[Parts, Path]) -> None:
+def test_what_cannot_be_pulled_is_a_sentence_and_the_others_are(here: tuple[Components, Path]) -> None:
     parts, directory = here
     result = mattebox("models", "pull", "gone", "by-hand", "fine", parts=parts)
     assert result.exit_code == 1
@@ -929,7 +981,7 @@ def test_what_cannot_be_pulled_is_a_sentence_and_the_others_are(here: tuple[Part
     assert (directory / "fine.onnx").is_file()
 
 
-def test_verify_and_path(here: tuple[Parts, Path]) -> None:
+def test_verify_and_path(here: tuple[Components, Path]) -> None:
     parts, directory = here
     assert mattebox("models", "verify", parts=parts).exit_code == 0
     assert mattebox("models", "verify", "fine", parts=parts).exit_code == 1
@@ -946,13 +998,13 @@ def test_verify_and_path(here: tuple[Parts, Path]) -> None:
 
 
 @pytest.mark.parametrize("command", ["pull", "verify", "path"])
-def test_an_unknown_name_is_a_wrong_command(here: tuple[Parts, Path], command: str) -> None:
+def test_an_unknown_name_is_a_wrong_command(here: tuple[Components, Path], command: str) -> None:
     result = mattebox("models", command, "nonsense", parts=here[0])
     assert result.exit_code == 2
     assert "nonsense" in result.stderr
 
 
-def test_weights_that_forbid_commerce_say_so_when_used(tmp_path: Path, here: tuple[Parts, Path]) -> None:
+def test_weights_that_forbid_commerce_say_so_when_used(tmp_path: Path, here: tuple[Components, Path]) -> None:
     photos(tmp_path, "a.png")
     parts = replace(here[0], networks=fake().networks)
     assert "solid may not be used commercially" in mattebox("remove", tmp_path / "a.png", parts=parts).stderr
@@ -963,8 +1015,8 @@ def test_weights_that_forbid_commerce_say_so_when_used(tmp_path: Path, here: tup
 
 def serving(*args: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     code = (
-        "from mattebox.cli import Parts, app; from starlette.applications import Starlette\n"
-        "app(obj=Parts(server=lambda settings: Starlette()))"
+        "from mattebox.cli import Components, app; from starlette.applications import Starlette\n"
+        "app(obj=Components(server=lambda settings: Starlette()))"
     )
     return subprocess.Popen(
         [sys.executable, "-c", code, "serve", *args],
@@ -1065,10 +1117,10 @@ def test_a_port_that_is_in_use_is_a_sentence() -> None:
 def test_an_app_that_does_not_start_is_a_failure() -> None:
     code = (
         "from contextlib import asynccontextmanager; from starlette.applications import Starlette\n"
-        "from mattebox.cli import Parts, app\n"
+        "from mattebox.cli import Components, app\n"
         "@asynccontextmanager\n"
         "async def broken(app):\n    raise RuntimeError('no disk')\n    yield\n"
-        "app(obj=Parts(server=lambda settings: Starlette(lifespan=broken)))"
+        "app(obj=Components(server=lambda settings: Starlette(lifespan=broken)))"
     )
     made = subprocess.run(
         [sys.executable, "-c", code, "serve", "--port", "0"], capture_output=True, text=True, check=False
@@ -1102,13 +1154,16 @@ def test_version_and_help() -> None:
 
 
 @pytest.mark.process
-def test_help_loads_nothing_heavy() -> None:
+@pytest.mark.parametrize(
+    ("args", "more"), [(["--help"], "pydantic"), (["remove", "--help"], ""), (["replace", "--help"], "")]
+)
+def test_help_loads_nothing_heavy(args: list[str], more: str) -> None:
     code = (
         "import sys\n"
         "from mattebox.cli import app\n"
-        "try: app(['--help'])\n"
+        f"try: app({args})\n"
         "except SystemExit: pass\n"
-        "heavy = set('numpy cv2 PIL fastapi starlette uvicorn pydantic sqlalchemy openvino anyio'.split())\n"
+        f"heavy = set('numpy cv2 PIL fastapi starlette uvicorn sqlalchemy openvino anyio {more}'.split())\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

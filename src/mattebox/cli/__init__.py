@@ -16,11 +16,12 @@ from typer.core import TyperGroup
 
 from mattebox import __version__
 from mattebox.cli import certificate, database, models, remove, replace, scenes, serve
-from mattebox.cli.context import Parts
+from mattebox.cli.context import Components
+from mattebox.cli.edit_command import EditCommand
 from mattebox.cli.terminal import say
 from mattebox.errors import MatteboxError
 
-__all__ = ["Parts", "app", "main"]
+__all__ = ["Components", "app", "main"]
 
 
 class _Commands(TyperGroup):
@@ -41,8 +42,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Cut the subject out of a photo, on your own machine.",
 )
-app.command(epilog=remove.EPILOG)(remove.remove)
-app.command(epilog=replace.EPILOG)(replace.replace)
+app.command(cls=EditCommand, epilog=remove.EPILOG)(remove.remove)
+app.command(cls=EditCommand, epilog=replace.EPILOG)(replace.replace)
 app.add_typer(models.app, name="models")
 app.add_typer(scenes.app, name="scenes")
 app.command()(serve.serve)
@@ -69,7 +70,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    context.ensure_object(Parts)
+    context.ensure_object(Components)
     # A failure is said once, in its own sentence; the reasons behind it are for those who ask.
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")

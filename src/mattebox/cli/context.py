@@ -1,4 +1,4 @@
-"""What several commands share: the parts they are built from, the environment's options, words for wrong ones."""
+"""What several commands share: the components they run on, options that most have, checks of files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mattebox import batch, files
 from mattebox.batch import Plan, shown
 from mattebox.cli.terminal import say
-from mattebox.edit import Blur, Format
+from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from mattebox.models.catalogue import Row
     from mattebox.server.settings import Settings
     from mattebox.steps import Generators, Segmenters
-
-T = TypeVar("T")
 
 Fetching = Callable[[str, int, int | None], None]
 """Told about a download: what is being done, bytes done, bytes in all where that is known."""
@@ -56,8 +54,8 @@ def _app(settings: Settings) -> ASGIApp:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What the commands are built from. Whoever runs `app` with an `obj` of this class puts in parts of their own."""
+class Components:
+    """What the commands run on. Whoever runs `app` with an `obj` of this class replaces some of it."""
 
     networks: Callable[[ModelOptions, Fetching], Segmenters] = _networks
     backdrops: Callable[[BackdropOptions, Fetching], Generators] = _backdrops
@@ -67,30 +65,6 @@ class Parts:
 
 # --- options -----------------------------------------------------------------------------------------------------
 
-
-def _format(word: str) -> Format:
-    from mattebox import codec
-
-    found = codec.format_named(word)
-    if found is None:
-        raise typer.BadParameter(f"{word!r} is none of {', '.join(Format)}.")
-    return found
-
-
-ModelName = Annotated[
-    str,
-    typer.Option("--model", help="A name from `mattebox models list`, or such a name and a file: u2net:/my/file.onnx."),
-]
-FormatName = Annotated[
-    Format | None,
-    typer.Option(
-        "--format", parser=_format, metavar="|".join(Format), help="What to write; by default what OUT ends in, or png."
-    ),
-]
-Quality = Annotated[
-    int | None,
-    typer.Option("--quality", min=1, max=100, help="For jpeg, webp, avif and zip; 100 makes a webp lossless."),
-]
 Device = Annotated[
     str | None,
     typer.Option("--device", help="What the networks run on: auto, cpu, cuda, coreml or openvino:<device>."),
@@ -101,7 +75,7 @@ _HINTS = {"inputs": "INPUT", "output": "-o", "format": "--format"}
 
 
 def planned(inputs: list[str], output: str | None, *, form: Format | None, overwrite: bool) -> Plan:
-    """`batch.plan`, whose words about arguments that do not fit together become those about a wrong command."""
+    """`batch.plan`; arguments that do not fit together are a wrong command."""
     try:
         return batch.plan(inputs, output, format=form, overwrite=overwrite)
     except MatteboxError as error:
@@ -110,33 +84,15 @@ def planned(inputs: list[str], output: str | None, *, form: Format | None, overw
         raise typer.BadParameter(error.message, param_hint=_HINTS[error.parameter or ""]) from error
 
 
-def only_one(options: Mapping[str, object]) -> None:
-    """Refuse several of these options, by name."""
-    given = [name for name, value in options.items() if value is not None]
-    if len(given) > 1:
-        raise typer.BadParameter(f"give one of {', '.join(options)}, and not several.", param_hint=given[1])
-
-
-def lonely(option: str, other: str) -> typer.BadParameter:
-    """The failure of an option that says nothing without another one."""
-    return typer.BadParameter(f"it says nothing without {other}.", param_hint=option)
-
-
 def check_standard_output(plan: Plan, *, as_json: bool) -> None:
-    """Refuse to write a picture to the standard output where that is a terminal, or has other words to take."""
+    """Refuse to write a picture to the standard output where that is a terminal, or takes JSON."""
     if any(job.target is None for job in plan.jobs):
         if as_json:
-            raise typer.BadParameter("the standard output cannot take the picture too: name a file.", param_hint="-o")
+            raise typer.BadParameter(
+                "The standard output cannot take the picture as well as the JSON. Name a file.", param_hint="-o"
+            )
         if sys.stdout.isatty():
-            raise typer.BadParameter("a picture is not written to a terminal: name a file.", param_hint="-o")
-
-
-def blurred(option: str, sigma: float) -> Blur:
-    """The photo's own background, blurred."""
-    try:
-        return Blur(sigma)
-    except ValueError as error:
-        raise typer.BadParameter("it must be from 0.3 to 1000 pixels.", param_hint=option) from error
+            raise typer.BadParameter("A picture is not written to a terminal. Name a file.", param_hint="-o")
 
 
 def picture_behind(path: Path, plan: Plan) -> bytes:
@@ -155,16 +111,6 @@ def picture_behind(path: Path, plan: Plan) -> bytes:
     if any(job.target is not None and job.target.exists() and job.target.samefile(path) for job in plan.jobs):
         raise MatteboxError(Kind.CONFLICT, f"{shown(path)} would be overwritten, so nothing was done.")
     return data
-
-
-def checked(option: str, check: Callable[[str], T], value: str) -> T:
-    """What `check` makes of an option's value; a wrong value is a wrong command."""
-    try:
-        return check(value)
-    except MatteboxError as error:
-        if error.kind is not Kind.INVALID_PARAMETER:
-            raise
-        raise typer.BadParameter(error.message, param_hint=option) from error
 
 
 def warn_of_licence(catalogue: Mapping[str, Row], name: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mattebox import model_options
-from mattebox.cli.context import Parts, warn_of_licence
+from mattebox.cli.context import Components, warn_of_licence
 from mattebox.cli.terminal import Bar, say
 from mattebox.errors import MatteboxError
 
@@ -28,7 +28,7 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a model, a line each.")] = False,
 ) -> None:
     """Show which networks there are."""
-    catalogue, directory = context.ensure_object(Parts).catalogue(), _directory()
+    catalogue, directory = context.ensure_object(Components).catalogue(), _directory()
     rows = [_facts(row, catalogue, directory) for row in catalogue.values()]
     if as_json:
         for row in rows:
@@ -86,7 +86,7 @@ def pull(context: typer.Context, names: Annotated[list[str], typer.Argument(meta
     """Fetch networks, so that nothing has to be fetched later."""
     from mattebox.models import weights
 
-    catalogue, directory = context.ensure_object(Parts).catalogue(), _directory()
+    catalogue, directory = context.ensure_object(Components).catalogue(), _directory()
     failures: list[MatteboxError] = []
     with Bar() as bar:
         for variant in _variants(names, catalogue):
@@ -111,7 +111,7 @@ def verify(
     """Compare the networks' files with their checksums."""
     from mattebox.models import weights
 
-    catalogue, directory = context.ensure_object(Parts).catalogue(), _directory()
+    catalogue, directory = context.ensure_object(Components).catalogue(), _directory()
     wanted = _variants(names or list(catalogue), catalogue)
     states = {
         variant.name: weights.verify(variant, directory)
@@ -138,7 +138,7 @@ def path(
     if name is None:
         typer.echo(directory)
         return
-    for variant in _variants([name], context.ensure_object(Parts).catalogue()):
+    for variant in _variants([name], context.ensure_object(Components).catalogue()):
         typer.echo(weights.path(variant, directory))
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mattebox import certificates, extras
-from mattebox.cli.context import Parts
+from mattebox.cli.context import Components
 from mattebox.cli.terminal import say
 from mattebox.errors import Kind, MatteboxError
 
@@ -94,7 +94,7 @@ def serve(
     said = f"mattebox serves at {address}, docs at {address}/docs.{who}"
     if found.role == "worker":
         said = f"mattebox works on tasks; {address}/ready says whether it can."
-    server = context.ensure_object(Parts).server(found)
+    server = context.ensure_object(Components).server(found)
     if not run(server, listener, ready=lambda: say(said), tls=tls):
         raise MatteboxError(Kind.UNAVAILABLE, "The server could not start; the log above says why.")
 
