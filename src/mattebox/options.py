@@ -119,9 +119,7 @@ class EditOptions(Fields):
                 margin=self.margin,
                 scale=self.scale,
                 position=self.position,
-                canvas=None
-                if self.width is self.height is None
-                else Canvas(width=self.width, height=self.height, fit=self.fit),
+                canvas=self._canvas(),
                 max_side=self.size,
             ),
             matte=Matte(
