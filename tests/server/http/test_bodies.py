@@ -200,7 +200,7 @@ class Photo(PhotoFields):
 )
 def test_the_photo_is_the_first_that_is_present(values: Values, source: Upload | Link, name: str) -> None:
     found = read_values(Photo, values, max_bytes=9)
-    assert (found.photo, found.photo_name) == (source, name)
+    assert (found.photo_source, found.photo_name) == (source, name)
 
 
 def test_a_photo_is_needed_and_its_name_is_blamed() -> None:

@@ -123,7 +123,7 @@ async def segment(request: base.Request) -> base.Response:
         else:
             given = await base.read_json(request, Options, picture="image_file_b64", lenient=True)
         encoded = await base.run_edit(
-            request, account, to_edit(given), base.Sources(given.photo), picture=given.photo_name
+            request, account, to_edit(given), base.Sources(given.photo_source), picture=given.photo_name
         )
     return render(request, encoded)
 

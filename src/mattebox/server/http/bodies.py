@@ -176,7 +176,7 @@ class PhotoFields(Fields):
         return self.named(self._photo_field)
 
     @property
-    def photo(self) -> Upload | Link:
+    def photo_source(self) -> Upload | Link:
         """The photo, or where it is."""
         value = getattr(self, self._photo_field)
         return Upload(value) if isinstance(value, bytes) else Link(value)
