@@ -112,6 +112,7 @@ def test_json_in_and_out(client: TestClient, photo: bytes) -> None:
         assert set(found) == {"result_b64", "base64img"}
         assert base64.b64decode(found["result_b64"]) == plain
         assert found["base64img"] == found["result_b64"]
+        assert answer.headers["vary"] == "Accept"
         assert "x-uncertainty-score" in answer.headers
 
 
@@ -127,6 +128,10 @@ def test_only_who_asks_for_json_alone_gets_it(client: TestClient, photo: bytes) 
 def test_base64_in_a_form(client: TestClient, photo: bytes) -> None:
     answer = client.post(PATH, data={"image_file_b64": base64.b64encode(photo).decode()})
     assert answer.content == ask(client, photo)[1].content
+
+
+def test_a_file_wins_over_base64_which_is_not_read(client: TestClient, photo: bytes) -> None:
+    assert ask(client, photo, image_file_b64="?")[1].content == ask(client, photo)[1].content
 
 
 @pytest.mark.parametrize(

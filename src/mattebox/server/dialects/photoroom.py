@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import model_validator
+
 from mattebox.edit import Color, Edit, Format, Layout, Output, Transparent
 from mattebox.server.dialects import base
 
@@ -40,7 +42,7 @@ class Options(base.PhotoFields):
         None, description="Behind the subject: `#ff00ff`, `FF0000EE` or a name."
     )
     # Read for its mistakes only: the background's colour is always taken out of the edge.
-    despill: Annotated[base.Flag, base.Field(description="Accepted; it is always done.")] = True
+    despill: Annotated[base.Flag, base.Field(description="Accepted; despilling is always done.")] = True
     crop: Annotated[base.Flag, base.Field(description="Cut the picture to the subject.")] = False
     size: Annotated[int, base.Word(_SIZES)] = base.Field(
         _SIZES["full"], description="At most 0.25, 1.5, 4 or 36 megapixels."
@@ -50,9 +52,15 @@ class Options(base.PhotoFields):
         False, description="`alpha` is the matte alone."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _prefer_file(cls, values: dict[str, object]) -> dict[str, object]:
+        """Base64 that comes beside a file is ignored, right or wrong."""
+        return {name: each for name, each in values.items() if name != "image_file_b64" or "image_file" not in values}
+
 
 class Result(base.BaseModel):
-    """The response to who accepts JSON only."""
+    """The response where `Accept` asks for JSON."""
 
     result_b64: str = base.Field(description="the result's file in base64")
     base64img: str = base.Field(description="the same under the vendor's other name for it")
@@ -90,7 +98,7 @@ def to_edit(given: Options) -> Edit:
 
 
 def render(request: base.Request, encoded: base.Encoded) -> base.Response:
-    """The picture; JSON where `Accept` asks for nothing else, as some HTTP libraries name JSON first by default."""
+    """The picture, or JSON where `Accept` names nothing else: some HTTP libraries name it first in every request."""
     doubt = {} if encoded.confidence is None else {"x-uncertainty-score": f"{1 - encoded.confidence:.4f}"}
     headers = {"X-Mattebox-Subject": base.subject_header(encoded), "Vary": "Accept", **doubt}
     if request.headers.get("accept", "").partition(";")[0].strip().lower() != base.JSON_TYPE:

@@ -11,12 +11,10 @@ from mattebox import codec
 from mattebox.edit import Edit, Output
 from mattebox.server.dialects import base
 
-_MISSING = "Send the picture as the body, in the form's field image, or in JSON."
-
 
 class _Photo(base.PhotoFields):
     photo_fields = ("image",)
-    photo_missing = _MISSING
+    photo_missing = "Send the picture as the body, in the form's field `image`, or in JSON."
 
     @classmethod
     def check_names(cls, names: Collection[str]) -> None:
@@ -37,21 +35,19 @@ class Form(_Photo):
 class Body(_Photo):
     """The members of a JSON body."""
 
-    image: Annotated[bytes | None, base.Base64File()] = base.Field(
-        None, description="In base64, as a data URL or bare."
-    )
+    image: Annotated[bytes | None, base.Base64File()] = base.Field(None, description="Base64, as a data URL or bare.")
 
 
 class Query(base.Fields):
     """The parameters of the query."""
 
     output: Annotated[bool, base.Word({"cutout": False, "processed": False, "matte": True})] = base.Field(
-        False, description="The cutout, or its matte as a grey picture. JSON is answered with both."
+        False, description="The cutout, or its matte as a grey picture. A JSON request is answered with both."
     )
 
 
 class Result(base.BaseModel):
-    """The response to JSON."""
+    """The response to a JSON request."""
 
     processed: str = base.Field(description="the cutout's PNG as a data URL")
     alphaMatte: str = base.Field(description="the matte's PNG as a data URL")  # noqa: N815 - the vendor's
@@ -59,7 +55,7 @@ class Result(base.BaseModel):
 
 
 def render_error(error: base.MatteboxError, status: int, _request_id: str) -> base.Response:
-    """A failure as the vendor writes it: `error` for those who send files, `detail` for those who send JSON."""
+    """A failure: `error` for clients that send files, `detail` for those that send JSON."""
     message = base.named_message(error)
     return base.json_response({"error": message, "detail": message}, status=status)
 
@@ -68,7 +64,7 @@ async def to_edit(request: base.Request) -> tuple[Edit, base.Sources]:
     """What is asked for."""
     matte = base.read_query(request, Query).output
     match base.content_type(request):
-        case kind if kind == base.JSON_TYPE:
+        case base.JSON_TYPE:
             photo = (await base.read_json(request, Body, picture="image", lenient=True)).image
             matte = False  # the response has both
         case "multipart/form-data":
@@ -76,7 +72,7 @@ async def to_edit(request: base.Request) -> tuple[Edit, base.Sources]:
         case _:  # also a form's type, which command-line clients put on whatever bytes they send
             photo = await base.read_raw(request, picture="image")
     if not photo:
-        raise base.MatteboxError(base.Kind.MISSING_IMAGE, _MISSING, parameter="image")
+        raise base.MatteboxError(base.Kind.MISSING_IMAGE, _Photo.photo_missing, parameter="image")
     return Edit(output=Output(alpha_only=matte)), base.Sources(base.Upload(photo))
 
 
@@ -86,7 +82,7 @@ def _matte_of(cutout: bytes) -> bytes:
 
 
 async def render(request: base.Request, encoded: base.Encoded) -> base.Response:
-    """The picture, or JSON for who sent JSON."""
+    """The picture; for a JSON request, JSON with the cutout and its matte."""
     took = base.request_context(request).milliseconds
     headers = {"X-Latency-Ms": str(took), "X-Mattebox-Subject": base.subject_header(encoded)}
     if base.content_type(request) != base.JSON_TYPE:
@@ -105,12 +101,12 @@ router = base.router_for("withoutBG", header="X-API-Key")
     response_class=base.Response,
     openapi_extra=base.openapi.request(raw=("image/*", "application/octet-stream"), form=Form, json=Body, query=Query),
     responses=base.openapi.result(
-        "The picture; JSON is answered with JSON",
+        "The picture; for a JSON request, JSON",
         media_types=("image/png",),
         model=Result,
         headers={"X-Latency-Ms": "whole milliseconds"} | base.SUBJECT,
     )
-    | base.openapi.errors(render_error),
+    | base.openapi.errors(render_error, (*base.openapi.EDIT_ERRORS, base.Kind.NOT_OFFERED)),
 )
 async def remove_background(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
