@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from mattebox import codec
 from mattebox.edit import Output
 from mattebox.image import RGB, Alpha, Image
-from mattebox.server.dialects.poof import UNLIMITED
+from mattebox.server.dialects.base import UNLIMITED
 from mattebox.testing import FakeModels
 
 PATH = "/v1/remove"
@@ -158,7 +158,7 @@ def test_what_is_not_understood_is_named(field: str, value: str, client: TestCli
 
 def test_padding_needs_a_cropped_subject(client: TestClient, photo: bytes) -> None:
     answer = client.post(PATH, files={"image_file": photo}, data={"padding": "0.1", "crop": "false"})
-    assert "needs crop" in answer.json()["details"]["message"]
+    assert "requires crop" in answer.json()["details"]["message"]
     assert ask(client, photo, padding="0")[0].width == 200
 
 
