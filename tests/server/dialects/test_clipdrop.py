@@ -1,21 +1,18 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from httpx2 import Response
-from starlette.requests import Request
 from starlette.testclient import TestClient
-from starlette.types import Message, Scope
 
 from mattebox import codec
 from mattebox.edit import Edit, Format, Output, Prompt
 from mattebox.errors import MatteboxError
 from mattebox.image import RGB, Alpha, Image
-from mattebox.server.dialects.clipdrop import DIALECT, UNLIMITED, parse_replacement
-from mattebox.server.http.dialect import RequestContext
+from mattebox.server.dialects.base import UNLIMITED, read_values
+from mattebox.server.dialects.clipdrop import Replacement, to_edit
 from mattebox.sources import Upload
 from mattebox.testing import FakeBackdrops, FakeModels
 
@@ -196,29 +193,17 @@ def test_without_a_generator_it_is_not_offered(client: TestClient, photo: bytes)
     assert refused(answer) == (501, "Backdrops from prompts are not available here.")
 
 
-def parsed(client: TestClient, **sent: object) -> Edit:
-    """What the dialect makes of a request to a running server."""
-    built = client.build_request("POST", REPLACE, **sent)  # type: ignore[arg-type]
-    headers = [(name.lower(), value) for name, value in built.headers.raw]
-    scope: Scope = {"type": "http", "method": "POST", "path": REPLACE, "query_string": b"", "headers": headers}
-    scope.update(app=client.app, state={"context": RequestContext(dialect=DIALECT, request_id="req_1")})
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": built.read(), "more_body": False}
-
-    edit, sources = asyncio.run(parse_replacement(Request(scope, receive)))
-    assert isinstance(sources.photo, Upload)
-    return edit
+def replacement(accept: str = "", **form: str) -> Edit:
+    given = read_values(Replacement, {"image_file": b"a photo", **form}, max_bytes=7)
+    assert given.photo == Upload(b"a photo")
+    return to_edit(given, accept)
 
 
-def test_words_become_an_edit(client: TestClient, photo: bytes) -> None:
-    files = {"image_file": photo}
+def test_words_become_an_edit() -> None:
     jpeg = Output(format=Format.JPEG)
-    prompted = parsed(client, files=files, data={"prompt": "  a beach at noon "})
-    assert prompted == Edit(backdrop=Prompt("a beach at noon"), output=jpeg)
-    assert parsed(client, files=files) == Edit(backdrop=Prompt(""), output=jpeg)
-    png = parsed(client, files=files, headers={"Accept": "image/png"})
-    assert png.output == Output(format=Format.PNG)
+    assert replacement(prompt="  a beach at noon ") == Edit(backdrop=Prompt("a beach at noon"), output=jpeg)
+    assert replacement() == Edit(backdrop=Prompt(""), output=jpeg)
+    assert replacement("image/png").output == Output(format=Format.PNG)
     with pytest.raises(MatteboxError) as caught:
-        parsed(client, files=files, data={"prompt": "x" * 9000})
+        replacement(prompt="x" * 9000)
     assert caught.value.parameter == "prompt"

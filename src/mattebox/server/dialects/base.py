@@ -69,6 +69,12 @@ from mattebox.sources import Link, Source, Sources, Upload
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")
 SUBJECT = {"X-Mattebox-Subject": "`left,top,width,height`, or `none`"}
 """The header that says where the subject is, for API docs."""
+BACKDROP = {
+    "X-Mattebox-Backdrop": "what served the prompt, as in `scenes/warehouse-ramp`",
+    "X-Mattebox-Backdrop-Score": "how well it matches, 0 to 1, if that is known",
+    "X-Mattebox-Warning": "a sentence where it is not what was asked for",
+}
+"""The headers of `backdrop_headers`, for API docs."""
 UNLIMITED = 2_147_483_647
 """Credits of a key without a limit: a whole number that every language can hold."""
 

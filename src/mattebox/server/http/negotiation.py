@@ -34,7 +34,7 @@ def negotiate(accept: str, chosen: Format | None) -> ResponseFormat:
     Raises:
         HTTPException: 406, where `Accept` leaves nothing.
     """
-    wanted = _ranges(accept)
+    wanted = accept_ranges(accept)
     json_quality = _quality(wanted, fields.JSON_TYPE)
     offered = [(_quality(wanted, codec.media_type(each)), each) for each in Format]
     best, preferred = max(offered, key=lambda offer: offer[0])  # of equals the first
@@ -49,7 +49,8 @@ def negotiate(accept: str, chosen: Format | None) -> ResponseFormat:
     return ResponseFormat(preferred, as_json=False)
 
 
-def _ranges(accept: str) -> list[tuple[str, float]]:
+def accept_ranges(accept: str) -> list[tuple[str, float]]:
+    """The media types and wildcards of a header `Accept`, in lower case, and how much each is wanted: 0 to 1."""
     ranges = []
     for part in accept.split(","):
         kind, *parameters = (piece.strip().lower() for piece in part.split(";"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import pydantic_core
@@ -158,7 +158,7 @@ def _described(model: type[Fields], admit: Callable[[Schema], Schema | None]) ->
     required = [name for name in model.required_names() if name in shown]
     photos = model.names_of(*model.photo_fields) if issubclass(model, PhotoFields) else ()
     alone = [name for name in photos if name in shown]
-    return obj(shown, required=[*(alone if len(alone) == 1 else ()), *required])
+    return obj(shown, required=dict.fromkeys([*(alone if len(alone) == 1 else ()), *required]))
 
 
 def _in_form(schema: Schema) -> Schema | None:
@@ -196,7 +196,7 @@ def binary(doc: str = "") -> Schema:
     return {"type": "string", "format": "binary", **({"description": doc} if doc else {})}
 
 
-def obj(properties: Mapping[str, object], *, required: Sequence[str] = ()) -> Schema:
+def obj(properties: Mapping[str, object], *, required: Collection[str] = ()) -> Schema:
     """The schema of an object."""
     return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
 
