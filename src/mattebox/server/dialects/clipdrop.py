@@ -94,7 +94,7 @@ async def _remove(request: base.Request, account: Account, given: Removal, edit:
     except base.MatteboxError as error:
         raise error.about(picture) from error.__cause__
     if not transparent:
-        return await base.run_edit(request, account, edit, base.Sources(given.photo), picture=picture), 1
+        return await base.run_edit(request, account, edit, base.Sources(given.photo_source), picture=picture), 1
     if given.transparency_handling == _RETURN:
         async with base.charged(request, account, picture=picture, cost=0):
             return await runner.transform(None, lambda: data, output=edit.output, limits=own), 0
@@ -190,7 +190,7 @@ async def replace_background(request: base.Request) -> base.Response:
         most = min(base.limits(request).max_bytes, _REPLACE_BYTES)
         given = await base.read_form(request, Replacement, picture="image_file", max_bytes=most)
         edit = to_edit(given, request.headers.get("accept", ""))
-        encoded = await base.run_edit(request, account, edit, base.Sources(given.photo), picture=given.photo_name)
+        encoded = await base.run_edit(request, account, edit, base.Sources(given.photo_source), picture=given.photo_name)
         return await render(request, encoded, 1)
 
 

@@ -179,7 +179,7 @@ async def remove(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with base.authorize(request) as account:
         given = await base.read_form(request, Options, picture="image_file")
-        edit, sources = to_edit(given), base.Sources(given.photo)
+        edit, sources = to_edit(given), base.Sources(given.photo_source)
         encoded, replayed = await base.run_idempotent(request, account, edit, sources, picture=given.photo_name)
     return render(request, encoded, replayed=replayed)
 
