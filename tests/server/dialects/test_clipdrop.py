@@ -195,7 +195,7 @@ def test_without_a_generator_it_is_not_offered(client: TestClient, photo: bytes)
 
 def replacement(accept: str = "", **form: str) -> Edit:
     given = read_values(Replacement, {"image_file": b"a photo", **form}, max_bytes=7)
-    assert given.photo == Upload(b"a photo")
+    assert given.photo_source == Upload(b"a photo")
     return to_edit(given, accept)
 
 

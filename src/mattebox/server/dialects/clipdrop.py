@@ -190,7 +190,9 @@ async def replace_background(request: base.Request) -> base.Response:
         most = min(base.limits(request).max_bytes, _REPLACE_BYTES)
         given = await base.read_form(request, Replacement, picture="image_file", max_bytes=most)
         edit = to_edit(given, request.headers.get("accept", ""))
-        encoded = await base.run_edit(request, account, edit, base.Sources(given.photo_source), picture=given.photo_name)
+        encoded = await base.run_edit(
+            request, account, edit, base.Sources(given.photo_source), picture=given.photo_name
+        )
         return await render(request, encoded, 1)
 
 
