@@ -102,6 +102,12 @@ def read_as(reader: Reader, value: object) -> object:
     return One.read({"it": value}).it
 
 
+def test_a_word_declared_in_capitals_is_read_in_any_case() -> None:
+    word = Word({"ON": 1, "Off": 0})
+    assert [read_as(word, each) for each in ("ON", "on", " off ", "OFF")] == [1, 1, 0, 0]
+    assert word.schema["enum"] == ["ON", "Off"]
+
+
 @pytest.mark.parametrize("value", [True, "true", "True", "TRUE", "1", 1, " true "])
 def test_true_in_all_its_spellings(value: object) -> None:
     assert read_as(ReadFlag(), value) is True

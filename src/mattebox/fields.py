@@ -202,9 +202,10 @@ class Word(Reader):
 
     def read(self, value: object) -> object:  # noqa: D102
         word = value.strip().lower() if isinstance(value, str) else ""
-        if word not in self.meanings:
+        known = {name.lower(): meaning for name, meaning in self.meanings.items()}
+        if word not in known:
             raise Refusal(f"must be one of {', '.join(self.meanings)}")
-        return self.meanings[word]
+        return known[word]
 
     @property
     def schema(self) -> Schema:  # noqa: D102

@@ -271,7 +271,16 @@ def test_a_test_has_the_status_that_it_asks_for_at_once(
     assert queued.get("/api/v1/me").json()["used"] == before
 
 
-@pytest.mark.parametrize("webhook", [None, {}, {"url": ""}, {"url": None, "test_mode": {"enabled": "false"}}])
+@pytest.mark.parametrize(
+    "webhook",
+    [
+        None,
+        {},
+        {"url": ""},
+        {"url": None, "test_mode": {"enabled": "false"}},
+        {"test_mode": {"return_task_status": "TASK_STATUS_UNKNOWN"}},
+    ],
+)
 def test_nobody_has_to_be_told(webhook: object, queued: TestClient, photo: bytes) -> None:
     found = ended(queued, queue(queued, base64.b64encode(photo).decode(), webhook=webhook))
     assert found["task"]["status"] == "TASK_STATUS_SUCCEED"

@@ -20,6 +20,7 @@ from mattebox.fields import Fields, Number
 from mattebox.server.http import bodies
 from mattebox.server.http.bodies import (
     Base64File,
+    Base64OrAddress,
     File,
     PhotoFields,
     PictureFile,
@@ -143,6 +144,26 @@ def test_a_picture_is_a_file_or_base64() -> None:
     assert read(either=b"\x89PNG").either == read(either=base64.b64encode(b"\x89PNG").decode()).either == b"\x89PNG"
     for wrong in ("no base64!", 3):
         assert refusal(partial(read, either=wrong)) == (Kind.INVALID_PARAMETER, "either")
+
+
+def test_base64_and_an_address_may_share_a_field() -> None:
+    class Either(Fields):
+        image: Annotated[bytes | str, Base64OrAddress()]
+
+    def taken(image: object) -> bytes | str:
+        return read_values(Either, {"image": image}, max_bytes=3).image
+
+    assert taken("Zm9v") == b"foo"
+    assert taken(" http://example.com/a.png ") == "http://example.com/a.png"
+    for wrong, kind in (
+        ("%%%", Kind.INVALID_PARAMETER),
+        ("ftp://x/y", Kind.INVALID_PARAMETER),
+        (7, Kind.INVALID_PARAMETER),
+        ("Zm9vYg==", Kind.TOO_MANY_BYTES),
+    ):
+        with pytest.raises(MatteboxError) as caught:
+            taken(wrong)
+        assert (caught.value.kind, caught.value.parameter) == (kind, "image")
 
 
 def test_a_file_that_was_sent_as_text_keeps_its_bytes() -> None:

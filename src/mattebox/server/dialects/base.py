@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pybase64
 from fastapi import APIRouter, Security
-from fastapi.security import APIKeyHeader
+from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import AliasChoices, BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -43,6 +43,7 @@ from mattebox.server.http.bodies import (
     JSON_TYPE,
     Address,
     Base64File,
+    Base64OrAddress,
     File,
     PhotoFields,
     PictureFile,
@@ -79,9 +80,16 @@ UNLIMITED = 2_147_483_647
 """Credits of a key without a limit: a whole number that every language can hold."""
 
 
-def router_for(vendor: str, *, header: str = "x-api-key", prefix: str = "") -> APIRouter:
-    """A router whose API docs name the vendor, and the header that its clients send their key in."""
-    key = APIKeyHeader(name=header, scheme_name=vendor, auto_error=False, description="any configured key")
+def router_for(vendor: str, *, header: str = "x-api-key", bearer: bool = False, prefix: str = "") -> APIRouter:
+    """A router whose API docs name the vendor, and the header that its clients send their key in.
+
+    With `bearer` that is `Authorization`, whatever `header` is.
+    """
+    key = (
+        HTTPBearer(scheme_name=vendor, auto_error=False, description="any configured key")
+        if bearer
+        else APIKeyHeader(name=header, scheme_name=vendor, auto_error=False, description="any configured key")
+    )
     return APIRouter(prefix=prefix, tags=[vendor], dependencies=[Security(key)])
 
 

@@ -148,6 +148,19 @@ def is_address(value: object) -> bool:
     return isinstance(value, str) and re.match(r"\s*[a-z][a-z0-9+.-]*://", value[:100], re.IGNORECASE) is not None
 
 
+@dataclass(frozen=True)
+class Base64OrAddress(Reader):
+    """A picture's address, or the picture itself as `Base64File` reads it."""
+
+    def read_in(self, value: object, context: object) -> bytes | str:
+        """The address, or the bytes, which are no more than the context allows."""
+        return ReadAddress().read(value) if is_address(value) else Base64File().read_in(value, context)
+
+    @property
+    def schema(self) -> Schema:  # noqa: D102
+        return {"type": "string"}
+
+
 class PhotoFields(Fields):
     """Fields with the photo among them: bytes, or a text that is its address.
 
