@@ -11,7 +11,7 @@ from pydantic import AliasChoices, ConfigDict, Field
 from mattebox import units
 from mattebox.edit import Color, Format
 from mattebox.errors import Kind, MatteboxError
-from mattebox.fields import Fields, Flag, Number, Reader, ReadFlag, ReadText, Relation, Whole, Word, Written
+from mattebox.fields import Fields, Flag, Number, Reader, ReadFlag, ReadText, Refusal, Relation, Whole, Word, Written
 
 
 class Hook(Fields):
@@ -203,3 +203,11 @@ def test_properties_are_whole_and_have_defaults_as_words() -> None:
         "items": {"type": "object", "properties": {"url": {"type": "string", "maxLength": 20}}},
     }
     assert Named.required_names() == ("title",)
+
+
+def test_words_are_shown_as_their_vendor_writes_them_and_read_in_any_case() -> None:
+    word = Word({"none": 0, "50MP": 50})
+    assert [word.read(each) for each in ("50MP", " 50mp ", "NONE")] == [50, 50, 0]
+    assert (word.schema["enum"], word.show(50)) == (["none", "50MP"], "50MP")
+    with pytest.raises(Refusal, match="must be one of none, 50MP"):
+        word.read("50")
