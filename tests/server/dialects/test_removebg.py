@@ -5,11 +5,13 @@ import io
 import json
 import random
 import re
+import sqlite3
 import threading
 import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TypeAlias
@@ -22,11 +24,10 @@ from PIL import Image as Pillow
 from starlette.testclient import TestClient
 
 from mattebox import codec, layout
-from mattebox.edit import Output, ShadowKind
+from mattebox.edit import Edit, Output, ShadowKind
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Image
 from mattebox.server.dialects import removebg
-from mattebox.server.http.fields import Fields
 from mattebox.testing import FakeModels, FakeSegmenter, make_scene
 
 PATH = "/v1.0/removebg"
@@ -128,6 +129,10 @@ def refused(answer: Response) -> tuple[int, str]:
     assert error["title"]
     assert answer.headers["access-control-allow-origin"] == "*"
     return answer.status_code, error["code"]
+
+
+def edit_of(form: Mapping[str, str]) -> Edit:
+    return removebg.to_edit(removebg.Options.read({"image_url": "http://x/", **form}))[0]
 
 
 def png(rgb: npt.NDArray[np.uint8]) -> bytes:
@@ -276,8 +281,7 @@ def test_the_type_is_given_back(form: dict[str, str], shown: str | None, client:
 )
 def test_sizes_are_megapixels(size: str | None, most: int, client: TestClient, wide: bytes, photo: bytes) -> None:
     form = {} if size is None else {"size": size}
-    asked = removebg.parse(Fields({"image_url": "http://x/", **form}, max_bytes=1))
-    assert asked.edit.layout.max_pixels == most
+    assert edit_of(form).layout.max_pixels == most
     if most < 2_000_000:
         matte, answer = cut(client, wide, channels="alpha", **form)
         assert 0.98 * most < matte.size <= most
@@ -481,7 +485,7 @@ def test_shadows_that_are_none(client: TestClient, photo: bytes) -> None:
     ],
 )
 def test_which_shadow_is_meant(form: dict[str, str], kind: ShadowKind) -> None:
-    shadow = removebg.parse(Fields({"image_url": "http://x/", **form}, max_bytes=1)).edit.shadow
+    shadow = edit_of(form).shadow
     assert shadow is not None
     assert (shadow.kind, shadow.opacity) == (kind, 0.5)
 
@@ -758,6 +762,22 @@ def test_credits(serve: Serve, photo: bytes) -> None:
     assert total() == 0
 
 
+@pytest.mark.parametrize("allowed", [0, 5])
+def test_a_picture_that_is_made_is_handed_out_although_the_database_fails_by_then(
+    allowed: int, serve: Serve, photo: bytes, tmp_path: Path
+) -> None:
+    """The credit was taken already; the response needs nothing more of the database."""
+
+    def lose(photo: RGB) -> Alpha:
+        with closing(sqlite3.connect(tmp_path / "mattebox.db", isolation_level=None)) as database:
+            database.execute("DROP TABLE usage")
+        return FakeSegmenter()(photo)
+
+    client = serve(models=FakeModels(lose), keys=("k",), accounts={"credits": allowed})
+    client.headers["X-Api-Key"] = "k"
+    assert cut(client, photo)[1].headers["x-credits-charged"] == ("1" if allowed else "0")
+
+
 class Slow:
     """A network that is busy until `leave` is set, where it is asked to be."""
 
@@ -964,7 +984,7 @@ def a_form(chance: random.Random) -> dict[str, str]:
 def planned(form: Mapping[str, str], width: int, height: int, subject: Box | None) -> layout.Placement | MatteboxError:
     """What the door and the engine do about the geometry of one request."""
     try:
-        asked = removebg.parse(Fields({"image_url": "http://x/", **form}, max_bytes=1)).edit.layout
+        asked = edit_of(form).layout
         if asked.roi is not None:
             layout.region(width, height, asked.roi)
         return layout.plan(width, height, subject, asked)

@@ -71,6 +71,11 @@ class Accounts:
         self._counted: Counter[str] = Counter()
         self._counting = threading.Lock()
 
+    @property
+    def allowed(self) -> int | None:
+        """The number of pictures that each key may have made; None means any number."""
+        return self._options.credits or None
+
     def authenticate(self, key: str | None) -> Account:
         """Whose key this is.
 
@@ -97,7 +102,7 @@ class Accounts:
             counted = self._counted[account.id]
             with reachable(), self._database.connect() as connection:
                 used = connection.scalar(select(_USAGE.c.images).where(_USAGE.c.account == account.id))
-        return Usage(used=max(0, (used or 0) + counted), allowed=self._options.credits or None)
+        return Usage(used=max(0, (used or 0) + counted), allowed=self.allowed)
 
     def flush(self) -> None:
         """Write down what was counted in memory.
