@@ -1,4 +1,4 @@
-"""What several commands share: the components they run on, options that most have, checks of files."""
+"""Parts that several commands share: the components they run on, options that most have, checks of files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _app(settings: Settings) -> ASGIApp:
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """What the commands run on. Whoever runs `app` with an `obj` of this class replaces some of it."""
+    """The components that the commands run on. Whoever runs `app` with an `obj` of this class replaces some of it."""
 
     networks: Callable[[ModelOptions, Fetching], Segmenters] = _networks
     backdrops: Callable[[BackdropOptions, Fetching], Generators] = _backdrops

@@ -150,7 +150,7 @@ def _engine(components: Components, edit: Edit, device: str | None, fetching: Fe
 
 
 def _work(engine: Engine, edit: Edit, behind: bytes | None, plan: Plan, results: Results) -> batch.Work:
-    """What is done with each photo."""
+    """The work on each photo."""
     from mattebox.codec import OWN_FILES
 
     # Read here and not in a thread: Ctrl-C must end a wait for somebody to type. One byte more tells what is too large.

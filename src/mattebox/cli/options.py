@@ -23,7 +23,7 @@ _NOTES: Final = {
     "format": "By default what OUT ends in, or png.",
     "model": "See `mattebox models list`. A file of your own is u2net:/my/file.onnx.",
 }
-"""What only the command line has to say about an option."""
+"""The command line's additions to an option."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def flag(name: str) -> str:
 
 
 def read(command: str, typed: Mapping[str, object]) -> RemoveCommand:
-    """What was typed; None was not.
+    """The values that were typed; None was not.
 
     Raises:
         typer.BadParameter: it cannot be meant.

@@ -1,4 +1,4 @@
-"""What a dialect is made with. A vendor's file imports this module, the parts of an `Edit`, and little else.
+"""The parts that a dialect is made with. A vendor's file imports this module, the parts of an `Edit`, and little else.
 
 A dialect translates its vendor's fields into an `Edit`, and what comes of it into its vendor's response: fields,
 `to_edit`, `render`, `render_error`, routes.

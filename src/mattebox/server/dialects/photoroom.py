@@ -88,7 +88,7 @@ def render_error(error: base.MatteboxError, status: int, _request_id: str) -> ba
 
 
 def to_edit(given: Options) -> Edit:
-    """What is asked for."""
+    """The edit that is asked for."""
     color = given.bg_color
     return Edit(
         backdrop=Transparent() if color is None or color.opacity == 0 else color,

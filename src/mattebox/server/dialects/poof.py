@@ -192,7 +192,7 @@ async def remove(request: base.Request) -> base.Response:
     | base.openapi.errors(render_error, [base.Kind.INVALID_KEY]),
 )
 async def me(request: base.Request) -> base.Response:
-    """What the key has used."""
+    """The usage of the key."""
     account, usage = await base.actions.usage(request)
     most = base.UNLIMITED if usage.allowed is None else usage.allowed
     return base.json_response(Account(organizationId=account.id, maxCredits=most, usedCredits=usage.used))

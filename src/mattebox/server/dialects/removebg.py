@@ -227,7 +227,7 @@ async def _read(request: base.Request, model: type[_Model]) -> _Model:
 
 
 def to_edit(given: Options) -> tuple[Edit, base.Sources]:
-    """What is asked for."""
+    """The edit that is asked for."""
     backdrop, behind = _backdrop(given)
     edit = Edit(
         backdrop=backdrop,
@@ -429,7 +429,7 @@ async def improve(request: base.Request) -> base.Response:
 @router.options("/account", include_in_schema=False)
 @router.options("/improve", include_in_schema=False)
 async def preflight() -> base.Response:
-    """What a page of another site asks before it sends a key.
+    """The preflight request of a page of another site, before it sends a key.
 
     It comes last, because where a method is not taken the first route of the address says which is.
     """

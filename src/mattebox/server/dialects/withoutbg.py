@@ -61,7 +61,7 @@ def render_error(error: base.MatteboxError, status: int, _request_id: str) -> ba
 
 
 async def to_edit(request: base.Request) -> tuple[Edit, base.Sources]:
-    """What is asked for."""
+    """The edit that is asked for."""
     matte = base.read_query(request, Query).output
     match base.content_type(request):
         case base.JSON_TYPE:

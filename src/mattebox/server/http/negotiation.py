@@ -29,7 +29,7 @@ class ResponseFormat:
 
 
 def negotiate(accept: str, chosen: Format | None) -> ResponseFormat:
-    """What to answer with: a word in the request settles the format, `Accept` the rest.
+    """The format of the response: a word in the request settles it, `Accept` the rest.
 
     Raises:
         HTTPException: 406, where `Accept` leaves nothing.
@@ -156,7 +156,7 @@ _JSON_EXAMPLE = {
 CONTENT: openapi.Schema = openapi.content(_MEDIA_TYPES, openapi.binary()) | openapi.content(
     [openapi.JSON], _JSON_RESULT, example=_JSON_EXAMPLE
 )
-"""What `render` answers with, for the OpenAPI page."""
+"""The media types of `render`, for the OpenAPI page."""
 HEADERS = {
     "X-Mattebox-Subject": "where the subject is: `left,top,width,height`; `none` where there is none",
     "X-Mattebox-Confidence": "how decided the matte is, 0 to 1; a heuristic",

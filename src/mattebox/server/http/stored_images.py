@@ -143,7 +143,7 @@ async def holdings(request: Request, account: Account) -> tuple[Holdings, ImageS
 
 
 def published_address(request: Request, image: StoredImage) -> str | None:
-    """Where anyone may read the image; None where nobody may."""
+    """The address at which anyone may read the image; None where nobody may."""
     return f"{base_address(request)}/images/{image.id}" if image.published else None
 
 
@@ -157,11 +157,11 @@ async def add(
         account: whose it will be, and who pays.
         source: the picture.
         name: as `store.images.check_name` has it.
-        picture: the parameter to be blamed where the picture is no good.
+        picture: the parameter to be blamed where the picture cannot be used.
         cost: in credits.
 
     Raises:
-        MatteboxError: the name or the picture is no good, there is no room, or the account has no credits left.
+        MatteboxError: the name or the picture cannot be used, there is no room, or the account has no credits left.
     """
     name = check_name(name)
     size = len(source.data) if isinstance(source, Upload) else 0
@@ -346,7 +346,7 @@ def published() -> APIRouter:
 
 @contextmanager
 def _blaming(parameter: str) -> Iterator[None]:
-    """What is not found inside was named by this parameter."""
+    """Blame this parameter for an image that is not found inside."""
     try:
         yield
     except MatteboxError as error:
