@@ -239,7 +239,7 @@ def every_use(client: TestClient, image_id: str, other: str) -> Iterator[Respons
 
 
 def test_every_transform_is_tried_here() -> None:
-    assert set(TRANSFORMS) | {"watermark"} == set(imgprocessing._TRANSFORMS)
+    assert set(TRANSFORMS) | {"watermark"} == set(imgprocessing.TRANSFORMS)
 
 
 def test_two_keys_do_not_see_each_other(serve: Serve, places: dict[str, str]) -> None:

@@ -90,7 +90,7 @@ def router_for(vendor: str, *, header: str = "x-api-key", bearer: bool = False, 
         if bearer
         else APIKeyHeader(name=header, scheme_name=vendor, auto_error=False, description="any configured key")
     )
-    return APIRouter(prefix=prefix, tags=[vendor], dependencies=[Security(key)])
+    return APIRouter(prefix=prefix, tags=[vendor], dependencies=[Security(key)], default_response_class=Response)
 
 
 def most_bytes(most: int) -> Limits:

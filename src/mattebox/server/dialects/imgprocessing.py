@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import http as standard
+import http
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Security
-from fastapi.security import APIKeyHeader
-from starlette.requests import Request
-from starlette.responses import Response
+from pydantic import BeforeValidator
 
-from mattebox.backdrops import LONGEST_PROMPT
-from mattebox.codec import Limits
+from mattebox import transforms
 from mattebox.edit import Color, Edit, Fit, Format, Output
-from mattebox.errors import Kind, MatteboxError
-from mattebox.server import actions
-from mattebox.server.http import dialect as http
-from mattebox.server.http import fields, openapi
+from mattebox.options import LONGEST_PROMPT
+from mattebox.server.dialects import base
 from mattebox.server.http import stored_images as images
-from mattebox.server.state import base_address, limits, server_state
 from mattebox.server.store.accounts import Account
 from mattebox.server.store.images import StoredImage, check_name
-from mattebox.sources import Link, Upload
-from mattebox.transforms import Anchor, Blur, Crop, Flip, Mirror, Modulate, Resize, Rotate, Transform, Watermark
+from mattebox.transforms import Anchor, Flip, Transform
 
-_T = TypeVar("_T")
+_Model = TypeVar("_Model", bound=base.Fields)
+_Route = Callable[[base.Request], Awaitable[base.Response]]
 
 MOST_BYTES = 20 * 2**20
-_MOST_A_PAGE = 100
 _MOST_MARKS = 5
 _CUTOUT_COST = 2
+_PAINTED_SIDE = 1024
+_MOST = 2**31 - 1
 _BLACK = Color(0, 0, 0)
+_FORMATS = {"jpeg": Format.JPEG, "jpg": Format.JPEG, "png": Format.PNG, "webp": Format.WEBP}
+_FITS = {each.value: each for each in (Fit.FILL, Fit.CONTAIN, Fit.COVER)}
+_ANCHORS: Mapping[str, Anchor] = {each.value: each for each in Anchor} | {
+    each.value.replace("-", joint): each for each in Anchor for joint in (" ", "_")
+}
 
 # Where Python's own phrase depends on its version, or there is none.
 _TITLES = {413: "Content Too Large", 499: "Client Closed Request"}
@@ -51,440 +49,345 @@ _NAMES = {
 }
 
 
-def render_error(error: MatteboxError, status: int, request_id: str) -> Response:
+def render_error(error: base.MatteboxError, status: int, request_id: str) -> base.Response:
     """A failure as RFC 9457 has it, and the members that the vendor's client reads beside it."""
-    body = _problem(status, error.message, error.parameter, request_id)
-    return http.json_response(body, status=status, media_type="application/problem+json")
-
-
-def _problem(status: int, message: str, parameter: str | None, request_id: str) -> openapi.Schema:
-    title = _TITLES.get(status) or standard.HTTPStatus(status).phrase
-    return {
+    title = _TITLES.get(status) or http.HTTPStatus(status).phrase
+    body = {
         "type": f"https://docs.img-processing.com/errors/{title.lower().replace(' ', '-')}",
         "title": title,
         "error": title,
         "status": status,
-        "detail": message,
-        "message": message,
-        "errors": [f"{parameter}: {message}"] if parameter else [],
+        "detail": error.message,
+        "message": error.message,
+        "errors": [f"{error.parameter}: {error.message}"] if error.parameter else [],
         "request_id": request_id,
     }
+    return base.json_response(body, status=status, media_type="application/problem+json")
 
 
-# --- images ------------------------------------------------------------------------------------------------------
+# --- from the request --------------------------------------------------------------------------------------------
+
+_Name = base.Written(check_name)
+_COLOR = "`#fff`, `rgb(255, 255, 255)` or a name; black."
+_Pixels = Annotated[int, base.Whole(0, _MOST)]
+_Side = base.Whole(1, transforms.MAX_RESIZED_SIDE)
+_Angle = base.Number(-36_000, 36_000)
+_Factor = Annotated[float, base.Number(0, 10)]
 
 
-def _image(request: Request, image: StoredImage) -> dict[str, object]:
-    return {
-        "id": image.id,
-        "name": image.name,
-        "url": images.published_address(request, image),
-        "width": image.width,
-        "height": image.height,
-        "format": image.format.value,
-        "size": image.size,
-        "created_at": image.created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    }
+class _UploadForm(base.Fields):
+    name: Annotated[str, _Name] = base.Field(description="1 to 30 characters")
+    image: Annotated[bytes, base.File()] = base.Field(description="The picture.")
 
 
-def _made(request: Request, image: StoredImage, *, cost: int = 1) -> Response:
-    headers = {"X-Image-Processing-Usage": str(cost), "Location": f"/v1/images/{image.id}"}
-    return http.json_response(_image(request, image), status=201, headers=headers)
+class _FetchBody(base.Fields):
+    name: Annotated[str, _Name] = base.Field(description="1 to 30 characters")
+    url: base.Address = base.Field(description="http or https")
 
 
-def _id(request: Request) -> str:
-    return str(request.path_params["image_id"])
+class _NamedBody(base.Fields):
+    name: Annotated[str | None, _Name] = base.Field(None, description="1 to 30 characters; the old image's name.")
+
+    @classmethod
+    def read(cls, values: Mapping[str, object], *, called: Callable[[str], str] = str, context: object = None) -> Self:
+        if isinstance(name := values.get("name"), str) and not name.strip():
+            check_name(name)  # elsewhere an empty text is not set; as a name it is too short
+        return super().read(values, called=called, context=context)
 
 
-async def _body(request: Request) -> fields.Fields:
-    return await fields.json(request, max_bytes=limits(request).max_bytes, picture="image", lenient=True)
+class _ImagineBody(_NamedBody):
+    prompt: Annotated[str, base.ReadText(LONGEST_PROMPT)] = base.Field(description="The picture in words.")
+    negative_prompt: Annotated[str | None, base.ReadText()] = base.Field(None, description="No generator is told it.")
+    seed: Annotated[int, base.Whole(-(2**63), 2**63 - 1)] = base.Field(0, description="Makes the same picture again.")
+    name: Annotated[str | None, _Name] = base.Field(None, description="1 to 30 characters; `image`.")
 
 
-def _name(given: fields.Fields) -> str | None:
-    """The name that the new image is given; None where it takes the old one's."""
-    name = "" if "name" in given.empty else given.text("name")
-    return None if name is None else check_name(name)
+class _Query(base.Fields):
+    take: Annotated[int, base.Whole(1, 100)] = base.Field(10, description="images on a page")
+    start: Annotated[str | None, base.ReadText()] = base.Field(
+        None, validation_alias="from", description="id of the first image of the page; without it, the newest"
+    )
 
 
-def _needed(value: _T | None, name: str, kind: Kind = Kind.INVALID_PARAMETER) -> _T:
-    if value is None:
-        raise MatteboxError(kind, f"{name} is required.", parameter=name)
+class _TransformBody(_NamedBody):
+    def to_transform(self) -> Transform | None:
+        """What is to be done; None changes the format only."""
+        raise NotImplementedError
+
+    def to_output(self) -> Output | None:
+        """The new image's format; None keeps the old one's."""
+        return None
+
+    def mark_ids(self) -> Sequence[str]:
+        """The images that are put on this one."""
+        return ()
+
+
+class _Convert(_TransformBody):
+    format: Annotated[Format, base.Word(_FORMATS)] = base.Field(description="The new one.")
+    quality: Annotated[int | None, base.Whole(1, 100)] = base.Field(None, description="Of a JPEG or WebP.")
+
+    def to_transform(self) -> None:
+        """The format is all that changes."""
+
+    def to_output(self) -> Output:
+        # For a lossless format the quality means nothing, and the vendor's client sends it all the same.
+        return Output(format=self.format, quality=None if self.format is Format.PNG else self.quality)
+
+
+class _Resize(_TransformBody):
+    width: Annotated[int | None, _Side] = base.Field(None, description="Pixels. One side is enough.")
+    height: Annotated[int | None, _Side] = base.Field(None, description="Pixels.")
+    fit: Annotated[Fit, base.Word(_FITS)] = base.Field(Fit.FILL, description="How another shape is filled.")
+    position: Annotated[Anchor, base.Word(_ANCHORS)] = base.Field(
+        Anchor.CENTER, description="The part that is kept, or the place between bars."
+    )
+    letterbox_color: Annotated[Color, base.OpaqueColor] = base.Field(_BLACK, description=f"The bars: {_COLOR}")
+
+    def to_transform(self) -> Transform:
+        return transforms.Resize(
+            width=self.width, height=self.height, fit=self.fit, position=self.position, letterbox=self.letterbox_color
+        )
+
+
+class _Crop(_TransformBody):
+    x1: Annotated[_Pixels, base.Field(description="The first column that is kept.")]
+    y1: Annotated[_Pixels, base.Field(description="The first row that is kept.")]
+    x2: Annotated[_Pixels, base.Field(description="The first column that is not kept.")]
+    y2: Annotated[_Pixels, base.Field(description="The first row that is not kept.")]
+
+    def to_transform(self) -> Transform:
+        return transforms.Crop(left=self.x1, top=self.y1, right=self.x2, bottom=self.y2)
+
+
+class _Rotate(_TransformBody):
+    angle: Annotated[float, _Angle] = base.Field(description="Clockwise.")
+    unit: Annotated[float, base.Word({"degrees": 1, "radians": 180 / math.pi})] = base.Field(1, description="Its unit.")
+    background_color: Annotated[Color, base.OpaqueColor] = base.Field(_BLACK, description=f"The corners: {_COLOR}")
+
+    def to_transform(self) -> Transform:
+        return transforms.Rotate(degrees=self.angle * self.unit, background=self.background_color)
+
+
+class _Mirror(_TransformBody):
+    mode: Annotated[Flip, base.Word(Flip)] = base.Field(description="In which direction.")
+
+    def to_transform(self) -> Transform:
+        return transforms.Mirror(mode=self.mode)
+
+
+class _Blur(_TransformBody):
+    sigma: Annotated[float, base.Number(0.3, 1000)] = base.Field(20, description="Standard deviation in pixels.")
+
+    def to_transform(self) -> Transform:
+        return transforms.Blur(sigma=self.sigma)
+
+
+class _Modulate(_TransformBody):
+    brightness: Annotated[_Factor, base.Field(description="A factor.")] = 1
+    saturation: Annotated[_Factor, base.Field(description="A factor.")] = 1
+    hue: Annotated[float, _Angle, base.Field(description="Degrees to turn the colours by.")] = 0
+    lightness: Annotated[float, base.Number(-100, 100), base.Field(description="Is added.")] = 0
+
+    def to_transform(self) -> Transform:
+        return transforms.Modulate(
+            brightness=self.brightness, saturation=self.saturation, hue=self.hue, lightness=self.lightness
+        )
+
+
+class _Mark(base.Fields):
+    id: Annotated[base.Text, base.Field(description="An image of yours.")]
+    left: Annotated[int, base.Whole(-_MOST, _MOST), base.Field(description="Pixels.")] = 0
+    top: Annotated[int, base.Whole(-_MOST, _MOST), base.Field(description="Pixels.")] = 0
+
+
+def _a_few(value: object) -> object:
+    if not isinstance(value, list) or not 1 <= len(value) <= _MOST_MARKS:
+        raise base.Refusal(f"must be a list of 1 to {_MOST_MARKS} objects")
     return value
 
 
-# --- transforms --------------------------------------------------------------------------------------------------
+class _Watermark(_TransformBody):
+    watermarks: Annotated[list[_Mark], BeforeValidator(_a_few)] = base.Field(
+        description="Later ones lie above earlier ones.", min_length=1, max_length=_MOST_MARKS
+    )
 
-_MOST = 2**31 - 1
-_FORMATS = {"jpeg": Format.JPEG, "jpg": Format.JPEG, "png": Format.PNG, "webp": Format.WEBP}
-_FITS = {each.value: each for each in (Fit.FILL, Fit.CONTAIN, Fit.COVER)}
-_FLIPS = {each.value: each for each in Flip}
-_ANCHORS: Mapping[str, Anchor] = {each.value: each for each in Anchor} | {
-    each.value.replace("-", joint): each for each in Anchor for joint in (" ", "_")
+    def to_transform(self) -> Transform:
+        return transforms.Watermark(places=tuple((each.left, each.top) for each in self.watermarks))
+
+    def mark_ids(self) -> Sequence[str]:
+        return [each.id for each in self.watermarks]
+
+
+TRANSFORMS: Mapping[str, tuple[type[_TransformBody], str]] = {
+    "convert": (_Convert, "Change the format"),
+    "resize": (_Resize, "Change the size"),
+    "crop": (_Crop, "Cut a part out"),
+    "rotate": (_Rotate, "Turn"),
+    "mirror": (_Mirror, "Mirror"),
+    "blur": (_Blur, "Blur"),
+    "modulate": (_Modulate, "Change the colours"),
+    "watermark": (_Watermark, "Put one to five images on it"),
 }
 
 
-class _Change(NamedTuple):
-    """What is to be done to an image, as `images.transform` takes it."""
-
-    change: Transform | None
-    output: Output | None = None
-    marks: Sequence[str] = ()
+def _id(request: base.Request) -> str:
+    return str(request.path_params["image_id"])
 
 
-def _convert(given: fields.Fields) -> _Change:
-    wanted = _needed(given.choice("format", _FORMATS, None), "format")
-    quality = given.integer("quality", least=1, most=100)
-    # For a lossless format there is nothing to choose, and the vendor's client sends it all the same.
-    return _Change(None, output=Output(format=wanted, quality=None if wanted is Format.PNG else quality))
+async def _read(request: base.Request, model: type[_Model]) -> _Model:
+    return await base.read_json(request, model, picture="image", lenient=True)
 
 
-def _resize(given: fields.Fields) -> _Change:
-    change = Resize(
-        width=given.integer("width", least=1, most=10_000),
-        height=given.integer("height", least=1, most=10_000),
-        fit=given.choice("fit", _FITS, Fit.FILL),
-        position=given.choice("position", _ANCHORS, Anchor.CENTER),
-        letterbox=given.color("letterbox_color") or _BLACK,
-    )
-    return _Change(change)
+# --- to the response ---------------------------------------------------------------------------------------------
 
 
-def _crop(given: fields.Fields) -> _Change:
-    left, top, right, bottom = (
-        _needed(given.integer(name, least=0, most=_MOST), name) for name in ("x1", "y1", "x2", "y2")
-    )
-    return _Change(Crop(left=left, top=top, right=right, bottom=bottom))
+class _Image(base.BaseModel):
+    id: str = base.Field(description="`image_` and 24 letters and digits", examples=["image_k3v9q2m4x8c1z7p5t0b6n2d4"])
+    name: str = base.Field(description="1 to 30 characters", examples=["mug"])
+    url: str | None = base.Field(description="where anyone may read it; null until it is published", examples=[None])
+    width: int = base.Field(description="pixels", examples=[1200])
+    height: int = base.Field(description="pixels", examples=[800])
+    format: Literal["jpeg", "png", "webp"] = base.Field(description="of the file", examples=["png"])
+    size: int = base.Field(description="bytes", examples=[745_112])
+    created_at: str = base.Field(description="UTC", examples=["2026-08-07T12:40:55.712Z"])
 
 
-def _rotate(given: fields.Fields) -> _Change:
-    angle = _needed(given.number("angle", least=-36_000, most=36_000), "angle")
-    degrees = given.choice("unit", {"degrees": angle, "radians": math.degrees(angle)}, angle)
-    return _Change(Rotate(degrees=degrees, background=given.color("background_color") or _BLACK))
+class _Links(base.BaseModel):
+    previous: str | None
+    next: str | None
 
 
-def _mirror(given: fields.Fields) -> _Change:
-    return _Change(Mirror(mode=_needed(given.choice("mode", _FLIPS, None), "mode")))
+class _Page(base.BaseModel):
+    data: list[_Image]
+    links: _Links
 
 
-def _blur(given: fields.Fields) -> _Change:
-    sigma = given.number("sigma", least=0.3, most=1000)
-    return _Change(Blur(sigma=20.0 if sigma is None else sigma))
+def render(request: base.Request, image: StoredImage) -> _Image:
+    """An image as the vendor writes it."""
+    return _Image.model_validate(images.as_json(request, image))
 
 
-def _modulate(given: fields.Fields) -> _Change:
-    brightness = given.number("brightness", least=0, most=10)
-    saturation = given.number("saturation", least=0, most=10)
-    change = Modulate(
-        brightness=1.0 if brightness is None else brightness,
-        saturation=1.0 if saturation is None else saturation,
-        hue=given.number("hue", least=-36_000, most=36_000) or 0.0,
-        lightness=given.number("lightness", least=-100, most=100) or 0.0,
-    )
-    return _Change(change)
+def _created(request: base.Request, image: StoredImage, *, cost: int = 1) -> base.Response:
+    headers = {"X-Image-Processing-Usage": str(cost), "Location": f"/v1/images/{image.id}"}
+    return base.json_response(render(request, image), status=201, headers=headers)
 
 
-def _watermark(given: fields.Fields) -> _Change:
-    marks = _needed(given.groups("watermarks", most=_MOST_MARKS) or None, "watermarks")
-    places = tuple(
-        (each.integer("left", least=-_MOST, most=_MOST) or 0, each.integer("top", least=-_MOST, most=_MOST) or 0)
-        for each in marks
-    )
-    return _Change(Watermark(places=places), marks=[_needed(each.text("id"), each.which("id")) for each in marks])
-
-
-# --- the OpenAPI page --------------------------------------------------------------------------------------------
-
-_IMAGE = openapi.obj(
-    {
-        "id": openapi.plain("string", "`image_` and 24 letters and digits"),
-        "name": openapi.plain("string", "1 to 30 characters"),
-        "url": openapi.plain("string", "where anyone may read it; null until it is published", nullable=True),
-        "width": openapi.plain("integer", "pixels"),
-        "height": openapi.plain("integer", "pixels"),
-        "format": openapi.word(("jpeg", "png", "webp"), "what the file is"),
-        "size": openapi.plain("integer", "bytes"),
-        "created_at": openapi.plain("string", "UTC, as in 2026-08-07T12:40:55.712Z"),
-    }
-)
-_EXAMPLE: openapi.Schema = {
-    "id": "image_k3v9q2m4x8c1z7p5t0b6n2d4",
-    "name": "mug",
-    "url": None,
-    "width": 1200,
-    "height": 800,
-    "format": "png",
-    "size": 745_112,
-    "created_at": "2026-08-07T12:40:55.712Z",
+_OF_IMAGE: base.openapi.Schema = {
+    "parameters": [{"name": "image_id", "in": "path", "required": True, "schema": {"type": "string"}}]
 }
-_ERROR = openapi.obj(
-    {name: openapi.plain("string", "") for name in ("type", "title", "error", "detail", "message", "request_id")}
-    | {
-        "status": openapi.plain("integer", "the HTTP status"),
-        "errors": openapi.array(openapi.plain("string", "member: what is wrong with it")),
-    }
+_FAILURES = base.openapi.errors(render_error, (*base.openapi.EDIT_ERRORS, base.Kind.NOT_FOUND))
+_LOOK_FAILURES = base.openapi.errors(
+    render_error,
+    (base.Kind.INVALID_PARAMETER, base.Kind.INVALID_KEY, base.Kind.NOT_FOUND, base.Kind.UNAVAILABLE),
 )
+_NOT_OFFERED = base.openapi.errors(render_error, (base.Kind.NOT_OFFERED,))
 
 
-def _failing(status: int, message: str, parameter: str | None = None) -> dict[int, openapi.Schema]:
-    return {status: _problem(status, message, parameter, "req_5f0c1f6f7d1e4b0a9c3d2e1f")}
-
-
-_FAILURES = openapi.failures(
-    _ERROR,
-    _failing(400, "width must be a whole number from 1 to 10000.", "width")
-    | _failing(401, "This API key is not known.")
-    | _failing(402, "This key has no credits left.")
-    | _failing(404, "There is no image image_k3v9q2m4x8c1z7p5t0b6n2d4.")
-    | _failing(429, "Too many pictures are waiting; please try again in a moment."),
-    media_type="application/problem+json",
-)
-_GONE: openapi.Responses = {204: {"description": "It is gone, and so is its file"}}
-_USAGE = {"X-Image-Processing-Usage": "operations that this request counts as"}
-
-
-def _created(doc: str) -> openapi.Responses:
-    found = openapi.success(doc, openapi.content([openapi.JSON], _IMAGE, example=_EXAMPLE), headers=_USAGE)
-    return {201: found[200]} | _FAILURES
-
-
-def _not_offered(sentence: str) -> openapi.Responses:
-    return openapi.failures(_ERROR, _failing(501, sentence), media_type="application/problem+json")
-
-
-def _sent(
-    properties: Mapping[str, object], *, required: Sequence[str] = (), media_type: str = openapi.JSON
-) -> openapi.Schema:
-    body = {"content": openapi.content([media_type], openapi.obj(properties, required=required))}
-    return {"requestBody": {**body, "required": True} if required else body}
-
-
-_OF_IMAGE: openapi.Schema = {
-    "parameters": [{"name": "image_id", "in": "path", "required": True, "schema": openapi.plain("string", "`image_…`")}]
-}
-_NAME = {"name": openapi.plain("string", "Of the new image, 1 to 30 characters; without it, the same name.")}
-_NEW_NAME = {"name": openapi.plain("string", "1 to 30 characters")}
-_COLOR = "`#fff`, `rgb(255, 255, 255)` or a name."
-_PIXELS = openapi.plain("integer", "Pixels.")
-_MARK = openapi.obj(
-    {"id": openapi.plain("string", "An image of yours."), "left": _PIXELS, "top": _PIXELS}, required=("id",)
-)
-_Parse = Callable[[fields.Fields], _Change]
-_TRANSFORMS: Mapping[str, tuple[_Parse, str, openapi.Schema]] = {
-    "convert": (
-        _convert,
-        "Change the format",
-        {
-            "format": openapi.word(("jpeg", "png", "webp"), "The new one."),
-            "quality": openapi.plain("integer", "Of a JPEG or WebP.", least=1, most=100),
-        },
-    ),
-    "resize": (
-        _resize,
-        "Change the size",
-        {
-            "width": openapi.plain("integer", "Pixels. One side is enough.", least=1, most=10_000),
-            "height": openapi.plain("integer", "Pixels.", least=1, most=10_000),
-            "fit": openapi.word(tuple(_FITS), "How another shape is filled.", default="fill"),
-            "position": openapi.word([each.value for each in Anchor], "What is kept, or where it is put."),
-            "letterbox_color": openapi.plain("string", f"Of the bars of `contain`: {_COLOR} Black."),
-        },
-    ),
-    "crop": (
-        _crop,
-        "Cut a part out",
-        {name: openapi.plain("integer", "Pixels.", least=0) for name in ("x1", "y1", "x2", "y2")},
-    ),
-    "rotate": (
-        _rotate,
-        "Turn",
-        {
-            "angle": openapi.plain("number", "Clockwise."),
-            "unit": openapi.word(("degrees", "radians"), "Of the angle.", default="degrees"),
-            "background_color": openapi.plain("string", f"Of the corners: {_COLOR} Black."),
-        },
-    ),
-    "mirror": (_mirror, "Mirror", {"mode": openapi.word(tuple(_FLIPS), "In which direction.")}),
-    "blur": (_blur, "Blur", {"sigma": openapi.plain("number", "Standard deviation in pixels, 0.3 to 1000; 20.")}),
-    "modulate": (
-        _modulate,
-        "Change the colours",
-        {
-            "brightness": openapi.plain("number", "A factor."),
-            "saturation": openapi.plain("number", "A factor."),
-            "hue": openapi.plain("number", "Degrees to turn the colours by."),
-            "lightness": openapi.plain("number", "Is added, -100 to 100."),
-        },
-    ),
-    "watermark": (_watermark, "Put one to five images on it", {"watermarks": openapi.array(_MARK)}),
-}
+def _creates(doc: str) -> base.openapi.Responses:
+    usage = {"X-Image-Processing-Usage": "operations that this request counts as"}
+    return base.openapi.result(doc, model=_Image, headers=usage, status=201) | _FAILURES
 
 
 # --- routes ------------------------------------------------------------------------------------------------------
 
-_key = APIKeyHeader(name="x-api-key", scheme_name="IMG Processing", auto_error=False, description="any configured key")
-router = APIRouter(prefix="/v1/images", tags=["IMG Processing"], dependencies=[Security(_key)])
+router = base.router_for("IMG Processing", prefix="/v1/images")
 
 
 @router.post(
     "/upload",
     summary="Keep a picture",
     status_code=201,
-    response_class=Response,
-    openapi_extra=_sent(
-        {**_NEW_NAME, "image": openapi.binary("The picture.")},
-        required=("name", "image"),
-        media_type="multipart/form-data",
-    ),
-    responses=_created("The image"),
+    openapi_extra=base.openapi.request(form=_UploadForm),
+    responses=_creates("The image"),
 )
-async def upload(request: Request) -> Response:
+async def upload(request: base.Request) -> base.Response:
     """Keep a picture: a JPEG, PNG or WebP as it is, anything else that can be read as a PNG of it."""
-    async with actions.authorize(request, networks=False) as account:
-        if fields.content_type(request) not in fields.FORM_TYPES:
-            raise MatteboxError(
-                Kind.MISSING_IMAGE,
-                "Send the picture as multipart/form-data, in the field image, with a name.",
-                parameter="image",
-            )
-        form = await fields.form(request, max_bytes=limits(request).max_bytes, picture="image")
-        name = _needed(_name(form), "name")
-        picture = _needed(form.file("image"), "image", Kind.MISSING_IMAGE)
-        return _made(request, await images.add(request, account, Upload(picture), name=name, picture="image"))
+    async with base.authorize(request, networks=False) as account:
+        if base.content_type(request) not in base.FORM_TYPES:
+            wanted = "Send the picture as multipart/form-data, in the field image, with a name."
+            raise base.MatteboxError(base.Kind.MISSING_IMAGE, wanted, parameter="image")
+        given = await base.read_form(request, _UploadForm, picture="image")
+        source = base.Upload(given.image)
+        return _created(request, await images.add(request, account, source, name=given.name, picture="image"))
 
 
 @router.post(
     "",
     summary="Keep a picture from the web",
     status_code=201,
-    response_class=Response,
-    openapi_extra=_sent({**_NEW_NAME, "url": openapi.plain("string", "http or https")}, required=("name", "url")),
-    responses=_created("The image"),
+    openapi_extra=base.openapi.request(json=_FetchBody),
+    responses=_creates("The image"),
 )
-async def create(request: Request) -> Response:
+async def create(request: base.Request) -> base.Response:
     """Fetch a picture and keep it."""
-    async with actions.authorize(request, networks=False) as account:
-        body = await _body(request)
-        name = _needed(_name(body), "name")
-        url = _needed(body.address("url"), "url", Kind.MISSING_IMAGE)
-        return _made(request, await images.add(request, account, Link(url), name=name, picture="url"))
-
-
-_NO_GENERATOR = "No generator of pictures is configured here."
-_PAINTED_SIDE = 1024
+    async with base.authorize(request, networks=False) as account:
+        given = await _read(request, _FetchBody)
+        image = await images.add(request, account, base.Link(given.url), name=given.name, picture="url")
+        return _created(request, image)
 
 
 @router.post(
     "/imagine",
     summary="Make a picture from words",
     status_code=201,
-    response_class=Response,
-    openapi_extra=_sent(
-        {
-            "prompt": openapi.plain("string", "What is to be seen."),
-            "negative_prompt": openapi.plain("string", "Is read and left out: no generator here is told it."),
-            "seed": openapi.plain("integer", "Makes the same picture again; 0."),
-            "name": openapi.plain("string", "1 to 30 characters; `image`."),
-        },
-        required=("prompt",),
-    ),
-    responses=_created("The image") | _not_offered(_NO_GENERATOR),
+    openapi_extra=base.openapi.request(json=_ImagineBody),
+    responses=_creates("The image") | _NOT_OFFERED,
 )
-async def imagine(request: Request) -> Response:
+async def imagine(request: base.Request) -> base.Response:
     """Have a generator paint a square of 1024 pixels. Answered with 501 unless one is configured."""
-    async with actions.authorize(request, networks=False) as account:
-        body = await _body(request)
-        name = _name(body)
-        prompt = _needed(body.text("prompt", longest=LONGEST_PROMPT), "prompt")
-        left_out = body.text("negative_prompt")
-        seed = body.integer("seed", least=-(2**63), most=2**63 - 1) or 0
+    async with base.authorize(request, networks=False) as account:
+        given = await _read(request, _ImagineBody)
         image = await images.imagine(
-            request, account, prompt, seed=seed, side=_PAINTED_SIDE, name="image" if name is None else name
+            request, account, given.prompt, seed=given.seed, side=_PAINTED_SIDE, name=given.name or "image"
         )
-    answer = _made(request, image)
-    if left_out is not None:
-        answer.headers["X-Mattebox-Warning"] = "The generator is not told negative_prompt."
-    return answer
+    response = _created(request, image)
+    if given.negative_prompt is not None:
+        response.headers["X-Mattebox-Warning"] = "The generator is not told negative_prompt."
+    return response
 
 
 @router.get(
     "",
     summary="List the images",
-    response_class=Response,
-    openapi_extra={
-        "parameters": [
-            {
-                "name": "take",
-                "in": "query",
-                "schema": openapi.plain("integer", "how many; 10", least=1, most=_MOST_A_PAGE),
-            },
-            {
-                "name": "from",
-                "in": "query",
-                "schema": openapi.plain("string", "id of the first image of the page; without it, the newest"),
-            },
-        ]
-    },
-    responses=openapi.success(
-        "A page, the newest first",
-        openapi.content(
-            [openapi.JSON],
-            openapi.obj(
-                {
-                    "data": openapi.array(_IMAGE),
-                    "links": openapi.obj(
-                        {
-                            "previous": openapi.plain("string", "an address", nullable=True),
-                            "next": openapi.plain("string", "an address", nullable=True),
-                        }
-                    ),
-                }
-            ),
-        ),
-    )
-    | _FAILURES,
+    openapi_extra=base.openapi.request(query=_Query),
+    responses=base.openapi.result("A page, the newest first", model=_Page) | _LOOK_FAILURES,
 )
-async def listing(request: Request) -> Response:
+async def listing(request: base.Request) -> base.Response:
     """The images of this key."""
-    account = actions.authenticate(request)
-    query = fields.query(request, max_bytes=0)
-    take = query.integer("take", least=1, most=_MOST_A_PAGE) or 10
-    page = await images.listing(request, account, take=take, start=query.text("from"))
-    base = server_state(request).listing_url or base_address(request)
+    account = base.actions.authenticate(request)
+    given = base.read_query(request, _Query)
+    page = await images.listing(request, account, take=given.take, start=given.start)
+    address = base.server_state(request).listing_url or base.base_address(request)
 
     def link(start: str | None) -> str | None:
-        return None if start is None else f"{base}/v1/images?{urlencode({'take': take, 'from': start})}"
+        return None if start is None else f"{address}/v1/images?{urlencode({'take': given.take, 'from': start})}"
 
-    return http.json_response(
-        {
-            "data": [_image(request, each) for each in page.images],
-            "links": {"previous": link(page.previous), "next": link(page.next)},
-        }
-    )
+    links = _Links(previous=link(page.previous), next=link(page.next))
+    return base.json_response(_Page(data=[render(request, each) for each in page.images], links=links))
 
 
 @router.get(
     "/{image_id}",
     summary="One image",
-    response_class=Response,
     openapi_extra=_OF_IMAGE,
-    responses=openapi.success("The image", openapi.content([openapi.JSON], _IMAGE, example=_EXAMPLE)) | _FAILURES,
+    responses=base.openapi.result("The image", model=_Image) | _LOOK_FAILURES,
 )
-async def get(request: Request) -> Response:
+async def get(request: base.Request) -> base.Response:
     """What is known of an image."""
-    image = await images.get(request, actions.authenticate(request), _id(request))
-    return http.json_response(_image(request, image))
+    image = await images.get(request, base.actions.authenticate(request), _id(request))
+    return base.json_response(render(request, image))
 
 
 @router.get(
     "/{image_id}/download",
     summary="An image's file",
-    response_class=Response,
     openapi_extra=_OF_IMAGE,
-    responses=openapi.success("The file", openapi.content(["image/*"], openapi.binary())) | _FAILURES,
+    responses=base.openapi.result("The file", media_types=("image/*",)) | _LOOK_FAILURES,
 )
-async def download(request: Request) -> Response:
+async def download(request: base.Request) -> base.Response:
     """The file itself. It may be asked for in ranges."""
-    image = await images.get(request, actions.authenticate(request), _id(request))
+    image = await images.get(request, base.actions.authenticate(request), _id(request))
     return await images.file(request, image)
 
 
@@ -492,77 +395,20 @@ async def download(request: Request) -> Response:
     "/{image_id}",
     summary="Delete an image",
     status_code=204,
-    response_class=Response,
     openapi_extra=_OF_IMAGE,
-    responses=_GONE | _FAILURES,
+    responses=base.openapi.result("The image and its file are deleted", status=204) | _LOOK_FAILURES,
 )
-async def delete(request: Request) -> Response:
+async def delete(request: base.Request) -> base.Response:
     """Delete an image, its file and its public address."""
-    await images.delete(request, actions.authenticate(request), _id(request))
-    return Response(status_code=204)
+    await images.delete(request, base.actions.authenticate(request), _id(request))
+    return base.Response(status_code=204)
 
 
 # --- what is done to an image ------------------------------------------------------------------------------------
 
-_Route = Callable[[Request], Awaitable[Response]]
-
-
-def _transforming(word: str, parse: _Parse) -> _Route:
-    async def route(request: Request) -> Response:
-        async with actions.authorize(request, networks=False) as account:
-            body = await _body(request)
-            change, output, marks = parse(body)
-            if _id(request) in marks:
-                raise MatteboxError(
-                    Kind.INVALID_PARAMETER,
-                    "watermarks must be other images than the one below.",
-                    parameter="watermarks",
-                )
-            image = await images.transform(
-                request,
-                account,
-                _id(request),
-                change,
-                marks=marks,
-                output=output,
-                made_by=word,
-                name=_name(body),
-            )
-            return _made(request, image)
-
-    return route
-
-
-async def _remove_background(request: Request) -> Response:
-    async with actions.authorize(request) as account:
-        name = _name(await _body(request))
-        image = await images.remove_background(request, account, _id(request), Edit(), name=name, cost=_CUTOUT_COST)
-        return _made(request, image, cost=_CUTOUT_COST)
-
-
-def _publishing(change: Callable[[Request, Account, str], Awaitable[StoredImage]], *, cost: int) -> _Route:
-    async def route(request: Request) -> Response:
-        async with actions.authorize(request, networks=False, cost=cost) as account:
-            await _body(request)
-            do = partial(change, request, account, _id(request))
-            async with actions.charged(request, account, picture="image_id", cost=cost):
-                return _made(request, await do(), cost=cost)
-
-    return route
-
-
-def _refusing(sentence: str) -> _Route:
-    async def route(request: Request) -> Response:
-        async with actions.authorize(request, networks=False) as account:
-            await _body(request)
-            await images.get(request, account, _id(request))
-            raise MatteboxError(Kind.NOT_OFFERED, sentence)
-
-    return route
-
 
 def _offer(
-    word: str, route: _Route, summary: str, *, doc: str, answers: openapi.Responses, members: Mapping[str, object]
+    word: str, route: _Route, summary: str, responses: base.openapi.Responses, body: type[base.Fields] = base.Fields
 ) -> None:
     router.add_api_route(
         f"/{{image_id}}/{word}",
@@ -570,68 +416,81 @@ def _offer(
         methods=["POST"],
         name=word,
         summary=summary,
-        description=doc,
-        status_code=min(int(status) for status in answers),
-        response_class=Response,
-        openapi_extra=_OF_IMAGE | _sent(members),
-        responses=answers,
+        status_code=min(int(status) for status in responses),
+        openapi_extra=_OF_IMAGE | base.openapi.request(json=body, required=bool(body.required_names())),
+        responses=responses,
     )
 
 
-for _word, (_parse, _summary, _members) in _TRANSFORMS.items():
-    _offer(
-        _word,
-        _transforming(_word, _parse),
-        _summary,
-        doc="The result is a new image; the old one stays as it is.",
-        answers=_created("The new image"),
-        members={**_members, **_NAME},
-    )
-_offer(
-    "remove-background",
-    _remove_background,
-    "Remove the background",
-    doc="Cut the subject out, into a new image. It counts as two operations.",
-    answers=_created("The cutout, a PNG"),
-    members=_NAME,
-)
-_offer(
-    "publish",
-    _publishing(images.publish, cost=1),
-    "Publish an image",
-    doc="Let anyone read the image at `url`.",
-    answers=_created("The image, with its address"),
-    members={},
-)
-_offer(
-    "unpublish",
-    # Nobody is kept from taking a picture back by having no credits left.
-    _publishing(images.unpublish, cost=0),
-    "Unpublish an image",
-    doc="Let nobody else read the image any more.",
-    answers=_created("The image, without an address"),
-    members={},
-)
-for _word, _summary, _what in (
-    ("classify", "Say what is in it", "says what is in a picture"),
-    ("visualize", "ResponseFormat a question about it", "answers questions about a picture"),
-):
-    _sentence = f"This server has no model that {_what}."
-    _offer(
-        _word,
-        _refusing(_sentence),
-        _summary,
-        doc="Answered with 501: mattebox has no model for it.",
-        answers=_not_offered(_sentence),
-        members={},
-    )
+def _transforming(word: str, body: type[_TransformBody]) -> _Route:
+    async def route(request: base.Request) -> base.Response:
+        """The result is a new image; the old one stays as it is."""
+        async with base.authorize(request, networks=False) as account:
+            given, image_id = await _read(request, body), _id(request)
+            change, output, marks = given.to_transform(), given.to_output(), given.mark_ids()
+            if image_id in marks:
+                own = "An image cannot be its own watermark."
+                raise base.MatteboxError(base.Kind.INVALID_PARAMETER, own, parameter="watermarks")
+            image = await images.transform(
+                request, account, image_id, change, marks=marks, output=output, made_by=word, name=given.name
+            )
+            return _created(request, image)
+
+    return route
 
 
-DIALECT = http.Dialect(
+async def _remove_background(request: base.Request) -> base.Response:
+    """Cut the subject out, into a new image. It counts as two operations."""
+    async with base.authorize(request) as account:
+        name = (await _read(request, _NamedBody)).name
+        image = await images.remove_background(request, account, _id(request), Edit(), name=name, cost=_CUTOUT_COST)
+        return _created(request, image, cost=_CUTOUT_COST)
+
+
+async def _publish(request: base.Request) -> base.Response:
+    """Let anyone read the image at `url`."""
+    return await _change(request, images.publish, cost=1)
+
+
+async def _unpublish(request: base.Request) -> base.Response:
+    """Let nobody else read the image any more. It costs nothing, so that whoever has no credits left may do it too."""
+    return await _change(request, images.unpublish, cost=0)
+
+
+async def _change(
+    request: base.Request, change: Callable[[base.Request, Account, str], Awaitable[StoredImage]], *, cost: int
+) -> base.Response:
+    async with base.authorize(request, networks=False, cost=cost) as account:
+        await _read(request, base.Fields)
+        async with base.charged(request, account, picture="image_id", cost=cost):
+            return _created(request, await change(request, account, _id(request)), cost=cost)
+
+
+def _refusing(ability: str) -> _Route:
+    async def route(request: base.Request) -> base.Response:
+        """Answered with 501: mattebox has no model for it."""
+        async with base.authorize(request, networks=False) as account:
+            await _read(request, base.Fields)
+            await images.get(request, account, _id(request))
+            raise base.MatteboxError(base.Kind.NOT_OFFERED, f"This server has no model that {ability}.")
+
+    return route
+
+
+for _word, (_body, _summary) in TRANSFORMS.items():
+    _offer(_word, _transforming(_word, _body), _summary, _creates("The new image"), _body)
+_offer("remove-background", _remove_background, "Remove the background", _creates("The cutout, a PNG"), _NamedBody)
+_offer("publish", _publish, "Publish an image", _creates("The image, with its address"))
+_offer("unpublish", _unpublish, "Unpublish an image", _creates("The image, without an address"))
+_offer("classify", _refusing("says what is in a picture"), "Say what is in it", _NOT_OFFERED)
+_offer("visualize", _refusing("answers questions about a picture"), "Answer a question about it", _NOT_OFFERED)
+
+
+DIALECT = base.Dialect(
     name="imgprocessing",
     prefixes=("/v1/images",),
     router=router,
     render_error=render_error,
     parameters=_NAMES,
-    limits=Limits(max_bytes=MOST_BYTES, max_pixels=http.NO_LIMITS.max_pixels),
+    limits=base.most_bytes(MOST_BYTES),
 )

@@ -368,7 +368,6 @@ router.dependencies.append(Security(HTTPBearer(scheme_name="remove.bg, OAuth", a
 @router.post(
     "/removebg",
     summary="Remove the background",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(form=Options, json=Options, urlencoded=True),
     responses=base.openapi.result(
         "The result: a file, or JSON where `Accept` asks for it",
@@ -392,7 +391,6 @@ async def removebg(request: base.Request) -> base.Response:
 @router.get(
     "/account",
     summary="What the key has left",
-    response_class=base.Response,
     responses=base.openapi.result("The account", model=_Data[_Attributes])
     | base.openapi.errors(render_error, _NO_KEY, status=_STATUS),
 )
@@ -409,7 +407,6 @@ async def account(request: base.Request) -> base.Response:
 @router.post(
     "/improve",
     summary="Send a picture that came out badly",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(form=Improvement, json=Improvement, urlencoded=True),
     responses=base.openapi.result("It has arrived", model=_Received)
     | base.openapi.errors(
