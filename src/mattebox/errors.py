@@ -81,8 +81,10 @@ class MatteboxError(Exception):
 
     def about(self, parameter: str) -> MatteboxError:
         """The same failure, blamed on `parameter`; itself where one is named already."""
-        if self.parameter is not None:
-            return self
+        return self if self.parameter is not None else self.blaming(parameter)
+
+    def blaming(self, parameter: str) -> MatteboxError:
+        """The same failure, blamed on `parameter`, whatever was named before."""
         renamed = MatteboxError(self.kind, self.message, parameter=parameter, retry_after=self.retry_after)
         renamed.__cause__ = self.__cause__
         return renamed

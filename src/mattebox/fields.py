@@ -340,6 +340,8 @@ class Fields(BaseModel):
             made = cls.model_validate(values, context=context)
         except ValidationError as error:
             cls._refuse(error.errors(include_url=False), called, error)
+        except MatteboxError as error:  # of `check_names`
+            raise error if error.parameter is None else error.blaming(called(error.parameter)) from error.__cause__
         made.check_relations(called)
         return made
 

@@ -6,7 +6,9 @@ fields. A front end adds what only it has: a file in a form, a path on a command
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Callable
+from copy import copy
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
@@ -32,7 +34,8 @@ from mattebox.edit import (
     ShadowKind,
     Transparent,
 )
-from mattebox.fields import Fields, Flag, Number, ReadText, Relation, Text, Whole, Word, Written
+from mattebox.errors import Kind, MatteboxError
+from mattebox.fields import Fields, Flag, Number, Reader, ReadText, Relation, Text, Whole, Word, Written
 
 LONGEST_SIDE: Final = 65_535
 """Pixels; no file format that is written here can have more."""
@@ -42,7 +45,10 @@ BACKGROUNDS: Final = ("background", "background_image", "background_image_url", 
 """Names of the backgrounds besides a scene in words: one of these can be behind the subject."""
 FORMATS: Final = {each.value: each for each in Format} | {"jpg": Format.JPEG}
 _SHADOWS = {"none": None} | {each.value: each for each in ShadowKind}
-_ONE_BACKGROUND = Relation(excludes=BACKGROUNDS)
+ONE_BACKGROUND: Final = {
+    name: Relation(excludes=("prompt", *BACKGROUNDS[:place])) for place, name in enumerate(BACKGROUNDS)
+}
+"""The relation of each of them to the others: of two that are given, the later one is blamed."""
 _OF_PROMPT = Relation(requires=("prompt",))
 
 
@@ -56,13 +62,15 @@ class EditOptions(Fields):
     quality: Annotated[int | None, Whole(1, 100)] = Field(
         None, description="Quality of JPEG, WebP, AVIF and the colours in a ZIP. 100 makes a WebP lossless."
     )
-    background: Annotated[Color | None, Written(units.color), _ONE_BACKGROUND] = Field(
+    background: Annotated[Color | None, Written(units.color), ONE_BACKGROUND["background"]] = Field(
         None, description="A colour behind the subject: `#ffffff`, `rgb(255, 255, 255)` or a CSS name."
     )
-    background_blur: Annotated[float | None, Number(0.3, 1000), _ONE_BACKGROUND] = Field(
+    background_blur: Annotated[float | None, Number(0.3, 1000), ONE_BACKGROUND["background_blur"]] = Field(
         None, description="The photo's own background, blurred: the standard deviation in pixels."
     )
-    shadow: Annotated[ShadowKind | None, Word(_SHADOWS)] = Field(
+    shadow: Annotated[
+        ShadowKind | None, Word(_SHADOWS), Relation(excludes=("prompt",), because="the scene makes the shadow")
+    ] = Field(
         None,
         description="`drop` is soft and behind the subject, `cast` its outline on the ground, `ground` only where it "
         "stands.",
@@ -97,7 +105,11 @@ class EditOptions(Fields):
     semitransparency: Annotated[
         Flag, Field(description="Windows and glass may be see-through; without it only the outline is soft.")
     ] = True
-    alpha_only: Annotated[Flag, Field(description="The matte itself, as a grey picture.")] = False
+    alpha_only: Annotated[
+        Flag,
+        Relation(excludes=("prompt",), because="the matte shows no backdrop"),
+        Field(description="The matte itself, as a grey picture."),
+    ] = False
     refine: Annotated[Flag, Field(description="Sharpen the matte at the photo's own resolution.")] = True
     foreground: Annotated[Foreground, Word(Foreground)] = Field(
         Foreground.FAST, description="How the background's colour is taken out of the edge."
@@ -147,13 +159,9 @@ class EditOptions(Fields):
 class ReplaceOptions(EditOptions):
     """The options for replacing a background: the same, and scenes in words."""
 
-    prompt: Annotated[
-        str | None,
-        ReadText(LONGEST_PROMPT),
-        Relation(excludes=BACKGROUNDS),
-        Relation(excludes=("shadow",), because="the subject has the shadow that the scene makes"),
-        Relation(excludes=("alpha_only",), because="the matte shows no backdrop"),
-    ] = Field(None, description="The place in words, as in `a wooden table`.")
+    prompt: Annotated[str | None, ReadText(LONGEST_PROMPT)] = Field(
+        None, description="The place in words, as in `a wooden table`."
+    )
     seed: Annotated[int, Whole(-(2**63), 2**63 - 1), _OF_PROMPT] = Field(
         0, description="The same seed gives the same picture again."
     )
@@ -164,7 +172,35 @@ class ReplaceOptions(EditOptions):
         Flag, _OF_PROMPT, Field(description="Take the most similar scene, with a warning, where nothing matches.")
     ] = False
 
+    def check_relations(self, called: Callable[[str], str] = str) -> None:
+        """Refuse fields that cannot be combined, lack another one, or put nothing behind the subject.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER.
+        """
+        super().check_relations(called)
+        if isinstance(self._backdrop(), Transparent):
+            name, *others = (called(each) for each in ("prompt", *BACKGROUNDS) if each in type(self).model_fields)
+            sentence = f"{name} is required, or one of {', '.join(others)}."
+            raise MatteboxError(Kind.INVALID_PARAMETER, sentence, parameter=name)
+
     def _backdrop(self) -> Backdrop:
         if self.prompt is None:
             return super()._backdrop()
         return Prompt(self.prompt, seed=self.seed, generator=self.generator, nearest=self.nearest)
+
+
+def narrowed(model: type[Fields], name: str, *metadata: Reader | Relation, description: str | None = None) -> Any:
+    """A model's field for a model that reads less in it, as `Field` gives one; all else stays as it was declared.
+
+    Args:
+        model: the model that has the field.
+        name: the field's name.
+        metadata: a reader takes the place of the old one, a relation is added.
+        description: another sentence.
+    """
+    info = copy(model.model_fields[name])
+    narrower = any(isinstance(each, Reader) for each in metadata)
+    info.metadata = [*metadata, *(each for each in info.metadata if not (narrower and isinstance(each, Reader)))]
+    info.description = description or info.description
+    return info

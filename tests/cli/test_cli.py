@@ -546,8 +546,8 @@ def test_no_input_and_a_missing_input(tmp_path: Path) -> None:
         (["--fit", "cover"], "--fit", "--fit requires --width or --height."),
         (
             ["--background", "red", "--background-blur", "3"],
-            "--background",
-            "--background cannot be combined with --background-blur.",
+            "--background-blur",
+            "--background-blur cannot be combined with --background.",
         ),
         (["--shadow", "drop", "--shadow-opacity", "2"], "--shadow-opacity", "must be a number from 0 to 1."),
         (["--width", "0"], "--width", "--width must be a whole number from 1 to "),

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fields import Number, Reader, ReadFlag, Relation, Schema, Whole, Word, Written
-from mattebox.options import BACKGROUNDS, EditOptions, ReplaceOptions
+from mattebox.options import ONE_BACKGROUND, EditOptions, ReplaceOptions, narrowed
 
 _NOTES: Final = {
     "format": "By default what OUT ends in, or png.",
@@ -44,7 +44,7 @@ class RemoveCommand(EditOptions):
     blank_is_absent: ClassVar[bool] = False  # nobody types --prompt "" without meaning it
     aliases: ClassVar[Mapping[str, str]] = {}
 
-    background_image: Annotated[Path | None, _ReadPath(), Relation(excludes=BACKGROUNDS)] = Field(
+    background_image: Annotated[Path | None, _ReadPath(), ONE_BACKGROUND["background_image"]] = Field(
         None, description="A picture behind the subject. It fills the canvas."
     )
 
@@ -58,19 +58,13 @@ class ReplaceCommand(ReplaceOptions, RemoveCommand):
         "background_blur": "--blur",
     }
 
-    seed: Annotated[int, Whole(0, 2**32 - 1), Relation(requires=("prompt",))] = Field(
-        0, description=ReplaceOptions.model_fields["seed"].description
-    )
+    seed: int = narrowed(ReplaceOptions, "seed", Whole(0, 2**32 - 1))
 
     def check_relations(self, called: Callable[[str], str] = str) -> None:
-        """Refuse fields that cannot be combined, lack another one, or put nothing behind the subject."""
+        """Refuse fields that cannot be combined, lack another one, or name no generator."""
         from mattebox.backdrops import GENERATORS  # loads numpy, which --help does not need
 
         super().check_relations(called)
-        choices = ("prompt", *(each for each in BACKGROUNDS if each in type(self).model_fields))
-        if self.given.isdisjoint(choices):
-            names = ", ".join(map(called, choices))
-            raise MatteboxError(Kind.INVALID_PARAMETER, f"Choose what goes behind the subject: one of {names}.")
         if self.generator not in (known := ("auto", *GENERATORS)):
             sentence = f"Unknown generator. Choose one of {', '.join(known)}."
             raise MatteboxError(Kind.INVALID_PARAMETER, sentence, parameter=called("generator"))

@@ -22,7 +22,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import ClientDisconnect, Request
 
 from mattebox.errors import Kind, MatteboxError
-from mattebox.fields import Fields, Reader, ReadText, Refusal, Schema
+from mattebox.fields import Fields, Reader, ReadText, Refusal, Schema, is_absent
 from mattebox.server.fetch import check_url
 from mattebox.server.state import limits
 from mattebox.sources import Link, Upload
@@ -257,6 +257,11 @@ def _most(request: Request, max_bytes: int | None) -> int:
 def content_type(request: Request) -> str:
     """The body's media type without its parameters, in lower case; empty where none is named."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def present(values: Mapping[str, object]) -> Values:
+    """The values that say something."""
+    return {name: value for name, value in values.items() if not is_absent(value)}
 
 
 def query(request: Request) -> Values:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pybase64
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox import codec
 from mattebox.edit import Format
-from mattebox.image import Encoded
+from mattebox.image import Box, Encoded, Served
+from mattebox.server.http import bodies, openapi
 from mattebox.server.http import dialect as http
-from mattebox.server.http import fields, openapi
 
 _MEDIA_TYPES = [codec.media_type(each) for each in Format]
 
@@ -35,7 +35,7 @@ def negotiate(accept: str, chosen: Format | None) -> ResponseFormat:
         HTTPException: 406, where `Accept` leaves nothing.
     """
     wanted = accept_ranges(accept)
-    json_quality = _quality(wanted, fields.JSON_TYPE)
+    json_quality = _quality(wanted, bodies.JSON_TYPE)
     offered = [(_quality(wanted, codec.media_type(each)), each) for each in Format]
     best, preferred = max(offered, key=lambda offer: offer[0])  # of equals the first
     if chosen is not None:
@@ -44,7 +44,7 @@ def negotiate(accept: str, chosen: Format | None) -> ResponseFormat:
     if json_quality > best:
         return ResponseFormat(Format.PNG, as_json=True)
     if best == 0:
-        offers = ", ".join([*_MEDIA_TYPES, fields.JSON_TYPE])
+        offers = ", ".join([*_MEDIA_TYPES, bodies.JSON_TYPE])
         raise HTTPException(406, f"Accept leaves nothing; there are {offers}.")
     return ResponseFormat(preferred, as_json=False)
 
@@ -105,45 +105,48 @@ def _headers(encoded: Encoded, milliseconds: int) -> dict[str, str]:
     }
 
 
-def _as_json(encoded: Encoded) -> dict[str, object]:
-    box, served = encoded.subject, encoded.served
-    return {
-        "image": pybase64.b64encode_as_string(encoded.data),
-        "media_type": encoded.media_type,
-        "width": encoded.width,
-        "height": encoded.height,
-        "subject": None
-        if box is None
-        else {"left": box.left, "top": box.top, "width": box.width, "height": box.height},
-        "confidence": encoded.confidence,
-        "ambiguity": encoded.ambiguity,
-        **({} if served is None else {"backdrop": dataclasses.asdict(served)}),
-    }
+class PictureResult(BaseModel):
+    """The result inside JSON."""
+
+    image: str = Field(description="the result's file in base64")
+    media_type: str = Field(description="the file's type")
+    width: int = Field(description="pixels")
+    height: int = Field(description="pixels")
+    subject: Box | None = Field(description="where the subject is in the result; null where there is none")
+    confidence: float | None = Field(description="0 to 1")
+    ambiguity: float | None = Field(description="0 to 1")
 
 
-_PIXELS = openapi.plain("integer", "pixels")
-_FRACTION = openapi.plain("number", "0 to 1", nullable=True)
-_JSON_RESULT = openapi.obj(
-    {
-        "image": openapi.plain("string", "the result's file in base64"),
-        "media_type": openapi.plain("string", "what that file is"),
-        "width": _PIXELS,
-        "height": _PIXELS,
-        "subject": openapi.obj(dict.fromkeys(("left", "top", "width", "height"), _PIXELS))
-        | {"type": ["object", "null"], "description": "where the subject is in the result; null where there is none"},
-        "confidence": _FRACTION,
-        "ambiguity": _FRACTION,
-        "backdrop": openapi.obj(
-            {
-                "backend": openapi.plain("string", "who made it"),
-                "scene": openapi.plain("string", "what it shows", nullable=True),
-                "score": openapi.plain("number", "how well it matches, 0 to 1", nullable=True),
-                "warning": openapi.plain("string", "where it is not what was asked for", nullable=True),
-            }
-        )
-        | {"description": "where a backdrop came from that was asked for in words; only there where one was"},
-    }
-)
+class SceneResult(PictureResult):
+    """The same where a prompt was given."""
+
+    backdrop: Served = Field(description="what served the prompt; only there where there was one")
+
+
+def _as_json(encoded: Encoded) -> PictureResult:
+    found = PictureResult(
+        image=pybase64.b64encode_as_string(encoded.data),
+        media_type=encoded.media_type,
+        width=encoded.width,
+        height=encoded.height,
+        subject=encoded.subject,
+        confidence=encoded.confidence,
+        ambiguity=encoded.ambiguity,
+    )
+    return found if encoded.served is None else SceneResult(**dict(found), backdrop=encoded.served)
+
+
+def described(*, scenes: bool = False) -> openapi.Responses:
+    """What `render` answers with, for the OpenAPI page; `scenes` where prompts are understood."""
+    return openapi.result(
+        "The result, in the format that `format` or `Accept` asks for",
+        media_types=_MEDIA_TYPES,
+        model=SceneResult if scenes else PictureResult,
+        headers=HEADERS | (BACKDROP_HEADERS if scenes else {}),
+        example=_JSON_EXAMPLE,
+    )
+
+
 _JSON_EXAMPLE = {
     "image": "iVBORw0KGgo…",
     "media_type": "image/png",
@@ -153,10 +156,6 @@ _JSON_EXAMPLE = {
     "confidence": 0.98,
     "ambiguity": 0.007,
 }
-CONTENT: openapi.Schema = openapi.content(_MEDIA_TYPES, openapi.binary()) | openapi.content(
-    [openapi.JSON], _JSON_RESULT, example=_JSON_EXAMPLE
-)
-"""The media types of `render`, for the OpenAPI page."""
 HEADERS = {
     "X-Mattebox-Subject": "where the subject is: `left,top,width,height`; `none` where there is none",
     "X-Mattebox-Confidence": "how decided the matte is, 0 to 1; a heuristic",

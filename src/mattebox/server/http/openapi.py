@@ -103,6 +103,16 @@ def request(
     }
 
 
+def json_object(model: type[Fields]) -> Schema:
+    """The schema of a JSON object with these fields, inside another body."""
+    return _described(model, _in_json)
+
+
+def in_path(name: str) -> Schema:
+    """A parameter of a path; as an argument of the route's function it would have failures of the framework's own."""
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
 def result(
     doc: str,
     *,

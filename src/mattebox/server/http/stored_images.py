@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import PurePath
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox import codec
-from mattebox.edit import Edit, Format, Output
+from mattebox.edit import Edit, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server import actions
@@ -26,7 +26,6 @@ from mattebox.server.http.range_responses import serve
 from mattebox.server.state import base_address, server_state
 from mattebox.server.store.accounts import Account
 from mattebox.server.store.images import (
-    LONGEST_NAME,
     Holdings,
     ImageStore,
     ImageStoreOptions,
@@ -36,42 +35,6 @@ from mattebox.server.store.images import (
 )
 from mattebox.sources import Source, Upload
 from mattebox.transforms import Transform
-
-_PIXELS = openapi.plain("integer", "pixels")
-_ROWS: Mapping[str, tuple[openapi.Schema, object]] = {
-    "id": (openapi.plain("string", "`image_` and 24 letters and digits"), "image_k3v9q2m4x8c1z7p5t0b6n2d4"),
-    "name": (openapi.plain("string", f"1 to {LONGEST_NAME} characters"), "mug"),
-    "url": (openapi.plain("string", "where anyone may read it; null unless it is published", nullable=True), None),
-    "width": (_PIXELS, 1200),
-    "height": (_PIXELS, 800),
-    "format": (openapi.word([each.value for each in Format if each is not Format.ZIP], "what the file is"), "png"),
-    "size": (openapi.plain("integer", "bytes"), 745_112),
-    "created_at": (openapi.plain("string", "RFC 3339"), "2026-11-20T09:00:00.000Z"),
-    "parent": (openapi.plain("string", "what it was made from, which may be gone", nullable=True), None),
-    "made_by": (
-        openapi.plain("string", "`upload`, `link`, `imagine`, `remove-background`, or the change's name"),
-        "upload",
-    ),
-}
-SCHEMA = openapi.obj({name: schema for name, (schema, _) in _ROWS.items()})
-"""Of `as_json`."""
-EXAMPLE: openapi.Schema = {name: example for name, (_, example) in _ROWS.items()}
-
-
-def as_json(request: Request, image: StoredImage) -> openapi.Schema:
-    """An image in mattebox's own words."""
-    return {
-        "id": image.id,
-        "name": image.name,
-        "url": published_address(request, image),
-        "width": image.width,
-        "height": image.height,
-        "format": image.format.value,
-        "size": image.size,
-        "created_at": image.created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "parent": image.parent,
-        "made_by": image.made_by,
-    }
 
 
 def image_store(request: Request) -> ImageStore:

@@ -163,7 +163,7 @@ def test_refusals(options: dict[str, str], parameter: str, replacing: TestClient
 
 def test_what_two_backgrounds_are_answered_with(replacing: TestClient, photo: bytes) -> None:
     answer = replacing.post(PATH, content=photo, params={"prompt": "x", "background": "red"})
-    assert answer.json()["detail"].startswith("background goes not together with prompt")
+    assert answer.json()["detail"].startswith("background cannot be combined with prompt.")
     answer = replacing.post(PATH, content=photo)
     assert answer.json()["detail"].startswith("prompt is required, or one of background")
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from mattebox.server.dialects.native import images, options, remove, replace, tasks
+from mattebox.server.dialects.native import edits, images, tasks
 from mattebox.server.dialects.native.problem import render_error
 from mattebox.server.http.dialect import Dialect
 
-router = APIRouter(routes=[route for each in (remove, replace, images, tasks) for route in each.router.routes])
+router = APIRouter(routes=[route for each in (edits, images, tasks) for route in each.router.routes])
 
 DIALECT = Dialect(
     name="native",
     prefixes=("/",),
     router=router,
     render_error=render_error,
-    parameters={"places": "marks", **options.PARAMETERS},
+    parameters={"places": "marks", "backdrop": "background_image"},
     webhook_body=tasks.webhook_body,
 )

@@ -1,4 +1,4 @@
-"""mattebox's own API for what may take its time: tasks, batches of them, and how they are getting on."""
+"""The native API's tasks: edits that are done later, batches of them, and how they are getting on."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import binascii
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated, ClassVar
 
 import anyio
 import pybase64
 import pydantic_core
 from fastapi import APIRouter
-from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import StreamingResponse
 
 from mattebox.edit import Edit, Format
 from mattebox.errors import Kind, MatteboxError
-from mattebox.server import actions
+from mattebox.image import Box
+from mattebox.server.dialects import base
 from mattebox.server.dialects.native import options
-from mattebox.server.dialects.native.problem import NO_KEY, failures
-from mattebox.server.http import dialect as http
-from mattebox.server.http import fields, openapi
-from mattebox.server.jobs import Hook, Result, Status, Task
+from mattebox.server.dialects.native.options import RemoveFields
+from mattebox.server.dialects.native.problem import failures
+from mattebox.server.http import bodies, openapi
+from mattebox.server.jobs import Hook, Status, Task
+from mattebox.server.jobs import Result as Finished
 from mattebox.server.jobs.webhooks import result_address
-from mattebox.server.state import base_address
 from mattebox.server.store.blobs import expiry_of
-from mattebox.sources import Sources
 
 MOST_EDITS = 1000
 """In one batch."""
@@ -44,69 +45,183 @@ server that is being stopped, which waits for running answers, is not kept from 
 _AGAIN_MILLISECONDS = 250
 _EVENT_STREAM = "text/event-stream"
 
-_HOOK = {
-    "webhook": openapi.plain("string", "An http or https address that is sent the task when it has ended."),
-    "webhook_secret": openapi.plain(
-        "string", "Signs the webhook as Standard Webhooks has it: base64 of 24 to 64 bytes, with `whsec_` or without."
-    ),
-}
-
 
 # --- from the request --------------------------------------------------------------------------------------------
 
 
-def _hook_of(given: fields.Fields) -> Hook | None:
-    url = given.address("webhook", what="webhook's")
-    secret = given.text("webhook_secret")
-    if url is None:
-        if secret is not None:
-            raise MatteboxError(
-                Kind.INVALID_PARAMETER, "webhook_secret signs nothing without webhook.", parameter="webhook_secret"
-            )
-        return None
-    if secret is not None:
+@dataclass(frozen=True)
+class _ReadSecret(base.Reader):
+    """The secret of a webhook."""
+
+    def read(self, value: object) -> str:
+        secret = base.ReadText().read(value)
         try:
             length = len(pybase64.b64decode(secret.removeprefix("whsec_"), validate=True))
         except (ValueError, binascii.Error):
             length = 0
         if not 24 <= length <= 64:
-            raise MatteboxError(
-                Kind.INVALID_PARAMETER,
-                "webhook_secret must be 24 to 64 bytes in base64.",
-                parameter="webhook_secret",
+            raise base.Refusal("must be 24 to 64 bytes in base64")
+        return secret
+
+    @property
+    def schema(self) -> openapi.Schema:
+        return {"type": "string"}
+
+
+@dataclass(frozen=True)
+class _ReadEdits(base.Reader):
+    """The edits of a batch, each an object whose fields are read later, over those beside the list."""
+
+    def read(self, value: object) -> list[object]:
+        if not isinstance(value, list) or not 1 <= len(value) <= MOST_EDITS:
+            raise base.Refusal(f"must be a list of 1 to {MOST_EDITS} objects")
+        return value
+
+    @property
+    def schema(self) -> openapi.Schema:
+        return openapi.array(openapi.json_object(RemoveFields)) | {"minItems": 1, "maxItems": MOST_EDITS}
+
+
+class TaskFields(RemoveFields):
+    """The fields of one task: those of `/api/v1/remove`, and a webhook."""
+
+    webhook: Annotated[str | None, base.ReadAddress("webhook's")] = base.Field(
+        None, description="An http or https address that is sent the task when it has ended."
+    )
+    webhook_secret: Annotated[str | None, _ReadSecret(), base.Relation(requires=("webhook",))] = base.Field(
+        None,
+        description="Signs the webhook as Standard Webhooks has it: 24 to 64 bytes in base64, after `whsec_` or bare.",
+    )
+
+    @property
+    def hook(self) -> Hook | None:
+        """The webhook."""
+        return None if self.webhook is None else Hook(self.webhook, self.webhook_secret)
+
+
+class JsonFields(TaskFields):
+    """The members of a JSON body, which may be a batch."""
+
+    own: ClassVar[frozenset[str]] = frozenset(("edits", "webhook", "webhook_secret"))
+    """Those that are no part of an edit."""
+
+    edits: Annotated[list[object] | None, _ReadEdits()] = base.Field(
+        None,
+        description="Instead of a picture: a batch, each edit a task of its own. What stands beside the list holds for "
+        "all that do not say otherwise.",
+    )
+
+    @classmethod
+    def check_names(cls, names: Collection[str]) -> None:
+        """Refuse a task without a photo, and pictures beside a batch.
+
+        Raises:
+            MatteboxError: MISSING_IMAGE or INVALID_PARAMETER.
+        """
+        if "edits" not in names:
+            super().check_names(names)
+        elif "image" in names or "image_url" in names:
+            raise _refused("edits", "In a batch, each of edits has its own picture.")
+        elif "background_image" in names:
+            # It would be stored once for each of up to a thousand edits.
+            raise _refused(
+                "background_image",
+                "In a batch, background_image belongs into the edits themselves; background_image_url may stand beside "
+                "them.",
             )
-    return Hook(url, secret)
+
+    def check_relations(self, called: Callable[[str], str] = str) -> None:
+        """Refuse fields that cannot be combined, or lack another one; what is beside a batch may find it in an edit.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER.
+        """
+        if self.edits is None:
+            super().check_relations(called)
+        elif self.webhook is None and self.webhook_secret is not None:
+            raise _refused("webhook_secret", "webhook_secret requires webhook.")
 
 
-def _parse(request: Request, incoming: options.Incoming) -> tuple[list[tuple[Edit, Sources]], bool]:
-    """The edits, and whether they were sent as a batch."""
-    given = incoming.fields
-    options.refuse_unknown(given, ("edits", *_HOOK))
-    members = given.groups("edits", most=MOST_EDITS)
-    if not members:
-        return [_edit_of(request, incoming)], False
-    if incoming.picture is not None or "image_url" in given.names:
-        raise MatteboxError(Kind.INVALID_PARAMETER, "In a batch, each of edits has its own picture.", parameter="edits")
-    if "background_image" in given.names:
-        # It would be stored once for each of up to a thousand edits.
-        raise MatteboxError(
-            Kind.INVALID_PARAMETER,
-            "In a batch, background_image belongs into the edits themselves; background_image_url may stand beside "
-            "them.",
-            parameter="background_image",
-        )
-    for each in members:
-        options.refuse_unknown(each)
-    # What is said beside the list holds for all that do not say otherwise.
-    return [_edit_of(request, options.Incoming(each.over(given), each.base64("image"))) for each in members], True
+def _refused(name: str, sentence: str) -> MatteboxError:
+    return MatteboxError(Kind.INVALID_PARAMETER, sentence, parameter=name)
 
 
-def _edit_of(request: Request, incoming: options.Incoming) -> tuple[Edit, Sources]:
-    written = incoming.fields.choice("format", options.FORMATS, Format.PNG)
-    return options.edit_of(request, incoming.fields, written=written), options.sources_of(incoming)
+def _members(request: base.Request, edits: list[object], values: bodies.Values) -> list[RemoveFields]:
+    """The edits of a batch, each over the values beside the list. Failures name them as `edits[3].crop`."""
+    common = {name: value for name, value in values.items() if name not in JsonFields.own}
+    found = []
+    for number, edit in enumerate(edits):
+        place = f"edits[{number}]"
+        if not isinstance(edit, Mapping):
+            raise _refused(place, f"{place} must be an object.")
+        own = bodies.present(edit)
+
+        def called(name: str, place: str = place, own: Mapping[str, object] = own) -> str:
+            return name if name in common and name not in own else f"{place}.{name}"
+
+        found.append(options.as_model(request, RemoveFields, {**common, **own}, called=called))
+    return found
 
 
-# --- to the answer -----------------------------------------------------------------------------------------------
+def _asked(given: RemoveFields) -> tuple[Edit, base.Sources]:
+    return given.to_edit(format=Format.PNG), given.sources
+
+
+# --- to the response ---------------------------------------------------------------------------------------------
+
+
+class Result(base.BaseModel):
+    """The finished picture of a task."""
+
+    url: str | None = base.Field(description="needs no key; null once it has expired")
+    media_type: str = base.Field(description="the file's type")
+    width: int = base.Field(description="pixels")
+    height: int = base.Field(description="pixels")
+    subject: Box | None = base.Field(description="in pixels; null where there is none")
+    confidence: float | None = base.Field(description="0 to 1")
+    expires: str | None = base.Field(description="RFC 3339")
+
+
+class WebhookState(base.BaseModel):
+    """The webhook of a task."""
+
+    url: str = base.Field(description="its address")
+    delivered: str | None = base.Field(description="RFC 3339")
+    attempts: int = base.Field(description="how often it was sent")
+    last_attempt: str | None = base.Field(description="RFC 3339")
+    failure: str | None = base.Field(description="why the last attempt failed")
+
+
+class TaskState(base.BaseModel):
+    """A task as it stands."""
+
+    id: str = base.Field(description="of the task")
+    status: Status = base.Field(description="the last three are final")
+    progress: int = base.Field(description="0 to 100")
+    reason: str | None = base.Field(description="why it failed, in one sentence")
+    created: str | None = base.Field(description="RFC 3339")
+    started: str | None = base.Field(description="RFC 3339")
+    finished: str | None = base.Field(description="RFC 3339")
+    result: Result | None
+    batch: str | None = base.Field(description="the batch that it is one of")
+    webhook: WebhookState | None
+
+
+class TaskPage(base.BaseModel):
+    """Some tasks of a key."""
+
+    tasks: list[TaskState]
+    next: str | None = base.Field(description="`after` of the next page; null where there is none")
+
+
+class BatchSummary(base.BaseModel):
+    """How many tasks of a batch stand where."""
+
+    batch: str = base.Field(description="of the batch")
+    finished: bool = base.Field(description="whether every task has ended")
+    total: int = base.Field(description="how many tasks it has")
+    counts: dict[Status, int] = base.Field(description="how many tasks have each status")
+    created: str | None = base.Field(description="RFC 3339")
 
 
 def _rfc3339(seconds: float | None) -> str | None:
@@ -115,98 +230,55 @@ def _rfc3339(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _as_json(task: Task, address: str | None) -> openapi.Schema:
+def _state(task: Task, address: str | None) -> TaskState:
     """A task as everybody sees it; `address` is where its result is."""
     hook = task.hook
-    return {
-        "id": task.id,
-        "status": task.status.value,
-        "progress": task.progress,
-        "reason": task.reason,
-        "created": _rfc3339(task.created),
-        "started": _rfc3339(task.started),
-        "finished": _rfc3339(task.finished),
-        "result": None if task.result is None else _result_as_json(task.result, address),
-        "batch": task.batch,
-        "webhook": None
+    return TaskState(
+        id=task.id,
+        status=task.status,
+        progress=task.progress,
+        reason=task.reason,
+        created=_rfc3339(task.created),
+        started=_rfc3339(task.started),
+        finished=_rfc3339(task.finished),
+        result=None if task.result is None else _result(task.result, address),
+        batch=task.batch,
+        webhook=None
         if hook is None
-        else {
-            "url": hook.url,
-            "delivered": _rfc3339(task.announced),
-            "attempts": task.hook_attempts,
-            "last_attempt": _rfc3339(task.hook_attempted),
-            "failure": task.hook_failure,
-        },
-    }
+        else WebhookState(
+            url=hook.url,
+            delivered=_rfc3339(task.announced),
+            attempts=task.hook_attempts,
+            last_attempt=_rfc3339(task.hook_attempted),
+            failure=task.hook_failure,
+        ),
+    )
 
 
-def _result_as_json(result: Result, address: str | None) -> openapi.Schema:
-    box = result.subject
+def _result(result: Finished, address: str | None) -> Result:
     expires = expiry_of(result.name)
-    return {
-        "url": address if expires is None or time.time() < expires else None,
-        "media_type": result.media_type,
-        "width": result.width,
-        "height": result.height,
-        "subject": None
-        if box is None
-        else {"left": box.left, "top": box.top, "width": box.width, "height": box.height},
-        "confidence": result.confidence,
-        "expires": _rfc3339(expires),
-    }
+    return Result(
+        url=address if expires is None or time.time() < expires else None,
+        media_type=result.media_type,
+        width=result.width,
+        height=result.height,
+        subject=result.subject,
+        confidence=result.confidence,
+        expires=_rfc3339(expires),
+    )
 
 
-def _shown(request: Request, task: Task) -> openapi.Schema:
+def _shown(request: base.Request, task: Task) -> TaskState:
     result = task.result
-    return _as_json(task, None if result is None else result_address(base_address(request), result))
+    return _state(task, None if result is None else result_address(base.base_address(request), result))
 
 
 def webhook_body(task: Task, address: str | None) -> bytes:
     """The webhook's body; `address` is where the result is."""
-    body = {"type": f"task.{task.status}", "timestamp": _rfc3339(task.finished), "data": _as_json(task, address)}
+    body = {"type": f"task.{task.status}", "timestamp": _rfc3339(task.finished), "data": _state(task, address)}
     return pydantic_core.to_json(body)
 
 
-# --- the OpenAPI page --------------------------------------------------------------------------------------------
-
-_TIME = openapi.plain("string", "RFC 3339", nullable=True)
-_PIXELS = openapi.plain("integer", "pixels")
-_STATUS = openapi.word([status.value for status in Status], "the last three are final")
-_TASK = openapi.obj(
-    {
-        "id": openapi.plain("string", "of the task"),
-        "status": _STATUS,
-        "progress": openapi.plain("integer", "0 to 100"),
-        "reason": openapi.plain("string", "why it failed, in one sentence", nullable=True),
-        "created": _TIME,
-        "started": _TIME,
-        "finished": _TIME,
-        "result": openapi.obj(
-            {
-                "url": openapi.plain("string", "needs no key; null once it has expired", nullable=True),
-                "media_type": openapi.plain("string", "what the file is"),
-                "width": _PIXELS,
-                "height": _PIXELS,
-                "subject": openapi.obj(dict.fromkeys(("left", "top", "width", "height"), _PIXELS))
-                | {"type": ["object", "null"], "description": "null where there is none"},
-                "confidence": openapi.plain("number", "0 to 1", nullable=True),
-                "expires": _TIME,
-            }
-        )
-        | {"type": ["object", "null"]},
-        "batch": openapi.plain("string", "the batch that it is one of", nullable=True),
-        "webhook": openapi.obj(
-            {
-                "url": openapi.plain("string", "who is told"),
-                "delivered": _TIME,
-                "attempts": openapi.plain("integer", "how often it was sent"),
-                "last_attempt": _TIME,
-                "failure": openapi.plain("string", "why the last attempt failed", nullable=True),
-            }
-        )
-        | {"type": ["object", "null"]},
-    }
-)
 _EXAMPLE = {
     "id": "0b8f0c8e-6c0c-4d5e-9f6d-2f1f0f0a7c55",
     "status": "succeeded",
@@ -227,59 +299,6 @@ _EXAMPLE = {
     "batch": None,
     "webhook": None,
 }
-_COUNTS = openapi.obj({status.value: openapi.plain("integer", "how many tasks") for status in Status})
-_BATCH = openapi.obj(
-    {
-        "batch": openapi.plain("string", "of the batch"),
-        "finished": openapi.plain("boolean", "whether every task has ended"),
-        "total": openapi.plain("integer", "how many tasks it has"),
-        "counts": _COUNTS,
-        "created": _TIME,
-    }
-)
-_MEMBER = openapi.obj({"image": options.BASE64, "image_url": options.URL} | options.OPTIONS)
-_BODIES = (
-    openapi.content(
-        ["multipart/form-data"],
-        openapi.obj(
-            {"image": openapi.binary("The picture."), "image_url": options.URL} | options.FORM_OPTIONS | _HOOK,
-        ),
-    )
-    | openapi.content(
-        [openapi.JSON],
-        openapi.obj(
-            {"image": options.BASE64, "image_url": options.URL}
-            | options.OPTIONS
-            | _HOOK
-            | {
-                "edits": openapi.array(_MEMBER)
-                | {
-                    "maxItems": MOST_EDITS,
-                    "description": "Instead of a picture: a batch, each edit a task of its own. What stands beside the "
-                    "list holds for all that do not say otherwise.",
-                }
-            }
-        ),
-        example={"image_url": "https://example.com/photo.jpg", "format": "webp", "webhook": "https://example.com/done"},
-    )
-    | openapi.content(["image/*", "application/octet-stream"], openapi.binary())
-)
-_NOT_FOUND = (404, Kind.NOT_FOUND, "There is no task with this id.")
-
-
-def _query(name: str, schema: openapi.Schema) -> openapi.Schema:
-    return {"name": name, "in": "query", "schema": schema}
-
-
-def _in_path(name: str) -> openapi.Schema:
-    # Written out, because what is declared as an argument of the function is described with failures of its own.
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-
-
-def _one(doc: str, *, status: int = 200, headers: dict[str, str] | None = None) -> openapi.Responses:
-    return {
-        status: openapi.success(doc, openapi.content([openapi.JSON], _TASK, example=_EXAMPLE), headers=headers)[200]
-    }
 
 
 # --- the routes --------------------------------------------------------------------------------------------------
@@ -295,141 +314,127 @@ router = APIRouter(
     "/tasks",
     summary="Remove the background later",
     status_code=202,
-    response_class=Response,
-    openapi_extra={
-        "parameters": options.query_parameters(options.OPTIONS | {"image_url": options.URL} | _HOOK),
-        "requestBody": {"content": _BODIES},
-    },
-    responses=_one(
+    response_class=base.Response,
+    openapi_extra=options.described(
+        TaskFields,
+        json=JsonFields,
+        example={"image_url": "https://example.com/photo.jpg", "format": "webp", "webhook": "https://example.com/done"},
+    ),
+    responses=openapi.result(
         "The task; of a batch `batch`, its id, and `tasks`",
+        model=TaskState,
+        example=_EXAMPLE,
         status=202,
         headers={"Location": "the address of the task, or of the batch"},
     )
     | failures(
-        (400, Kind.INVALID_PARAMETER, "quality must be a whole number from 1 to 100."),
-        NO_KEY,
-        (402, Kind.OUT_OF_CREDITS, "This key has no credits left."),
-        (413, Kind.TOO_MANY_BYTES, "The picture may have at most 31,457,280 bytes."),
-        (429, Kind.OVERLOADED, "Too many pictures are arriving; please try again in a moment."),
-        (503, Kind.UNAVAILABLE, "The database cannot be reached."),
+        Kind.INVALID_PARAMETER,
+        Kind.OUT_OF_CREDITS,
+        Kind.TOO_MANY_BYTES,
+        Kind.OVERLOADED,
+        Kind.UNAVAILABLE,
+        statuses=(415,),
     ),
 )
-async def create(request: Request) -> Response:
+async def create(request: base.Request) -> base.Response:
     """Queue one task, or a batch of them: all or none.
 
     It takes what `/api/v1/remove` takes, and besides it a webhook. An address that is well formed is taken in; where
     nothing can be fetched from it, the task fails and says why.
     """
-    async with actions.authorize_tasks(request) as account:
-        incoming = await options.read(request)
-        parsed, several = _parse(request, incoming)
-        batch = str(uuid.uuid4()) if several else None
-        made = await actions.submit(request, account, parsed, hook=_hook_of(incoming.fields), batch=batch)
+    async with base.actions.authorize_tasks(request) as account:
+        values = await options.read_values(request)
+        given = options.as_model(request, JsonFields, values)
+        batch = None if given.edits is None else str(uuid.uuid4())
+        edits = [given] if given.edits is None else _members(request, given.edits, values)
+        asked = [_asked(each) for each in edits]
+        made = await base.actions.submit(request, account, asked, hook=given.hook, batch=batch)
     where = f"tasks/{made[0].id}" if batch is None else f"batches/{batch}"
     shown = [_shown(request, task) for task in made]
-    return http.json_response(
+    return base.json_response(
         shown[0] if batch is None else {"batch": batch, "tasks": shown},
         status=202,
-        headers={"Location": f"{base_address(request)}/api/v1/{where}"},
+        headers={"Location": f"{base.base_address(request)}/api/v1/{where}"},
     )
+
+
+class Listing(base.Fields):
+    """The query of the list."""
+
+    limit: Annotated[int, base.Whole(1, _MOST_LISTED)] = base.Field(50, description="how many")
+    after: base.Text | None = base.Field(None, description="go on behind the task with this id")
+    batch: base.Text | None = base.Field(None, description="only tasks of this batch")
 
 
 @router.get(
     "/tasks",
     summary="The tasks of the key",
-    response_class=Response,
-    openapi_extra={
-        "parameters": [
-            _query("limit", openapi.plain("integer", "how many; 50 by default", least=1, most=_MOST_LISTED)),
-            _query("after", openapi.plain("string", "go on behind the task with this id")),
-            _query("batch", openapi.plain("string", "only tasks of this batch")),
-        ]
-    },
-    responses=openapi.success(
-        "The newest first",
-        openapi.content(
-            [openapi.JSON],
-            openapi.obj(
-                {
-                    "tasks": openapi.array(_TASK),
-                    "next": openapi.plain(
-                        "string", "`after` of the next page; null where there is none", nullable=True
-                    ),
-                }
-            ),
-            example={"tasks": [_EXAMPLE], "next": None},
-        ),
-    )
-    | failures((400, Kind.INVALID_PARAMETER, "limit must be a whole number from 1 to 200."), NO_KEY, _NOT_FOUND),
+    response_class=base.Response,
+    openapi_extra=openapi.request(query=Listing),
+    responses=openapi.result("The newest first", model=TaskPage, example={"tasks": [_EXAMPLE], "next": None})
+    | failures(Kind.INVALID_PARAMETER, Kind.NOT_FOUND),
 )
-async def listing(request: Request) -> Response:
+async def listing(request: base.Request) -> base.Response:
     """The tasks that were queued with this key, the newest first."""
-    account = actions.authenticate(request)
-    given = fields.query(request, max_bytes=0)
-    limit = given.integer("limit", least=1, most=_MOST_LISTED) or 50
-    found = await actions.tasks_of(
-        request, account, limit=limit + 1, after=given.text("after"), batch=given.text("batch")
-    )
-    page = found[:limit]
-    return http.json_response(
-        {
-            "tasks": [_shown(request, task) for task in page],
-            "next": page[-1].id if len(found) > limit else None,
-        }
-    )
+    account = base.actions.authenticate(request)
+    given = base.read_query(request, Listing)
+    found = await base.actions.tasks_of(request, account, limit=given.limit + 1, after=given.after, batch=given.batch)
+    page = found[: given.limit]
+    following = page[-1].id if len(found) > given.limit else None
+    return base.json_response(TaskPage(tasks=[_shown(request, task) for task in page], next=following))
 
 
 @router.get(
     "/tasks/{task_id}",
     summary="How a task is getting on",
-    response_class=Response,
-    openapi_extra={"parameters": [_in_path("task_id")]},
-    responses=_one("The task") | failures(NO_KEY, _NOT_FOUND),
+    response_class=base.Response,
+    openapi_extra=openapi.request(parameters=[openapi.in_path("task_id")]),
+    responses=openapi.result("The task", model=TaskState, example=_EXAMPLE) | failures(Kind.NOT_FOUND),
 )
-async def status(request: Request) -> Response:
+async def status(request: base.Request) -> base.Response:
     """The task, as it stands now."""
-    task = await actions.task(request, actions.authenticate(request), request.path_params["task_id"])
-    return http.json_response(_shown(request, task))
+    task = await base.actions.task(request, base.actions.authenticate(request), request.path_params["task_id"])
+    return base.json_response(_shown(request, task))
 
 
 @router.delete(
     "/tasks/{task_id}",
     summary="Cancel a task",
-    response_class=Response,
-    openapi_extra={"parameters": [_in_path("task_id")]},
-    responses=_one("The task, cancelled")
-    | failures(NO_KEY, _NOT_FOUND, (409, Kind.CONFLICT, "This task has ended already.")),
+    response_class=base.Response,
+    openapi_extra=openapi.request(parameters=[openapi.in_path("task_id")]),
+    responses=openapi.result("The task, cancelled", model=TaskState, example=_EXAMPLE)
+    | failures(Kind.NOT_FOUND, Kind.CONFLICT),
 )
-async def cancel(request: Request) -> Response:
+async def cancel(request: base.Request) -> base.Response:
     """Give a task up: what is not begun is never done, what is being done is thrown away. No webhook is sent."""
-    task = await actions.cancel(request, actions.authenticate(request), request.path_params["task_id"])
-    return http.json_response(_shown(request, task))
+    task = await base.actions.cancel(request, base.actions.authenticate(request), request.path_params["task_id"])
+    return base.json_response(_shown(request, task))
 
 
 @router.get(
     "/tasks/{task_id}/events",
     summary="Watch a task",
-    response_class=Response,
-    openapi_extra={"parameters": [_in_path("task_id")]},
+    response_class=base.Response,
+    openapi_extra=openapi.request(parameters=[openapi.in_path("task_id")]),
     responses=openapi.success(
         "Server-sent events: `event: task` with the task as `data` whenever its status or progress changes. The stream "
         "ends with the task, or after 25 seconds.",
-        openapi.content([_EVENT_STREAM], openapi.plain("string", "events")),
+        openapi.content([_EVENT_STREAM], {"type": "string"}),
     )
-    | failures(NO_KEY, _NOT_FOUND),
+    | failures(Kind.NOT_FOUND),
 )
-async def events(request: Request) -> Response:
+async def events(request: base.Request) -> base.Response:
     """Each change of a task as it happens, the first event being how it stands.
 
     Browsers ask again when a stream ends, and say with `Last-Event-ID` what they have seen: that is not said again, and
     204 tells them that there is nothing more.
     """
-    account = actions.authenticate(request)
+    account = base.actions.authenticate(request)
     task_id = request.path_params["task_id"]
-    task = await actions.task(request, account, task_id)
+    task = await base.actions.task(request, account, task_id)
     seen = request.headers.get("last-event-id", "")
     if task.status in _FINAL and seen == _event_id(task):
-        return Response(status_code=204)
+        return base.Response(status_code=204)
 
     async def stream() -> AsyncIterator[bytes]:
         begin = said = time.monotonic()
@@ -447,7 +452,7 @@ async def events(request: Request) -> Response:
                 return
             await anyio.sleep(_LOOK)
             try:
-                now = await actions.task(request, account, task_id)
+                now = await base.actions.task(request, account, task_id)
             except MatteboxError as error:
                 if error.kind is not Kind.UNAVAILABLE:
                     return  # it is forgotten, and whoever asks again is told so
@@ -465,38 +470,35 @@ def _event_id(task: Task) -> str:
 @router.get(
     "/batches/{batch_id}",
     summary="How a batch is getting on",
-    response_class=Response,
-    openapi_extra={"parameters": [_in_path("batch_id")]},
-    responses=openapi.success(
+    response_class=base.Response,
+    openapi_extra=openapi.request(parameters=[openapi.in_path("batch_id")]),
+    responses=openapi.result(
         "The summary",
-        openapi.content(
-            [openapi.JSON],
-            _BATCH,
-            example={
-                "batch": "6f1f0c1e-8d43-4a63-b8a7-9c1f0e6a3a10",
-                "finished": False,
-                "total": 3,
-                "counts": {"queued": 1, "running": 1, "succeeded": 1, "failed": 0, "cancelled": 0},
-                "created": "2026-11-20T09:00:00.000Z",
-            },
-        ),
+        model=BatchSummary,
+        example={
+            "batch": "6f1f0c1e-8d43-4a63-b8a7-9c1f0e6a3a10",
+            "finished": False,
+            "total": 3,
+            "counts": {"queued": 1, "running": 1, "succeeded": 1, "failed": 0, "cancelled": 0},
+            "created": "2026-11-20T09:00:00.000Z",
+        },
     )
-    | failures(NO_KEY, (404, Kind.NOT_FOUND, "There is no batch with this id.")),
+    | failures(Kind.NOT_FOUND),
 )
-async def summary(request: Request) -> Response:
+async def summary(request: base.Request) -> base.Response:
     """How many tasks of a batch stand where. The tasks themselves: `/api/v1/tasks?batch=`."""
-    account = actions.authenticate(request)
+    account = base.actions.authenticate(request)
     batch_id = request.path_params["batch_id"]
-    found = await actions.tasks_of(request, account, limit=MOST_EDITS, after=None, batch=batch_id)
+    found = await base.actions.tasks_of(request, account, limit=MOST_EDITS, after=None, batch=batch_id)
     if not found:
         raise MatteboxError(Kind.NOT_FOUND, "There is no batch with this id.")
     counts = Counter(task.status for task in found)
-    return http.json_response(
-        {
-            "batch": batch_id,
-            "finished": all(status in _FINAL for status in counts),
-            "total": len(found),
-            "counts": {status.value: counts[status] for status in Status},
-            "created": _rfc3339(min(task.created for task in found)),
-        }
+    return base.json_response(
+        BatchSummary(
+            batch=batch_id,
+            finished=all(status in _FINAL for status in counts),
+            total=len(found),
+            counts={status: counts[status] for status in Status},
+            created=_rfc3339(min(task.created for task in found)),
+        )
     )

@@ -1,0 +1,132 @@
+"""The native API's edits that are done at once, the networks there are, and what a key has used."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from mattebox.errors import Kind
+from mattebox.models import CATALOGUE
+from mattebox.models.catalogue import Ensemble
+from mattebox.server.dialects import base
+from mattebox.server.dialects.native import options
+from mattebox.server.dialects.native.options import RemoveFields, ReplaceFields
+from mattebox.server.dialects.native.problem import failures
+from mattebox.server.http import negotiation, openapi
+
+router = APIRouter(prefix="/api/v1", tags=["mattebox"], dependencies=options.KEYS)
+_FAILURES = failures(*openapi.EDIT_ERRORS, statuses=(406, 415))
+
+
+async def _edit(request: base.Request, model: type[RemoveFields]) -> base.Response:
+    async with base.authorize(request) as account:
+        given = await options.read(request, model)
+        answer = negotiation.negotiate(request.headers.get("accept", "*/*"), given.format)
+        edit = given.to_edit(format=answer.format)
+        encoded, replayed = await base.run_idempotent(request, account, edit, given.sources, picture=given.photo_name)
+    return negotiation.render(request, encoded, answer, replayed=replayed)
+
+
+@router.post(
+    "/remove",
+    summary="Remove the background",
+    response_class=base.Response,
+    openapi_extra=options.described(
+        RemoveFields,
+        idempotent=True,
+        example={"image_url": "https://example.com/photo.jpg", "format": "webp", "crop": True},
+    ),
+    responses=negotiation.described() | _FAILURES,
+)
+async def remove(request: base.Request) -> base.Response:
+    """Cut the subject out of a photo.
+
+    The photo comes in a form, in JSON as base64, or as the body itself with the options in the query; or it is fetched
+    from `image_url`. Where no subject is found the result is empty, and `X-Mattebox-Subject` says `none`. Without
+    `format` the `Accept` header decides, or the result is a PNG.
+    """
+    return await _edit(request, RemoveFields)
+
+
+@router.post(
+    "/replace",
+    summary="Replace the background",
+    response_class=base.Response,
+    openapi_extra=options.described(
+        ReplaceFields,
+        idempotent=True,
+        example={"image_url": "https://example.com/photo.jpg", "prompt": "in a warehouse", "format": "jpeg"},
+    ),
+    responses=negotiation.described(scenes=True) | _FAILURES | failures(Kind.NOT_OFFERED),
+)
+async def replace(request: base.Request) -> base.Response:
+    """Put the subject of a photo before something else, with its shadow and the light of the place.
+
+    It needs a `prompt`, or one of the backgrounds that `/api/v1/remove` has. A prompt that nothing here shows is
+    refused, unless `nearest` is set.
+    """
+    return await _edit(request, ReplaceFields)
+
+
+class Model(base.BaseModel):
+    """A network."""
+
+    name: str = base.Field(description="what `model` takes")
+    licence: str = base.Field(description="of the weights, in SPDX terms")
+    commercial: bool = base.Field(description="whether they may be used commercially")
+    note: str = base.Field(description="what it is good at")
+    default: bool = base.Field(description="whether `auto` is this one")
+    installed: bool = base.Field(description="whether it can be used now; the others are refused")
+
+
+class Models(base.BaseModel):
+    """The networks there are."""
+
+    models: list[Model]
+
+
+class Usage(base.BaseModel):
+    """The usage of a key."""
+
+    account: str = base.Field(description="derived from the key")
+    used: int = base.Field(description="pictures made")
+    allowed: int | None = base.Field(description="null: as many as it likes")
+
+
+@router.get(
+    "/models",
+    summary="The networks there are",
+    response_class=base.Response,
+    responses=openapi.result("All of them", model=Models) | failures(),
+)
+async def models(request: base.Request) -> base.Response:
+    """The names that `model` takes, with the licence of each network's weights, and which are installed."""
+    base.actions.authenticate(request)
+    state = base.server_state(request)
+    rows = [_model(name, default=name == state.runner.model, installed=state.installed(name)) for name in CATALOGUE]
+    return base.json_response(Models(models=rows))
+
+
+def _model(name: str, *, default: bool, installed: bool) -> Model:
+    row = CATALOGUE[name]
+    parts = [CATALOGUE[row.detail], CATALOGUE[row.core]] if isinstance(row, Ensemble) else [row]
+    licences = {part.licence: part.commercial for part in parts if not isinstance(part, Ensemble)}
+    return Model(
+        name=name,
+        licence=" AND ".join(licences),
+        commercial=all(licences.values()),
+        note=row.note,
+        default=default,
+        installed=installed,
+    )
+
+
+@router.get(
+    "/me",
+    summary="The usage of the key",
+    response_class=base.Response,
+    responses=openapi.result("The account", model=Usage) | failures(),
+)
+async def me(request: base.Request) -> base.Response:
+    """How many pictures have been made with this key."""
+    account, usage = await base.actions.usage(request)
+    return base.json_response(Usage(account=account.id, used=usage.used, allowed=usage.allowed))
