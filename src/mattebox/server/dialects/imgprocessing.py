@@ -111,7 +111,7 @@ class _Query(base.Fields):
 
 class _TransformBody(_NamedBody):
     def to_transform(self) -> Transform | None:
-        """What is to be done; None changes the format only."""
+        """The change; None changes the format only."""
         raise NotImplementedError
 
     def to_output(self) -> Output | None:
@@ -265,7 +265,9 @@ class _Page(base.BaseModel):
 
 def render(request: base.Request, image: StoredImage) -> _Image:
     """An image as the vendor writes it."""
-    return _Image.model_validate(images.as_json(request, image))
+    same = {name: getattr(image, name) for name in ("id", "name", "width", "height", "format", "size")}
+    created = image.created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _Image.model_validate({**same, "url": images.published_address(request, image), "created_at": created})
 
 
 def _created(request: base.Request, image: StoredImage, *, cost: int = 1) -> base.Response:
@@ -374,7 +376,7 @@ async def listing(request: base.Request) -> base.Response:
     responses=base.openapi.result("The image", model=_Image) | _LOOK_FAILURES,
 )
 async def get(request: base.Request) -> base.Response:
-    """What is known of an image."""
+    """The metadata of an image."""
     image = await images.get(request, base.actions.authenticate(request), _id(request))
     return base.json_response(render(request, image))
 

@@ -137,7 +137,7 @@ def _as_json(encoded: Encoded) -> PictureResult:
 
 
 def described(*, scenes: bool = False) -> openapi.Responses:
-    """What `render` answers with, for the OpenAPI page; `scenes` where prompts are understood."""
+    """The responses of `render`, for the OpenAPI page; `scenes` where prompts are understood."""
     return openapi.result(
         "The result, in the format that `format` or `Accept` asks for",
         media_types=_MEDIA_TYPES,

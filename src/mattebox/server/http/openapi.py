@@ -198,7 +198,7 @@ def _in_query(model: type[Fields]) -> list[Schema]:
     ]
 
 
-# --- by hand, until no dialect does so any more ------------------------------------------------------------------
+# --- by hand, for routes that are no dialect's --------------------------------------------------------------------
 
 
 def binary(doc: str = "") -> Schema:
@@ -214,16 +214,6 @@ def obj(properties: Mapping[str, object], *, required: Collection[str] = ()) -> 
 def array(items: Schema) -> Schema:
     """The schema of a list."""
     return {"type": "array", "items": items}
-
-
-def word(words: Sequence[str], doc: str, *, default: str | None = None) -> Schema:
-    """The schema of one of several words."""
-    return {
-        "type": "string",
-        "enum": list(words),
-        "description": doc,
-        **({} if default is None else {"default": default}),
-    }
 
 
 def plain(

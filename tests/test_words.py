@@ -1,0 +1,52 @@
+"""Plain English: phrases that a native speaker would not write, and words that another one has replaced."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PHRASES = (
+    r"\bgoes not\b",
+    r"\bsays nothing without\b",
+    r"\bthere is no such\b",
+    r"\bthat there (?:is|are) not\b",
+    r"\bis no (?:address|colour|edit|folder|format|length|margin|model|number|option|parameter|picture|place|ratio)\b",
+    r"\bno good\b",
+    r"\bfor whom\b",
+)
+WORDS = (
+    r"\bfront doors?\b",
+    r"\bturnstiles?\b",
+    r"\bupkeep\b",
+    r"\brooms\(",
+    r"\bvisit\(",
+    r"\b(?:Door|Rooms|Visit|Turnstile)\b",
+    r"\b_(?:insist|patiently|bury)\b",
+    r"\bsign_off\b",
+)
+FILES = [
+    *(ROOT / "src").rglob("*.py"),
+    *(file for file in (ROOT / "docs").rglob("*.md") if "decisions" not in file.parts),
+    *ROOT.glob("*.md"),
+]
+
+
+@pytest.mark.parametrize("pattern", [*PHRASES, *WORDS])
+def test_banned_words_stay_out(pattern: str) -> None:
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+        for file in FILES
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), 1)
+        if re.search(pattern, line, 0 if pattern[2:3].isupper() or "(?:Door" in pattern else re.IGNORECASE)
+    ]
+    assert found == []
+
+
+def test_docstrings_name_the_thing() -> None:
+    starts = re.compile(r'^\s*"""(?:What|Who|Where)\b', re.MULTILINE)
+    code = [file for file in FILES if file.suffix == ".py"]
+    found = [str(file.relative_to(ROOT)) for file in code if starts.search(file.read_text("utf-8"))]
+    assert found == []
