@@ -70,6 +70,7 @@ golden: .venv/dev ## draw the golden pictures anew, to be looked at before they 
 docs: .venv/dev ## the generated pages
 	$(BIN)/python -m mattebox.server.settings > docs/settings.md
 	$(BIN)/python docs/images/make.py
+	$(BIN)/python docs/options.py
 	$(BIN)/python docs/places.py
 	$(BIN)/python docs/images/gallery.py --sheet
 
