@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -575,6 +576,11 @@ def test_a_server_that_is_not_ready_says_so(client: TestClient, tmp_path: Path) 
 
 def test_a_worker_answers_probes_only(serve: Serve, photo: bytes) -> None:
     client = serve(role="worker")
+    app = client.app
+    assert isinstance(app, FastAPI)
+    portal = client.portal
+    assert portal is not None
+    portal.call(partial(app.state.server.readiness.check, patience=60))
     assert {path: client.get(path).status_code for path in ("/health", "/ready")} == {"/health": 200, "/ready": 200}
     for path in ("/", "/docs", "/openapi.json", "/api/v1/models", "/results/x"):
         assert client.get(path, follow_redirects=False).status_code == 404
