@@ -11,11 +11,30 @@ from pydantic import AliasChoices, ConfigDict, Field
 from mattebox import units
 from mattebox.edit import Color, Format
 from mattebox.errors import Kind, MatteboxError
-from mattebox.fields import Fields, Flag, Number, Reader, ReadFlag, ReadText, Refusal, Relation, Whole, Word, Written
+from mattebox.fields import (
+    Fields,
+    Flag,
+    Number,
+    Reader,
+    ReadFlag,
+    ReadText,
+    Refusal,
+    Relation,
+    Whole,
+    Word,
+    Written,
+    counted,
+)
 
 
 class Hook(Fields):
     url: Annotated[str | None, ReadText(20)] = None
+
+
+class Part(Fields):
+    model_config = ConfigDict(extra="forbid")
+
+    id: Annotated[int, Whole(0, 9)]
 
 
 class Asked(Fields):
@@ -28,6 +47,7 @@ class Asked(Fields):
     background: Annotated[Color | None, Written(units.color)] = None
     hook: Hook = Hook()
     hooks: tuple[Hook, ...] = ()
+    parts: Annotated[tuple[Part, ...], counted(2)] = ()
 
 
 def test_values_are_read_as_they_are_meant() -> None:
@@ -54,6 +74,11 @@ def test_what_is_empty_is_absent_also_within() -> None:
         ({"hook": 3}, "hook must be an object.", "hook"),
         ({"hooks": [{}, {"url": 1}]}, "hooks[1].url must be text.", "hooks[1].url"),
         ({"crip": 1}, "Unknown parameter 'crip'. Did you mean crop?", "crip"),
+        ({"parts": []}, "parts must be a list of 1 to 2 objects.", "parts"),
+        ({"parts": "x"}, "parts must be a list of 1 to 2 objects.", "parts"),
+        ({"parts": [{"id": 1}] * 3}, "parts must be a list of 1 to 2 objects.", "parts"),
+        ({"parts": [{"id": 1}, {}]}, "parts[1].id is required.", "parts[1].id"),
+        ({"parts": [{"id": 1, "crip": 1}]}, "Unknown parameter 'parts[0].crip'.", "parts[0].crip"),
         ({"margin": 3}, "margin requires crop or hook.", "margin"),
         ({"margin": 3, "crop": "false"}, "margin requires crop or hook.", "margin"),
         ({"sigma": 3, "background": "red"}, "sigma cannot be combined with background: it is blurred.", "sigma"),
@@ -70,6 +95,16 @@ def test_what_a_reader_of_units_refuses_is_blamed_on_the_field() -> None:
     with pytest.raises(MatteboxError, match=r"'beige-ish' is not a colour") as caught:
         Asked.read({"background": "beige-ish"})
     assert caught.value.parameter == "background"
+
+
+def test_a_hint_looks_at_the_name_and_not_at_the_place() -> None:
+    def called(name: str) -> str:
+        return f"edits[0].{name}"
+
+    for name, hint in (("crip", "Did you mean edits[0].crop?"), ("secret", "Choose from edits[0].crop, edits[0].")):
+        with pytest.raises(MatteboxError) as caught:
+            Asked.read({name: 1}, called=called)
+        assert caught.value.message.startswith(f"Unknown parameter 'edits[0].{name}'. {hint}")
 
 
 def test_names_are_shown_as_whoever_wrote_them_knows_them() -> None:

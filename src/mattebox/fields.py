@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, NoReturn, Self, Ty
 from pydantic import (
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -244,6 +245,17 @@ class Relation:
     because: str = ""
 
 
+def counted(most: int) -> BeforeValidator:
+    """A check that a value is a list of 1 to `most` objects. Stands in `Annotated` beside the type of the list."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, list) or not 1 <= len(value) <= most:
+            raise Refusal(f"must be a list of 1 to {most} objects")
+        return value
+
+    return BeforeValidator(check)
+
+
 Flag = Annotated[bool, ReadFlag()]
 Text = Annotated[str, ReadText()]
 OpaqueColor = Written(units.color)
@@ -376,7 +388,8 @@ class Fields(BaseModel):
         name = called(_path(problem["loc"]))
         refusal = problem.get("ctx", {}).get("error")
         if problem["type"] == "extra_forbidden":
-            message = _unknown(name, map(called, cls.model_fields))
+            known = cls.model_fields if len(problem["loc"]) == 1 else ()  # else they are another model's
+            message = _unknown(name, str(problem["loc"][-1]), known, called)
         elif problem["type"] == "missing":
             message = f"{name} is required."
         elif isinstance(refusal, Refusal):
@@ -446,8 +459,10 @@ def _path(location: tuple[int | str, ...]) -> str:
     return path
 
 
-def _unknown(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(names)}."
-    return f"Unknown parameter {name[:80]!r}. {hint}"
+def _unknown(shown: str, name: str, known: Collection[str], called: Callable[[str], str]) -> str:
+    message = f"Unknown parameter {shown[:80]!r}."
+    if not known:
+        return message
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"Did you mean {called(near[0])}?" if near else f"Choose from {', '.join(map(called, known))}."
+    return f"{message} {hint}"

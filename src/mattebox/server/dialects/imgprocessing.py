@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import BeforeValidator
-
 from mattebox import transforms
 from mattebox.edit import Color, Edit, Fit, Format, Output
+from mattebox.fields import counted
 from mattebox.options import LONGEST_PROMPT
 from mattebox.server.dialects import base
 from mattebox.server.http import stored_images as images
@@ -201,14 +200,8 @@ class _Mark(base.Fields):
     top: Annotated[int, base.Whole(-_MOST, _MOST), base.Field(description="Pixels.")] = 0
 
 
-def _a_few(value: object) -> object:
-    if not isinstance(value, list) or not 1 <= len(value) <= _MOST_MARKS:
-        raise base.Refusal(f"must be a list of 1 to {_MOST_MARKS} objects")
-    return value
-
-
 class _Watermark(_TransformBody):
-    watermarks: Annotated[list[_Mark], BeforeValidator(_a_few)] = base.Field(
+    watermarks: Annotated[list[_Mark], counted(_MOST_MARKS)] = base.Field(
         description="Later ones lie above earlier ones.", min_length=1, max_length=_MOST_MARKS
     )
 

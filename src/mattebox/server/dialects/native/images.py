@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from mattebox import transforms
 from mattebox.edit import Color, Fit, Format, Output
 from mattebox.errors import Kind
+from mattebox.fields import counted
 from mattebox.options import FORMATS, EditOptions, narrowed
 from mattebox.server.dialects import base
 from mattebox.server.dialects.native import options
@@ -216,7 +217,9 @@ class Watermark(Change):
 
     summary = "Put other images on it"
 
-    marks: list[Mark] = base.Field(min_length=1, max_length=MOST_MARKS, description="The later ones are above.")
+    marks: Annotated[list[Mark], counted(MOST_MARKS)] = base.Field(
+        min_length=1, max_length=MOST_MARKS, description="The later ones are above."
+    )
 
     @property
     def transform(self) -> transforms.Transform:
