@@ -373,6 +373,7 @@ def test_an_upload_that_is_refused(client: TestClient, photo: bytes) -> None:
         415,
         "invalid_request",
     )
+    assert refused(client.post(PATH, json={"imge": text})) == (*invalid, "imge")
     path = f"{PATH}/{keep(client, photo)['id']}/mirror"
     assert refused(client.post(path, content=photo, params={"mode": "both"})) == (*invalid, "image")
     assert told(client.get("/api/v1/library"))["images"] == 1

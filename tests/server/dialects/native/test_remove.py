@@ -260,6 +260,26 @@ def test_what_is_wrong_is_named_in_every_way_in(name: str, value: str, client: T
         assert refused(answer) == (400, "invalid_parameter", name)
 
 
+def test_a_misspelt_picture_is_named(client: TestClient, photo: bytes) -> None:
+    text = base64.b64encode(photo).decode()
+    for answer in (client.post(PATH, json={"imge": text}), client.post(PATH, files={"imge": photo})):
+        assert refused(answer) == (400, "invalid_parameter", "imge")
+        assert answer.json()["detail"] == "Unknown parameter 'imge'. Did you mean image?"
+    assert refused(client.post(PATH, json={})) == (400, "missing_image", "image")
+
+
+def test_a_picture_that_a_form_leaves_empty_is_absent(client: TestClient) -> None:
+    for empty in ("", "  "):
+        assert refused(client.post(PATH, data={"image": empty})) == (400, "missing_image", "image")
+        assert refused(client.post(PATH, files={"image": (None, empty)})) == (400, "missing_image", "image")
+        both = {"image": empty, "image_url": "http://127.0.0.1/x.jpg"}
+        assert refused(client.post(PATH, data=both)) == (400, "unreachable_source", "image_url")
+
+
+def test_a_picture_may_come_as_a_plain_text_field_of_a_form(client: TestClient, photo: bytes) -> None:
+    same([client.post(PATH, files={"image": photo}), client.post(PATH, files={"image": (None, photo)})])
+
+
 def test_an_address_is_fetched_only_where_it_may(client: TestClient) -> None:
     url = {"image_url": "http://127.0.0.1/x.jpg"}
     for answer in (client.post(PATH, json=url), client.post(PATH, data=url), client.post(PATH, params=url)):

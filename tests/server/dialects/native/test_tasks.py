@@ -229,6 +229,8 @@ def test_a_batch(queued: TestClient, receiver: Receiver, photo: bytes) -> None:
         ({"edits": [{"image_url": NOBODYS}, {"image_url": "x"}]}, "invalid_parameter", "edits[1].image_url"),
         ({"edits": [{"image_url": NOBODYS, "size": 0}]}, "invalid_parameter", "edits[0].size"),
         ({"edits": [{"image": "%"}]}, "invalid_parameter", "edits[0].image"),
+        ({"edits": [{"imge": "Zm9v"}]}, "invalid_parameter", "edits[0].imge"),
+        ({"imge": "Zm9v"}, "invalid_parameter", "imge"),
         ({"edits": [{"image": "Zm9v", "image_url": NOBODYS}]}, "invalid_parameter", "edits[0].image_url"),
         ({"edits": [{"image_url": NOBODYS, "webhook": NOBODYS}]}, "invalid_parameter", "edits[0].webhook"),
         ({"edits": [{"image_url": NOBODYS, "edits": []}]}, "invalid_parameter", "edits[0].edits"),

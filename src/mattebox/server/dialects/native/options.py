@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, TypeVar
 
 from fastapi import Security
@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 from starlette.exceptions import HTTPException
 
 from mattebox.backdrops import GENERATORS
-from mattebox.fields import Relation
+from mattebox.fields import Relation, is_absent
 from mattebox.models import CATALOGUE, DEFAULT
 from mattebox.options import ONE_BACKGROUND, EditOptions, ReplaceOptions, narrowed
 from mattebox.server.dialects import base
@@ -40,6 +40,16 @@ class PhotoFields(base.PhotoFields):
     image_url: Annotated[str | None, base.ReadAddress(), Relation(excludes=("image",))] = base.Field(
         None, description="Instead of `image`: an http or https address to fetch the picture from."
     )
+
+    @classmethod
+    def check_names(cls, names: Collection[str]) -> None:
+        """Refuse a request without a photo. An unknown name comes first: it may be a misspelt `image`.
+
+        Raises:
+            MatteboxError: MISSING_IMAGE.
+        """
+        if set(names) <= cls.model_fields.keys():
+            super().check_names(names)
 
 
 class RemoveOptions(EditOptions):
@@ -130,7 +140,7 @@ async def read_values(request: base.Request) -> bodies.Values:
     match base.content_type(request):
         case kind if kind in base.FORM_TYPES:
             body = await bodies.form(request, max_bytes=most, picture="image")
-            if isinstance(body.get("image"), str):  # a file that was sent as a plain text field
+            if not is_absent(body.get("image")):  # it may be a file that was sent as a plain text field
                 body["image"] = base.File().decode(body["image"], most)
         case kind if kind == base.JSON_TYPE or kind.endswith("+json"):
             body = await bodies.json(request, max_bytes=most, picture="image")
