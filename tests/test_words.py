@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PHRASES = (
     r"\bgoes not\b",
     r"\bsays nothing without\b",
-    r"\bthere is no such\b",
+    r"\b(?:there )?is no such\b",
     r"\bthat there (?:is|are) not\b",
     r"\bis no (?:address|colour|edit|folder|format|length|margin|model|number|option|parameter|picture|place|ratio)\b",
     r"\bno good\b",

@@ -189,7 +189,7 @@ class Fetcher:
             max_bytes: the most bytes that the body may have, unpacked.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER where `url` is no such address, TOO_MANY_BYTES where the body is larger,
+            MatteboxError: INVALID_PARAMETER where `url` is malformed, TOO_MANY_BYTES where the body is larger,
                 UNREACHABLE_SOURCE where it could not be fetched in time, or may not be.
         """
         import httpcore2
@@ -216,7 +216,7 @@ class Fetcher:
             timeout: seconds until the receiver must have answered.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER where `url` is no such address; UNREACHABLE_SOURCE where the receiver did
+            MatteboxError: INVALID_PARAMETER where `url` is malformed; UNREACHABLE_SOURCE where the receiver did
                 not answer with a status of 2xx in time, or may not be sent to.
         """
         import httpcore2

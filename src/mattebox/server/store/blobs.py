@@ -108,7 +108,7 @@ class Blobs:
             `AZURE_STORAGE_ACCOUNT_NAME`, …).
 
     Raises:
-        MatteboxError: INVALID_PARAMETER where `url` is no such address, UNAVAILABLE where the folder cannot be made.
+        MatteboxError: INVALID_PARAMETER where `url` is malformed, UNAVAILABLE where the folder cannot be made.
     """
 
     def __init__(self, url: str) -> None:
