@@ -79,6 +79,7 @@ def any_layout(draw: random.Random) -> Layout:
     )
 
 
+@pytest.mark.slow
 def test_ten_thousand_layouts_stay_on_their_canvas_or_are_refused() -> None:
     draw = random.Random(8)
     refusals: list[Kind] = []

@@ -504,6 +504,7 @@ def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch, background: Color
     np.testing.assert_allclose(alpha_of(tiled), alpha_of(whole), atol=0.04)
 
 
+@pytest.mark.slow
 def test_a_turn_of_a_very_long_picture() -> None:
     rgb = np.full((2, 40_000, 3), 120, np.uint8)
     result = apply(Image(rgb=rgb), Rotate(degrees=1))

@@ -132,16 +132,16 @@ def test_it_ends_while_npm_fetches_the_model(number: signal.Signals, begin: Begi
     while not (tmp_path / "pid").exists():
         assert time.monotonic() < deadline, running.said
         time.sleep(0.02)
-    began = time.monotonic()
     status, body = running.ask("POST", "/api/v1/remove", {"Content-Type": "image/png"}, b"x")
     assert (status, "being fetched" in body) == (503, True)
-    assert time.monotonic() - began < 5
-    began = time.monotonic()
+    os.kill(int((tmp_path / "pid").read_text()), 0)  # answered while the model was still being fetched
     running.process.send_signal(number)
-    running.process.wait(20)
-    assert time.monotonic() - began < 4
+    running.process.wait(30)  # the fetching would take 60
+    deadline = time.monotonic() + 30  # whoever inherits it has to notice first
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        while time.monotonic() < deadline:
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+            time.sleep(0.02)
 
 
 def test_a_worker_and_two_of_one_name(begin: Begin, tmp_path: Path) -> None:

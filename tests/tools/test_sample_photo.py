@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from mattebox.samples import make_photo
 from sample_photo import draw, still_life
 
 
+@pytest.mark.slow
 def test_it_draws_the_picture_that_is_shipped() -> None:
     drawn = draw().astype(np.int16)
     assert np.abs(drawn - make_photo()).mean() < 1.5  # what the JPEG costs

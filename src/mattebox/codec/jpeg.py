@@ -1,4 +1,4 @@
-"""Reading JPEG files: TurboJPEG for the usual ones, Pillow for samplings that it does not know."""
+"""JPEG files: TurboJPEG writes them and reads the usual ones, Pillow reads samplings that it does not know."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from mattebox.codec.pixels import Bytes, as_image, exif_orientation, turned
 from mattebox.codec.profiles import rgb_profile
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
+
+DEFAULT_QUALITY = 92
+LONGEST_SIDE = 65500
+"""Pixels of a side that libjpeg writes; just below what the format allows."""
 
 _MOST_SCANS = 100  # a progressive JPEG has about ten; a hostile one has a million, each a pass over all pixels
 _END = b"\xff\xd9"
@@ -157,3 +161,34 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         length = int.from_bytes(data[hit.end() : hit.end() + 2])
         yield marker, data[hit.end() + 2 : hit.end() + length]
         at = hit.end() + max(length, 2)
+
+
+def encode(pixels: Bytes, quality: int, icc: bytes | None) -> bytes:
+    """A JPEG from grey (height × width × 1) or RGB pixels, quality 1..100, with a profile.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER where the profile is too large for the format.
+    """
+    import simplejpeg
+
+    # From quality 90 on colour keeps its resolution: a cutout has hard coloured edges, where halving it shows.
+    grey = pixels.shape[2] == 1
+    file: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels),
+        quality,
+        colorspace="GRAY" if grey else "RGB",
+        colorsubsampling="Gray" if grey else "444" if quality >= 90 else "420",
+    )
+    if icc is None:
+        return file
+    # TurboJPEG writes no profile. It goes behind the first segment (JFIF), in numbered pieces of less than 64 KiB.
+    size = 65535 - 2 - 14
+    pieces = [icc[at : at + size] for at in range(0, len(icc), size)]
+    if len(pieces) > 255:
+        raise MatteboxError(Kind.INVALID_PARAMETER, "The colour profile is too large for a JPEG.", parameter="format")
+    end = 4 + int.from_bytes(file[4:6])
+    segments = [
+        b"\xff\xe2" + struct.pack(">H", 2 + 14 + len(piece)) + b"ICC_PROFILE\0" + bytes([number, len(pieces)]) + piece
+        for number, piece in enumerate(pieces, 1)
+    ]
+    return b"".join([file[:end], *segments, file[end:]])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
 
-from mattebox.codec import png
+from mattebox.codec import jpeg, png
 from mattebox.codec.pixels import Bytes, alpha_levels, row_bands
 from mattebox.edit import Format, Output
 from mattebox.errors import Kind, MatteboxError
@@ -28,9 +27,9 @@ class _Written(NamedTuple):
 _WRITTEN = {
     Format.PNG: _Written("image/png", ".png", png.MAX_PNG_SIDE, 100),
     Format.WEBP: _Written("image/webp", ".webp", 16383, 90),
-    Format.JPEG: _Written("image/jpeg", ".jpg", 65500, 92),  # libjpeg's own limit, just below the format's
+    Format.JPEG: _Written("image/jpeg", ".jpg", jpeg.LONGEST_SIDE, jpeg.DEFAULT_QUALITY),
     Format.AVIF: _Written("image/avif", ".avif", 65536, 75),
-    Format.ZIP: _Written("application/zip", ".zip", 65500, 95),
+    Format.ZIP: _Written("application/zip", ".zip", jpeg.LONGEST_SIDE, 95),
 }
 
 
@@ -82,7 +81,7 @@ def encode(image: Image, output: Output) -> bytes:
         case Format.PNG:
             return _encode_png(image)
         case Format.JPEG:
-            return _jpeg(_over_white(image), quality, image.icc)
+            return jpeg.encode(_over_white(image), quality, image.icc)
         case Format.ZIP:
             return _encode_zip(image, quality)
         case Format.WEBP | Format.AVIF:
@@ -154,7 +153,7 @@ def _encode_matte(image: Image, format: Format, quality: int) -> bytes:  # noqa:
         bands = (grey[rows][..., None] for rows in row_bands(*size))
         return png.encode(bands, width=image.width, height=image.height, channels=1)
     if format is Format.JPEG:
-        return _jpeg(grey[..., None], quality, None)
+        return jpeg.encode(grey[..., None], quality, None)
     return _save(grey, format, quality, None)
 
 
@@ -163,35 +162,9 @@ def _encode_zip(image: Image, quality: int) -> bytes:
 
     file = BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # both are compressed already
-        archive.writestr(zipfile.ZipInfo("color.jpg"), _jpeg(_colors_over_white(image), quality, image.icc))
+        archive.writestr(zipfile.ZipInfo("color.jpg"), jpeg.encode(_colors_over_white(image), quality, image.icc))
         archive.writestr(zipfile.ZipInfo("alpha.png"), _encode_matte(image, Format.PNG, quality))
     return file.getvalue()
-
-
-def _jpeg(pixels: Bytes, quality: int, icc: bytes | None) -> bytes:
-    import simplejpeg  # type: ignore[import-untyped]
-
-    # From quality 90 on colour keeps its resolution: a cutout has hard coloured edges, where halving it shows.
-    grey = pixels.shape[2] == 1
-    file: bytes = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(pixels),
-        quality,
-        colorspace="GRAY" if grey else "RGB",
-        colorsubsampling="Gray" if grey else "444" if quality >= 90 else "420",
-    )
-    if icc is None:
-        return file
-    # TurboJPEG writes no profile. It goes behind the first segment (JFIF), in numbered pieces of less than 64 KiB.
-    size = 65535 - 2 - 14
-    pieces = [icc[at : at + size] for at in range(0, len(icc), size)]
-    if len(pieces) > 255:
-        raise MatteboxError(Kind.INVALID_PARAMETER, "The colour profile is too large for a JPEG.", parameter="format")
-    end = 4 + int.from_bytes(file[4:6])
-    segments = [
-        b"\xff\xe2" + struct.pack(">H", 2 + 14 + len(piece)) + b"ICC_PROFILE\0" + bytes([number, len(pieces)]) + piece
-        for number, piece in enumerate(pieces, 1)
-    ]
-    return b"".join([file[:end], *segments, file[end:]])
 
 
 def _save(pixels: Bytes, format: Format, quality: int, icc: bytes | None) -> bytes:  # noqa: A002

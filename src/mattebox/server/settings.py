@@ -28,10 +28,10 @@ from mattebox.environment import PREFIX
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import ModelOptions
 from mattebox.server.fetch import FetchOptions
+from mattebox.server.http.results import ResultOptions
 from mattebox.server.jobs import TaskOptions
 from mattebox.server.runner import RunnerOptions
 from mattebox.server.store.accounts import AccountOptions
-from mattebox.server.store.blobs import StorageOptions
 from mattebox.server.store.images import ImageStoreOptions
 
 _OTHERS = frozenset({"EVAL", "GALLERY"})
@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     fetch: FetchOptions = FetchOptions()
     backdrops: BackdropOptions = BackdropOptions()
     tasks: TaskOptions = TaskOptions()
-    storage: StorageOptions = StorageOptions()
+    storage: ResultOptions = ResultOptions()
     library: ImageStoreOptions = ImageStoreOptions()
 
     @property

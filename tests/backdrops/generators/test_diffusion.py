@@ -3,7 +3,6 @@ from __future__ import annotations
 import builtins
 import json
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -283,15 +282,13 @@ def test_who_waits_for_a_turn_can_leave(klein: Diffusers) -> None:
     thread = threading.Thread(target=lambda: plate(klein, None, checkpoint=later(painting_slowly)))
     thread.start()
     assert inside.wait(20)
-    began = time.monotonic()
 
     def leave() -> None:
-        if time.monotonic() - began > 0.1:
-            raise GoneError
+        raise GoneError
 
     with pytest.raises(GoneError):
         plate(klein, None, checkpoint=leave)
-    assert time.monotonic() - began < 1
+    assert thread.is_alive()  # the other still paints
     go.set()
     thread.join()
 

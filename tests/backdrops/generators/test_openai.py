@@ -485,23 +485,20 @@ def drip(handler: Handler) -> None:
 @pytest.mark.parametrize("slow", [lambda handler: handler.hold(20), drip])
 def test_a_slow_answer_times_out(server: Server, slow: Reply) -> None:
     server.replies["/v1/images/generations"] = slow
-    began = time.monotonic()
     error = failure(OpenAIImages(server.url, timeout=0.4))
     assert error.kind is Kind.TIMED_OUT
-    assert time.monotonic() - began < 10  # the server would take 20
     assert len(server.seen) == 1
 
 
+@pytest.mark.slow
 def test_edit_and_generation_share_one_time_out(server: Server) -> None:
     def late(handler: Handler) -> None:
         time.sleep(2)
         handler.answer(404, b"{}")
 
     server.replies["/v1/images/edits"] = late
-    server.replies["/v1/images/generations"] = lambda handler: handler.hold(20)
-    began = time.monotonic()
+    server.replies["/v1/images/generations"] = late  # each alone would be in time
     assert failure(OpenAIImages(server.url, timeout=3), subject()).kind is Kind.TIMED_OUT
-    assert time.monotonic() - began < 4.5  # and not 2 + 3
 
 
 class GoneError(Exception):

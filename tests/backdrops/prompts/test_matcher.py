@@ -180,6 +180,7 @@ def test_a_long_prompt_is_quick(index: Index, text: str) -> None:
     assert time.process_time() - before < 0.5
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300))
 def test_any_text_is_answered(text: str) -> None:
     index = Index((Entry("a", ("forest", "coloured background")),))

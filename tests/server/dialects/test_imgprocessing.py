@@ -706,6 +706,7 @@ def test_an_upload_that_is_no_form_is_told_so(mine: TestClient) -> None:
 # --- all at once -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_hundred_transforms_at_once(serve: Serve, places: dict[str, str]) -> None:
     client = start(serve, **places)
     image = upload(client)

@@ -100,6 +100,7 @@ def test_a_format_that_cannot_hold_the_picture_is_blamed_on_the_vendors_field(cl
     assert refused(client, asked) == (400, "INVALID_REQUEST_BODY", "extra.response_image_type")
 
 
+@pytest.mark.slow
 def test_pixels_are_the_operators_to_limit(serve: Callable[..., TestClient]) -> None:
     large = codec.encode(Image(rgb=np.zeros((4100, 4100, 3), np.uint8)), Output())
     ask(serve(), large)  # 16.8 million
@@ -493,6 +494,7 @@ def test_a_server_without_generators_says_so(client: TestClient, photo: bytes) -
     assert (status, reason, parameter) == (403, "FEATURE_NOT_ALLOWED", "prompt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(2048, 2048), (4096, 512), (512, 4096), (1, 1)])
 def test_the_result_is_as_large_as_the_picture(width: int, height: int, real: TestClient) -> None:
     image, answer = replaced(real, plain(max(width, 3), max(height, 3)), prompt="navy studio")

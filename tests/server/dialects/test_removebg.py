@@ -861,6 +861,7 @@ def disc(photo: RGB) -> Alpha:
     return np.asarray(np.hypot(x, y) < 0.7, np.float32)
 
 
+@pytest.mark.slow
 def test_a_base64_field_of_22_megabytes(serve: Serve) -> None:
     photo = noise(16_400_000)
     encoded = base64.b64encode(photo).decode()
@@ -876,6 +877,7 @@ def test_a_base64_field_of_22_megabytes(serve: Serve) -> None:
     assert multipart.content == urlencoded.content
 
 
+@pytest.mark.slow
 def test_a_file_of_almost_22_megabytes(serve: Serve) -> None:
     photo = noise(int(21.9 * 2**20))
     assert 21.8 * 2**20 < len(photo) <= 22 * 2**20
@@ -1005,6 +1007,7 @@ def code(error: MatteboxError) -> str:
     return str(json.loads(bytes(shown.body))["errors"][0]["code"])
 
 
+@pytest.mark.slow
 def test_ten_thousand_requests_stay_on_their_canvas() -> None:
     done, failed = 0, set()
     for seed in range(10_000):
@@ -1060,6 +1063,7 @@ def assert_posed(form: Mapping[str, str], placement: layout.Placement, subject: 
         assert abs(first - float(word.rstrip("%")) / 100 * (whole - part)) <= near, context
 
 
+@pytest.mark.slow
 def test_a_hundred_of_them_through_the_server(client: TestClient, photo: bytes) -> None:
     statuses = []
     for seed in range(100):

@@ -258,6 +258,7 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_text_field_may_be_as_large_as_a_picture() -> None:
     """The web framework's own limit is 1 MB, in both kinds of form."""
     data = bytes(range(256)) * (22 * MB // 256)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import socket
 import subprocess
@@ -34,6 +35,7 @@ from mattebox.server import actions, maintenance
 from mattebox.server import app as module
 from mattebox.server.dialects import native
 from mattebox.server.http import dialect as http
+from mattebox.server.http.results import ResultOptions
 from mattebox.server.jobs import Hook, Status, Task
 from mattebox.server.jobs.webhooks import result_address
 from mattebox.server.state import base_address
@@ -496,3 +498,9 @@ def test_a_server_without_a_queue_says_so(serve: Serve, places: dict[str, str]) 
     answer = client.post("/tests/tasks", json={"urls": ["https://a.test/"]})
     assert (answer.status_code, answer.json()["detail"]) == (503, "This server takes no tasks.")
     assert client.get("/tests/tasks/x").status_code == 503
+
+
+@pytest.mark.parametrize("keep", [0.0, -1.0, 0.9, math.inf, math.nan])
+def test_results_are_kept_for_a_while(keep: float) -> None:
+    with pytest.raises(ValueError, match="keep"):
+        ResultOptions(keep=keep)

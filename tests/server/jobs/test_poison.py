@@ -173,7 +173,7 @@ def open_tasks(folder: Path, node: str, loop: asyncio.AbstractEventLoop) -> Task
     blobs = Blobs((folder / "blobs").as_uri())
     fetcher = Fetcher()
     runner = Runner(Engine(FakeModels(segment)), fetcher, blobs)
-    work = Worker(runner, blobs, fetcher, loop=loop, ready=ready, webhook_bodies={})
+    work = Worker(runner, blobs, fetcher, loop=loop, ready=ready, keep=60, webhook_bodies={})
     return Tasks(f"sqlite:///{folder}/mattebox.db", node=node, work=work, options=OPTIONS)
 
 

@@ -358,6 +358,7 @@ def test_tasks_and_what_belongs_to_them_are_queued_together_or_not_at_all(tasks:
     assert fake.notes()["cut ok paid"] == 2
 
 
+@pytest.mark.slow
 def test_fifty_tasks_and_their_listing(tasks: Tasks, fake: Fake) -> None:
     edits = [(Edit(), Sources(Stored(f"ok {number}"))) for number in range(50)]
     made = tasks.submit("crowd", edits, dialect="native", hook=HOOK, batch="fifty")

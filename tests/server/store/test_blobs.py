@@ -21,7 +21,6 @@ from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.blobs import (
     Blobs,
-    StorageOptions,
     expiry_of,
     media_type_of,
     new_result_name,
@@ -262,12 +261,6 @@ def test_a_source_lives_for_a_day() -> None:
 def test_a_name_says_what_it_is(each: Format) -> None:
     assert media_type_of(new_result_name(codec.extension(each), keep=60, now=NOW)) == codec.media_type(each)
     assert media_type_of(new_source_name(now=NOW)) == "application/octet-stream"
-
-
-@pytest.mark.parametrize("keep", [0.0, -1.0, 0.9, math.inf, math.nan])
-def test_results_are_kept_for_a_while(keep: float) -> None:
-    with pytest.raises(ValueError, match="keep"):
-        StorageOptions(keep=keep)
 
 
 # Addresses of the store itself

@@ -1,1 +1,1 @@
-"""The HTTP door: `app` puts the server together, `dialects` speak the vendors' words, the rest is what they share."""
+"""HTTP as all dialects share it: bodies, negotiation, results, the page of API docs."""

@@ -36,7 +36,7 @@ _SAMPLES: Mapping[Kind, MatteboxError] = {
         MatteboxError(Kind.UNREADABLE_IMAGE, "This is not a picture that can be read.", parameter="image"),
         MatteboxError(Kind.NO_SUBJECT, "No subject found."),
         MatteboxError(Kind.TOO_MANY_BYTES, "The picture may have at most 31,457,280 bytes.", parameter="image"),
-        MatteboxError(Kind.TOO_MANY_PIXELS, "The picture may have at most 100,000,000 pixels.", parameter="image"),
+        MatteboxError(Kind.TOO_MANY_PIXELS, "The picture may have at most 50,000,000 pixels.", parameter="image"),
         MatteboxError(Kind.UNREACHABLE_SOURCE, "The address cannot be reached.", parameter="image_url"),
         MatteboxError(Kind.MISSING_KEY, "An API key is needed."),
         MatteboxError(Kind.INVALID_KEY, "This API key is not known."),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
+from dataclasses import dataclass, field
 from functools import partial
 
 import anyio.to_thread
@@ -17,6 +19,23 @@ from mattebox.server.http.dialect import json_response
 from mattebox.server.http.range_responses import serve
 from mattebox.server.state import server_state
 from mattebox.server.store.blobs import expiry_of, media_type_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultOptions:
+    """The options of finished pictures that are fetched later."""
+
+    sign: bool = field(
+        default=True,
+        metadata={
+            "doc": "Give out addresses of the store itself where it can sign them; else the server hands results out."
+        },
+    )
+    keep: float = field(default=3600.0, metadata={"doc": "Seconds that a result can be fetched."})
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.keep < math.inf:
+            raise ValueError("keep must be a number of at least 1")
 
 
 def results(*, sign: bool) -> APIRouter:

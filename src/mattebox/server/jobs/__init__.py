@@ -7,8 +7,9 @@ again. The row decides: only one worker can end a task, and only an unfinished o
 The queue itself is DBOS, a library that keeps everything in the same database. Nobody else imports it.
 """
 
+from mattebox.server.jobs.options import TaskOptions
 from mattebox.server.jobs.queue import Tasks
 from mattebox.server.jobs.steps import DEFECT
-from mattebox.server.jobs.values import Hook, Result, Status, Task, TaskOptions, Work
+from mattebox.server.jobs.tasks import Hook, Result, Status, Task, Work
 
 __all__ = ["DEFECT", "Hook", "Result", "Status", "Task", "TaskOptions", "Tasks", "Work"]

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, update
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.jobs.leases import Lease
+from mattebox.server.jobs.options import TaskOptions
 from mattebox.server.jobs.recovery import Recovery
 from mattebox.server.jobs.rows import (
     APPLICATION,
@@ -24,7 +25,7 @@ from mattebox.server.jobs.rows import (
 )
 from mattebox.server.jobs.session import Session
 from mattebox.server.jobs.steps import Steps
-from mattebox.server.jobs.values import TaskOptions, Work
+from mattebox.server.jobs.tasks import Work
 from mattebox.server.jobs.webhooks import Webhooks
 from mattebox.server.store.database import reachable
 

@@ -15,9 +15,10 @@ from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.jobs.executor import Executor
 from mattebox.server.jobs.leases import Lease
+from mattebox.server.jobs.options import TaskOptions
 from mattebox.server.jobs.rows import APPLICATION, TASKS, TaskRows, task_of, webhook_id
 from mattebox.server.jobs.serialization import to_json
-from mattebox.server.jobs.values import Hook, Status, Task, TaskOptions, Work
+from mattebox.server.jobs.tasks import Hook, Status, Task, Work
 from mattebox.server.store.database import connect, create, now, reachable
 from mattebox.sources import Sources
 

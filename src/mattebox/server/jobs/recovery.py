@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, final
 from sqlalchemy import Connection, Engine, case, select, update
 
 from mattebox.server.jobs.leases import Lease
+from mattebox.server.jobs.options import TaskOptions
 from mattebox.server.jobs.rows import CUT_OUT, TASKS, TaskRows
 from mattebox.server.jobs.session import Session
 from mattebox.server.jobs.steps import DEFECT
-from mattebox.server.jobs.values import TaskOptions
 from mattebox.server.store.database import now, reachable
 
 if TYPE_CHECKING:

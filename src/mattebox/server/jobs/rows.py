@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from mattebox.image import Box
 from mattebox.server.jobs.serialization import from_json
-from mattebox.server.jobs.values import UNFINISHED, Hook, Result, Status, Task
+from mattebox.server.jobs.tasks import UNFINISHED, Hook, Result, Status, Task
 from mattebox.server.store.database import TABLES, now
 
 if TYPE_CHECKING:

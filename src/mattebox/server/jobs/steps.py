@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.jobs.rows import TASKS, TaskRows, result_to_json, task_of
 from mattebox.server.jobs.session import HaltedError, Session
-from mattebox.server.jobs.values import UNFINISHED, Status, Work
+from mattebox.server.jobs.tasks import UNFINISHED, Status, Work
 from mattebox.server.store.database import now
 
 if TYPE_CHECKING:

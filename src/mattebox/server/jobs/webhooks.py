@@ -13,10 +13,11 @@ from sqlalchemy import Connection, or_, select, update
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.fetch import check_url
 from mattebox.server.jobs.leases import Lease
+from mattebox.server.jobs.options import TaskOptions
 from mattebox.server.jobs.rows import TASKS, TaskRows, task_of
 from mattebox.server.jobs.session import Session
 from mattebox.server.jobs.steps import DEFECT
-from mattebox.server.jobs.values import Hook, Result, Task, TaskOptions, Work
+from mattebox.server.jobs.tasks import Hook, Result, Task, Work
 from mattebox.server.store.database import now
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server.fetch import Fetcher
-from mattebox.server.jobs.values import Hook, Result, Task
+from mattebox.server.jobs.tasks import Hook, Result, Task
 from mattebox.server.jobs.webhooks import WebhookBody, headers, result_address, signer
 from mattebox.server.runner import Runner
 from mattebox.server.store.blobs import Blobs, new_result_name
@@ -57,7 +57,7 @@ class Worker:
         loop: asyncio.AbstractEventLoop,
         ready: Callable[[], Awaitable[None]],
         timeout: float = 300.0,
-        keep: float = 3600.0,
+        keep: float,
         webhook_timeout: float = 5.0,
         webhook_secret: str = "",
         webhook_bodies: Mapping[str, WebhookBody],

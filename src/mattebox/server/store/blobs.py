@@ -17,7 +17,6 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -44,23 +43,6 @@ _CLOUDS = ("s3", "gs", "az")
 _EXPIRING = ("results", "sources", "checks")
 _EXPIRING_NAME = re.compile(rf"(?:{'|'.join(_EXPIRING)})/([0-9]{{10}})-[A-Za-z0-9_-]{{43}}(?:\.[a-z0-9]{{1,8}})?")
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StorageOptions:
-    """The options of finished pictures that are fetched later."""
-
-    sign: bool = field(
-        default=True,
-        metadata={
-            "doc": "Give out addresses of the store itself where it can sign them; else the server hands results out."
-        },
-    )
-    keep: float = field(default=3600.0, metadata={"doc": "Seconds that a result can be fetched."})
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.keep < math.inf:
-            raise ValueError("keep must be a number of at least 1")
 
 
 def new_result_name(extension: str, *, keep: float, now: float) -> str:
