@@ -113,7 +113,7 @@ def test_a_server_that_stops_ends_its_download(caplog: pytest.LogCaptureFixture)
             async with anyio.create_task_group() as group:
                 group.start_soon(readiness.load)
                 await anyio.sleep(0.1)
-                readiness.stop()
+                await readiness.stop()
 
     anyio.run(story)
     assert caplog.records == []
@@ -126,7 +126,7 @@ def test_a_server_that_stops_does_not_wait_to_try_again() -> None:
             async with anyio.create_task_group() as group:
                 group.start_soon(readiness.load)
                 await anyio.wait_all_tasks_blocked()
-                readiness.stop()
+                await readiness.stop()
 
     anyio.run(story)
 

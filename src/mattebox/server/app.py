@@ -113,7 +113,7 @@ def create_app(
             supervisor.start("Counting pictures", partial(flush, accounts))
             supervisor.start("Deleting what has expired", partial(sweep, blobs, library))
             closing.push_async_callback(supervisor.close)
-            closing.callback(readiness.stop)  # first of all: a download has no part in the queue's grace
+            closing.push_async_callback(readiness.stop)  # first of all: a download has no part in the queue's grace
             app.state.health = Health(readiness, Stores(database, blobs), runner, supervisor, queue)
             app.state.server = ServerState(
                 runner=runner,

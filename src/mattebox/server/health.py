@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 _ANSWER_HOLDS = 2.0
 _STORES_SECONDS = 8.0
+_STOP_SECONDS = 10.0
+"""How long a download may take to end."""
 
 
 @final
@@ -35,6 +37,7 @@ class Readiness:
         self._loop = asyncio.get_running_loop()
         self._decided = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
         self._fetching = False
         self._failure: MatteboxError | None = None
 
@@ -50,15 +53,24 @@ class Readiness:
             self._fetching = True
             self._loop.call_soon_threadsafe(self._decided.set)
 
-    def stop(self) -> None:
-        """End a download, and do not try again."""
+    async def stop(self) -> None:
+        """End a download with the programs that it has started, and do not try again."""
         self._stopping.set()
+        if self._fetching:
+            with anyio.move_on_after(_STOP_SECONDS):
+                await self._ended.wait()
 
     async def load(self) -> None:
         """Load; where a part is missing that may appear (weights, say), say so and try again every `pause` seconds.
 
         A failure that is no MatteboxError is a defect: `check` says so, and it is raised.
         """
+        try:
+            await self._load()
+        finally:
+            self._ended.set()
+
+    async def _load(self) -> None:
         while not self._runner.ready and not self._stopping.is_set():
             try:
                 await self._runner.warm()
