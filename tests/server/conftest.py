@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import cache
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from mattebox import codec
@@ -23,6 +26,7 @@ from mattebox.steps import Generators, Segmenters
 from mattebox.testing import FakeModels, make_scene
 
 Serve: TypeAlias = Callable[..., TestClient]
+Listen: TypeAlias = Callable[..., int]
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +79,28 @@ def serve(tmp_path: Path, fresh_database: Path) -> Iterator[Serve]:
                 shutil.copyfile(fresh_database, file)
             app = create_app(chosen, models=models or FakeModels(), backdrops=backdrops, tasks=bool(tasks))
             return running.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield start
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> Iterator[Listen]:
+    """Starts servers that can be connected to: `listen(keys=("k",), ...)` is the port on 127.0.0.1."""
+    with ExitStack() as running:
+
+        def start(**settings: object) -> int:
+            app = create_app(
+                Settings.model_validate({"data_dir": tmp_path} | settings), models=FakeModels(), tasks=False
+            )
+            server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none", proxy_headers=False))
+            thread = threading.Thread(target=server.run)
+            thread.start()
+            running.callback(thread.join)
+            running.callback(setattr, server, "should_exit", True)
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.01)
+            return int(server.servers[0].sockets[0].getsockname()[1])
 
         yield start
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urljoin
 
 import anyio
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from httpx2 import Response
 from starlette.responses import Response as StarletteResponse
@@ -45,6 +45,7 @@ from mattebox.testing import FakeModels, make_scene
 MB = 2**20
 CAPACITY = 1 + 1 + ARRIVING
 Serve = Callable[..., TestClient]
+Listen = Callable[..., int]
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def test_what_another_package_announces_must_be_a_dialect(monkeypatch: pytest.Mo
 
 def test_the_front_door_leads_to_the_documentation(client: TestClient) -> None:
     answer = client.get("/", follow_redirects=False)
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert answer.status_code == 307
+    assert urljoin("https://cutout.example/under/", answer.headers["location"]) == "https://cutout.example/under/docs"
 
 
 def test_the_documentation_needs_no_other_server(client: TestClient) -> None:
@@ -136,11 +138,25 @@ def test_the_documentation_needs_no_other_server(client: TestClient) -> None:
     addresses = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
     assert len(addresses) == 3
     for address in addresses:
-        found = client.get(address)
+        found = client.get(urljoin("http://testserver/docs", address))
         assert found.status_code == 200
         if address.endswith(".css"):
             assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", found.text)
     assert client.get("/redoc").status_code == 404
+
+
+def test_the_documentation_may_lie_under_any_path(serve: Serve) -> None:
+    """As behind a proxy that takes the path off, whether it says so in a header or not."""
+    client = serve(public_url="https://cutout.example/under")
+    for place in ("/docs", "/docs/"):
+        page = client.get(place).text
+        addresses = re.findall(r"""(?:src|href)="([^"]+)|url: '([^']+)""", page)
+        found = {urljoin(f"https://cutout.example/under{place}", one or other) for one, other in addresses}
+        assert len(found) == 4
+        for address in found:
+            assert client.get(address.removeprefix("https://cutout.example/under")).status_code == 200
+        assert "https://cutout.example/under/openapi.json" in found
+    assert client.get("/openapi.json").json()["servers"] == [{"url": "https://cutout.example/under"}]
 
 
 def test_every_route_is_described(client: TestClient) -> None:
@@ -357,19 +373,9 @@ def test_bad_bodies_are_refused_in_the_dialect(case: str, name: str, client: Tes
 
 
 @pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
+def port(listen: Listen) -> int:
     """Where a real server with keys listens."""
-    service = {"workers": 1, "queue": 1}
-    settings = Settings.model_validate({"data_dir": tmp_path, "keys": ("k",), "service": service})
-    config = uvicorn.Config(create_app(settings, models=FakeModels(), tasks=False), port=0, log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield int(server.servers[0].sockets[0].getsockname()[1])
-    server.should_exit = True
-    thread.join()
+    return listen(keys=("k",), service={"workers": 1, "queue": 1})
 
 
 def _upload(port: int, headers: dict[str, str], size: int, *, chunked: bool) -> tuple[int, object]:

@@ -53,6 +53,10 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
         ("MATTEBOX_PUBLIC_URL", "cutout.example"),
         ("MATTEBOX_PUBLIC_URL", "https://cutout.example/?a=b"),
         ("MATTEBOX_FETCH_ALLOW_NETWORKS", "10.1.0.0/16,everything"),
+        ("MATTEBOX_CORS_ORIGINS", "app.example"),
+        ("MATTEBOX_CORS_ORIGINS", "https://*.example"),
+        ("MATTEBOX_CORS_ORIGINS", "https://app.example/page"),
+        ("MATTEBOX_TRUSTED_PROXIES", "127.0.0.1,nginx"),
     ],
 )
 def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -73,6 +77,23 @@ def test_lists_are_separated_by_commas_and_paths_begin_at_home(monkeypatch: pyte
     assert read.hosts == ("cutout.example.org", "localhost")
     assert read.models.directory == Path.home() / "x"
     assert read.models.device == "openvino:GPU.1"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "origins"),
+    [
+        ({}, ()),
+        ({"keys": "k"}, ("*",)),
+        (
+            {"cors_origins": "https://App.example:443/, http://localhost:3000"},
+            ("https://app.example", "http://localhost:3000"),
+        ),
+        ({"keys": "k", "cors_origins": "capacitor://localhost"}, ("capacitor://localhost",)),
+        ({"public_url": "http://Cutout.example:80/under"}, ("http://cutout.example",)),
+    ],
+)
+def test_sites_that_may_use_the_server(chosen: dict[str, str], origins: tuple[str, ...]) -> None:
+    assert Settings.model_validate(chosen).origins == origins
 
 
 def test_tasks_and_storage_have_addresses_and_knobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None], tls
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # anybody can write them; behind a proxy nothing here depends on them
+            proxy_headers=False,  # the application reads them, of proxies that it is told to trust
             backlog=_BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=_GRACE,

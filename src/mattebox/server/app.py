@@ -15,9 +15,11 @@ from typing import Final
 import anyio
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi_offline import FastAPIOffline
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Lifespan
@@ -38,7 +40,7 @@ from mattebox.server.http.stored_images import published
 from mattebox.server.jobs import Status, Task, Tasks
 from mattebox.server.jobs.worker import Worker
 from mattebox.server.maintenance import Supervisor, flush, sweep
-from mattebox.server.middleware import RequestGuard
+from mattebox.server.middleware import METHODS, RequestGuard
 from mattebox.server.runner import Runner
 from mattebox.server.settings import Settings, node_of
 from mattebox.server.state import ServerState
@@ -51,6 +53,7 @@ from mattebox.steps import Generators, Segmenters
 _log = logging.getLogger(__name__)
 
 ENTRY_POINTS: Final = "mattebox.dialects"
+_DOCS_FILES: Final = "/static-offline-docs"
 _ABOUT = """
 Cuts the subject out of a photo. The same server speaks several APIs at once: its own, and those of vendors whose
 clients only need another base address.
@@ -129,7 +132,7 @@ def create_app(
             )
             yield
 
-    app = _make_silent(lifespan) if settings.role == "worker" else _make_documented(lifespan)
+    app = _make_silent(lifespan) if settings.role == "worker" else _make_documented(lifespan, settings.public_url)
     _mount_probes(app)
     if settings.role != "worker":
         _mount_home(app)
@@ -138,7 +141,23 @@ def create_app(
         for dialect in found:
             app.include_router(dialect.router)
     _mount_failures(app)
-    app.add_middleware(RequestGuard, dialects=found, hosts=settings.hosts, keyless=not settings.keys)
+    app.add_middleware(
+        RequestGuard,
+        dialects=found,
+        hosts=settings.hosts,
+        keyless=not settings.keys,
+        origins=settings.origins,
+        proxies=settings.trusted_proxies,
+    )
+    # Round the guard, whose refusals a page has to be able to read as well.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.origins,
+        allow_methods=METHODS,
+        allow_headers=["*"],
+        allow_private_network=True,  # a page from the internet may use a server in the house, by the same rules
+        expose_headers=["*"],
+    )
     return app
 
 
@@ -184,17 +203,35 @@ def _worker(
     )
 
 
-def _make_documented(lifespan: Lifespan[FastAPI]) -> FastAPI:
-    return FastAPIOffline(
-        docs_url="/docs",
+def _make_documented(lifespan: Lifespan[FastAPI], public_url: str) -> FastAPI:
+    app = FastAPIOffline(
+        docs_url=None,  # ours is below
         redoc_url=None,  # its page fetches a picture from its maker's server
+        static_url=_DOCS_FILES,
         title="mattebox",
         version=__version__,
         description=_ABOUT,
         lifespan=lifespan,
         redirect_slashes=False,
-        swagger_ui_parameters={"validatorUrl": None, "tryItOutEnabled": True},
+        servers=[{"url": public_url}] if public_url else None,
+        root_path_in_servers=not public_url,
     )
+
+    @app.get("/docs", include_in_schema=False)
+    async def _docs(request: Request) -> Response:
+        # The addresses are relative: a proxy may have the page under any path, whether it says so or not.
+        written: bytes = request.scope.get("raw_path", b"")
+        base = ".." if written.endswith(b"/") else "."
+        return get_swagger_ui_html(
+            openapi_url=f"{base}/openapi.json",
+            title="mattebox",
+            swagger_js_url=f"{base}{_DOCS_FILES}/swagger-ui-bundle.js",
+            swagger_css_url=f"{base}{_DOCS_FILES}/swagger-ui.css",
+            swagger_favicon_url=f"{base}{_DOCS_FILES}/favicon.png",
+            swagger_ui_parameters={"validatorUrl": None, "tryItOutEnabled": True},
+        )
+
+    return app
 
 
 def _make_silent(lifespan: Lifespan[FastAPI]) -> FastAPI:
@@ -244,8 +281,8 @@ def _mount_failures(app: FastAPI) -> None:
 
 def _mount_home(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
-    async def _home(request: Request) -> Response:
-        return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
+    async def _home() -> Response:
+        return RedirectResponse("docs")  # relative, as the page's own addresses
 
 
 def _mount_probes(app: FastAPI) -> None:

@@ -6,15 +6,17 @@ import logging
 import re
 import secrets
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import final
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mattebox.errors import Kind, MatteboxError
+from mattebox.server import request_target
 from mattebox.server.http.dialect import Dialect, RequestContext, error_response, speaking
 
 _log = logging.getLogger(__name__)
@@ -24,6 +26,8 @@ _DRAINED_SECONDS = 10.0
 _MOST_REQUESTS = 512
 """Inside at a time, whatever they ask for; the work and the uploads among them are bounded more narrowly elsewhere."""
 _PROBES = frozenset({"/health", "/ready"})
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+"""Those that anything here takes."""
 
 
 @final
@@ -46,6 +50,8 @@ class RequestGuard:
         dialects: Sequence[Dialect],
         hosts: Collection[str] = (),
         keyless: bool = False,
+        origins: Collection[str] = (),
+        proxies: request_target.Networks = (),
         most: int = _MOST_REQUESTS,
     ) -> None:
         """Build it.
@@ -54,13 +60,17 @@ class RequestGuard:
             app: what is behind it.
             dialects: the languages that failures are told in.
             hosts: the names that this server may be called by; none at all means any.
-            keyless: refuse what another site's page asks for.
+            keyless: refuse what another site's page asks for, unless the site is one of `origins`.
+            origins: sites, as in `https://app.example`; `*` is any.
+            proxies: whose word is taken for how a request came to them.
             most: the most requests inside at a time.
         """
         self._app = app
         self._dialects = dialects
         self._hosts = frozenset(host.lower() for host in hosts)
         self._keyless = keyless
+        self._origins = frozenset(origins)
+        self._proxies = proxies
         self._free = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,8 +78,20 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, _tersely(send))
             return
-        # People end base addresses with a slash, and clients put another one behind it; or one behind the whole.
-        scope["path"] = path = re.sub("/{2,}", "/", scope["path"]).rstrip("/") or "/"
+        self._free -= 1
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._free += 1
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "OPTIONS" and scope["path"] == "*":  # about the server as a whole (RFC 9110, 9.3.7)
+            scope["path"] = "/"
+            app: ASGIApp = Response(status_code=204, headers={"Allow": ", ".join(METHODS)})
+        else:
+            app = self._app
+        malformed = _failure_of(request_target.normalize, scope)
+        path: str = scope["path"]
         here = RequestContext(dialect=speaking(self._dialects, path), request_id=f"req_{secrets.token_hex(12)}")
         scope.setdefault("state", {})["context"] = here
         body = _Body(receive, Headers(scope=scope))
@@ -89,13 +111,11 @@ class RequestGuard:
                 message["headers"] = headers.raw
             await send(message)
 
-        self._free -= 1
         try:
-            refusal = self._refusal(scope["method"], body.headers)
-            if refusal is None:
-                await self._app(scope, body.receive, answer)
-            else:
-                await error_response(Request(scope, body.receive), refusal)(scope, body.receive, answer)
+            refusal = malformed or _failure_of(self._let_in, scope)
+            if refusal is not None:
+                app = error_response(Request(scope, body.receive), refusal)
+            await app(scope, body.receive, answer)
         except Exception as error:
             if started:
                 _log.exception("%s %s failed while it was answered", here.request_id, here.dialect.name)
@@ -103,25 +123,44 @@ class RequestGuard:
             unknown = MatteboxError(Kind.INTERNAL, "Something went wrong inside the server; its log says more.")
             unknown.__cause__ = error
             await error_response(Request(scope, body.receive), unknown)(scope, body.receive, answer)
-        finally:
-            self._free += 1
 
-    def _refusal(self, method: str, headers: Headers) -> MatteboxError | None:
+    def _let_in(self, scope: Scope) -> None:
+        """Take over what a proxy says about the request, and look at who sends it."""
         if self._free < 0:
-            return MatteboxError(Kind.OVERLOADED, "Too many requests; please try again in a moment.", retry_after=2)
-        host = headers.get("host", "")
-        if self._hosts and _hostname(host) not in self._hosts:
-            return MatteboxError(
+            raise MatteboxError(Kind.OVERLOADED, "Too many requests; please try again in a moment.", retry_after=2)
+        self._check_host(scope)
+        if request_target.forward(scope, self._proxies):
+            # Both: a page of a name that resolves to this machine can write what it likes into the other header.
+            self._check_host(scope)
+        self._check_origin(scope)
+
+    def _check_host(self, scope: Scope) -> None:
+        if self._hosts and _hostname(Headers(scope=scope).get("host", "")) not in self._hosts:
+            raise MatteboxError(
                 Kind.FORBIDDEN,
                 "This server is not known by the name in Host. Its operator can set MATTEBOX_HOSTS or MATTEBOX_KEYS.",
             )
-        site = headers.get("origin", f"http://{host}").partition("://")[2]
-        if self._keyless and site.lower() != host.lower() and method not in ("GET", "HEAD", "OPTIONS"):
-            return MatteboxError(
+
+    def _check_origin(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if origin is None or not self._keyless or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            return
+        own = (f"http://{host}".lower(), f"https://{host}".lower())
+        if origin.lower() not in own and not self._origins & {"*", origin}:
+            raise MatteboxError(
                 Kind.FORBIDDEN,
-                "A page of another site may not use a server that asks for no key. Its operator can set MATTEBOX_KEYS.",
+                "A page of another site may not use a server that asks for no key. Its operator can set MATTEBOX_KEYS "
+                "or MATTEBOX_CORS_ORIGINS.",
             )
-        return None
+
+
+def _failure_of(check: Callable[[Scope], None], scope: Scope) -> MatteboxError | None:
+    try:
+        check(scope)
+    except MatteboxError as error:
+        return error
+    return None
 
 
 def _tersely(send: Send) -> Send:

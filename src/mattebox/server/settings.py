@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -17,7 +18,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, IPvAnyNetwork, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL
 
@@ -58,6 +59,16 @@ class Settings(BaseSettings):
         default=(),
         description="Names and addresses that the server may be called by (the Host header), separated by commas. "
         "Empty: any; for a server without keys that only this machine can connect to, those of this machine.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Sites whose pages may use the server in a browser, as in `https://app.example.org`, separated by "
+        "commas; `*` is any. Empty: any where there are keys, none without. Cookies are never asked for.",
+    )
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses and networks of proxies whose X-Forwarded-Proto, -Host and -Prefix are believed, as in "
+        "`127.0.0.1,10.0.0.0/8`. Empty: nobody's are.",
     )
     model: str = Field(default="auto", description="The model that is loaded at start and used unless a request asks.")
     role: Literal["all", "api", "worker"] = Field(
@@ -113,10 +124,24 @@ class Settings(BaseSettings):
         """The storage's address, whether it was set or not."""
         return self.storage_url or (self.data_dir / "blobs").absolute().as_uri()
 
-    @field_validator("keys", "hosts", mode="before")
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The sites whose pages may use the server, `*` for any, whether they were set or not."""
+        own = (_origin(self.public_url),) if self.public_url else ()
+        return (*(self.cors_origins or (("*",) if self.keys else ())), *own)
+
+    @field_validator("keys", "hosts", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return environment.split(value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if each != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+/?", each, re.IGNORECASE):
+                raise ValueError("each must be like https://app.example.org, or *")
+        return tuple(each if each == "*" else _origin(each) for each in value)
 
     @field_validator("public_url", "listing_url")
     @classmethod
@@ -138,6 +163,13 @@ class Settings(BaseSettings):
         # `storage_url` is a setting of its own, and looks like `url` of `storage` as well.
         inside = {name: part for name, part in value.items() if f"{info.field_name}_{name}" not in cls.model_fields}
         return environment.from_text(type(options), inside)
+
+
+def _origin(address: str) -> str:
+    """The site of an address as browsers write it: in small letters, without the port where it is the usual one."""
+    parts = urlsplit(address.lower())
+    usual = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return f"{parts.scheme}://{parts.netloc.removesuffix(usual)}"
 
 
 def node_of(settings: Settings) -> str:

@@ -112,7 +112,7 @@ def test_json_in_and_out(client: TestClient, photo: bytes) -> None:
         assert set(found) == {"result_b64", "base64img"}
         assert base64.b64decode(found["result_b64"]) == plain
         assert found["base64img"] == found["result_b64"]
-        assert answer.headers["vary"] == "Accept"
+        assert answer.headers["vary"] == "Accept, Origin"
         assert "x-uncertainty-score" in answer.headers
 
 

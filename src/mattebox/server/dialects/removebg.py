@@ -88,7 +88,6 @@ _STATUS = {
     base.Kind.TOO_MANY_BYTES: 400,
     base.Kind.TOO_MANY_PIXELS: 400,
 }
-_OPEN = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"}
 
 
 class _CodedError(base.MatteboxError):
@@ -103,7 +102,7 @@ def render_error(error: base.MatteboxError, status: int, _request_id: str) -> ba
     """A failure as the vendor writes it."""
     title = _TITLES.get(error.kind)
     written = {"title": title or error.message, "code": _code(error), **({"detail": error.message} if title else {})}
-    return base.json_response({"errors": [written]}, status=status, headers=_OPEN)
+    return base.json_response({"errors": [written]}, status=status)
 
 
 def _code(error: base.MatteboxError) -> str:
@@ -348,7 +347,6 @@ def render(request: base.Request, given: Options, encoded: base.Encoded) -> base
         "X-RateLimit-Limit": str(state.runner.capacity),
         "X-RateLimit-Remaining": str(state.runner.free),
         "X-RateLimit-Reset": str(int(time.time()) + 1),
-        **_OPEN,
     }
     if request.headers.get("accept", "").partition(";")[0].strip().lower() != base.JSON_TYPE:
         return base.picture_response(encoded, headers)
@@ -401,7 +399,7 @@ async def account(request: base.Request) -> base.Response:
     found = _Account(
         credits=_Credits(total=left, subscription=left, payg=0, enterprise=0), api=_Api(free_calls=0, sizes="all")
     )
-    return base.json_response(_Data(data=_Attributes(attributes=found)), headers=_OPEN)
+    return base.json_response(_Data(data=_Attributes(attributes=found)))
 
 
 @router.post(
@@ -419,22 +417,7 @@ async def improve(request: base.Request) -> base.Response:
     """Taken and thrown away: your pictures are for nobody to learn from. The answer is the vendor's."""
     async with base.authorize(request, networks=False, cost=0):
         await _read(request, Improvement)
-    return base.json_response(_Received(id=str(uuid.uuid4())), headers=_OPEN)
-
-
-@router.options("/removebg", include_in_schema=False)
-@router.options("/account", include_in_schema=False)
-@router.options("/improve", include_in_schema=False)
-async def preflight() -> base.Response:
-    """The preflight request of a page of another site, before it sends a key.
-
-    It comes last, because where a method is not taken the first route of the address says which is.
-    """
-    allowed = {
-        "Access-Control-Allow-Methods": "GET, POST",
-        "Access-Control-Allow-Headers": "X-Api-Key, Authorization, Content-Type, Accept",
-    }
-    return base.Response(status_code=204, headers=_OPEN | allowed)
+    return base.json_response(_Received(id=str(uuid.uuid4())))
 
 
 DIALECT = base.Dialect(

@@ -126,7 +126,7 @@ def test_the_body_comes_before_the_query(client: TestClient, photo: bytes) -> No
 def test_accept_chooses(accept: str, media_type: str, client: TestClient, photo: bytes) -> None:
     answer = client.post(PATH, content=photo, headers={"accept": accept})
     assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
-    assert answer.headers["vary"] == "Accept"
+    assert answer.headers["vary"] == "Accept, Origin"
 
 
 def test_a_named_format_comes_before_accept(client: TestClient, photo: bytes) -> None:

@@ -72,7 +72,7 @@ def test_every_way_in_gives_the_same_picture(replacing: TestClient, photo: bytes
     assert 0 < float(headers["x-mattebox-confidence"]) <= 1
     assert int(headers["x-processing-time-ms"]) >= 0
     assert headers["x-request-id"].startswith("req_")
-    assert headers["vary"] == "Accept"
+    assert headers["vary"] == "Accept, Origin"
 
 
 def test_inside_json_it_says_where_the_backdrop_came_from(replacing: TestClient, photo: bytes) -> None:
