@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mattebox import codec, matting
+from mattebox import codec, matting, telemetry
 from mattebox.edit import Foreground, Format, Output
 from mattebox.image import RGB, Image
 from mattebox.testing import Scene, make_scene
@@ -145,6 +145,7 @@ def answer(script: str, *arguments: object, peer: bool = False) -> dict[str, Any
 
 def environment(*, peer: bool) -> dict[str, str]:
     """The peer runs with its own versions of everything, mattebox with its own."""
+    telemetry.switch_off()  # the peer's too
     return os.environ | ({"PYTHONPATH": str(PEER)} if peer else {})
 
 

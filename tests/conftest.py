@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from mattebox import telemetry
 from mattebox.backdrops.prompts.matcher import Index, Match
 from mattebox.engine import Engine
 from mattebox.models import Models
 
-pytest_plugins = ["tests.servers"]
+telemetry.switch_off()  # for the tests that import a network runtime themselves, and whatever they start
+
+pytest_plugins = ["tests.servers", "tests.watched"]
 
 _SERVERS = frozenset({"postgres", "postgres_url", "postgres_database", "s3", "s3_url"})
 """Fixtures that start a server's binary, and the ids of parameters that ask for them by name."""

@@ -290,3 +290,32 @@ def test_remove_bg_on_node(run: Run, astronaut: Path, astronaut_url: str, tmp_pa
     }
     assert said["wrong position"][0]["code"] == "invalid_position"
     assert said["wrong address"][0]["code"] == "failed_image_download"
+
+
+# --- withoutBG ---------------------------------------------------------------------------------------------------
+
+
+def test_withoutbg(run: Run, astronaut: Path, tmp_path: Path) -> None:
+    said = run("withoutbg-1.3.0", "without_bg.py", str(astronaut), str(tmp_path))
+    for name in ("path.png", "bytes.png", "command.png"):
+        assert_cut_out(tmp_path / name, "PNG", astronaut)
+    assert said["steps"][-1] == 1
+    large = pixels(tmp_path / "large.png", "PNG", "RGBA")  # from the matte of a smaller copy, which the client enlarges
+    assert large.shape == (1500, 1500, 4)
+    assert (large[12, 12, 3], large[351, 644, 3]) == (0, 255)
+    assert {path.name for path in (tmp_path / "batch").iterdir()} == {
+        "photo-withoutbg.png",
+        "output_0001-withoutbg.png",
+    }
+    assert_cut_out(tmp_path / "batch" / "photo-withoutbg.png", "PNG", astronaut)
+    assert [code for code, _ in said["commands"].values()] == [0, 0, 0], said["commands"]
+    assert_flat(tmp_path / "command.jpg", "JPEG", (255, 255, 255), astronaut)
+    assert_cut_out(tmp_path / "command.webp", "WEBP", astronaut)
+    assert said["usage"] == {"credit": 2**31 - 1, "expiration_date": "9999-12-31 23:59:59"}
+    assert said["models"] == {"models": [{"name": "auto"}]}
+    assert said["wrong command"][0] == 1
+    assert "Invalid API key" in said["wrong command"][1]
+    assert said["wrong key"] == ["APIError", "Invalid API key"]
+    for case in ("wrong usage", "wrong models"):
+        assert "401" in said[case][1]
+    assert said["wrong picture"][1].startswith("API request failed: image_base64")

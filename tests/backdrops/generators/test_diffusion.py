@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.backdrops.generators import pipelines
+from tests.watched import Watched
 
 from mattebox.backdrops.generators.diffusion import DEFAULT, MODELS, Diffusers
 from mattebox.backdrops.plate import Plate
@@ -339,8 +341,6 @@ def test_broken_weights_are_said(klein_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.diffusion
 def test_pickled_weights_are_never_loaded(stable_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     import torch
     from safetensors.torch import load_file
 
@@ -359,6 +359,35 @@ def test_a_model_that_is_not_here_is_not_fetched_unasked(tmp_path: Path, monkeyp
     with pytest.raises(MatteboxError, match="not on this machine") as caught:
         plate(Diffusers(device="cpu", download=False), None)
     assert caught.value.kind is Kind.UNAVAILABLE
+
+
+@pytest.mark.diffusion
+@pytest.mark.process
+@pytest.mark.parametrize("here", [True, False])
+def test_a_model_that_is_here_is_loaded_without_asking_anybody(
+    here: bool, stable_folder: Path, tmp_path: Path, watched: Watched
+) -> None:
+    name, revision = "stable-diffusion-v1-5/stable-diffusion-inpainting", "0" * 40
+    hub = tmp_path / "hub"
+    model = hub / f"models--{name.replace('/', '--')}"
+    shutil.copytree(stable_folder, model / "snapshots" / revision)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(revision)
+    if not here:
+        (model / "snapshots" / revision / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    watched.environment["HF_HUB_CACHE"] = str(hub)
+    process = watched.start(
+        "-c",
+        "import sys\n"
+        "from mattebox.backdrops.generators.diffusion import Diffusers\n"
+        "Diffusers(sys.argv[1], device='cpu').load(checkpoint=lambda: None)",
+        name,
+    )
+    process.wait(600)
+    assert (process.returncode == 0) == here, watched.said
+    assert (watched.contacted() == set()) == here
+    # An empty folder for code that torch might compile is all that may be left.
+    assert [path for path in watched.written() if not Path(path).is_dir()] == []
 
 
 @pytest.mark.diffusion

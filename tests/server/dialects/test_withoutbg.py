@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -142,3 +143,83 @@ def test_it_is_not_answered_in_the_words_of_a_shorter_path(client: TestClient) -
     """Another dialect has /v1/remove."""
     assert set(client.post("/v1/remove", content=b"").json()) != {"error", "detail"}
     assert refused(client.post(PATH, content=b""))[0] == 400
+
+
+# --- the cloud's API ---------------------------------------------------------------------------------------------
+
+CUTOUT = "/v1.0/image-without-background"
+MATTE = "/v1.0/alpha-channel"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "member"),
+    [(CUTOUT, "", "img_without_background_base64"), (MATTE, "?output=matte", "alpha_base64")],
+)
+def test_the_cloud_answers_what_the_local_server_does(
+    path: str, query: str, member: str, client: TestClient, photo: bytes
+) -> None:
+    expected = post(client, photo, query).content
+    for field in ("file", "image"):  # both are in use
+        answer = client.post(path, files={field: ("photo.jpg", photo, "image/jpeg")})
+        assert (answer.content, answer.headers["content-type"]) == (expected, "image/png")
+        assert answer.headers["x-mattebox-subject"] == "50,19,98,121"
+    text = base64.b64encode(photo).decode()
+    for field, sent in (("image_base64", text), ("image", f"data:image/png;base64,{text}")):
+        answer = client.post(f"{path}-base64", json={field: sent})
+        assert answer.headers["x-mattebox-subject"] == "50,19,98,121"
+        found = answer.json()
+        assert set(found) == {member}
+        assert base64.b64decode(found[member]) == expected
+
+
+def test_a_picture_without_a_subject_has_an_empty_matte(serve: Serve, photo: bytes) -> None:
+    client = serve(models=FakeModels(lambda _: np.zeros((8, 8), np.float32)))
+    answer = client.post(f"{MATTE}-base64", json={"image_base64": base64.b64encode(photo).decode()})
+    assert (answer.status_code, answer.headers["x-mattebox-subject"]) == (200, "none")
+    assert codec.decode(base64.b64decode(answer.json()["alpha_base64"])).rgb.max() == 0
+
+
+def test_what_the_cloud_is_sent_wrongly(client: TestClient, photo: bytes) -> None:
+    for path, field in ((CUTOUT, "file"), (f"{CUTOUT}-base64", "image_base64")):
+        matte = path.replace(CUTOUT, MATTE)
+        for address in (path, matte):
+            assert refused(client.post(address, content=b"")) == (400, refused(client.post(address))[1])
+            assert field in refused(client.post(address))[1]
+            assert refused(client.get(address))[0] == 405
+            assert refused(client.post(f"{address}-hd", content=photo))[0] == 404
+    status, said = refused(client.post(CUTOUT, files={"file": b"a letter"}))
+    assert (status, said.partition(":")[0]) == (400, "file")
+    for wrong in ("?", "", None, 7, base64.b64encode(b"a letter").decode()):
+        status, said = refused(client.post(f"{MATTE}-base64", json={"image_base64": wrong}))
+        assert (status, "image_base64" in said) == (400, True)
+
+
+def test_the_cloud_wants_a_key_and_counts_credits(serve: Serve, photo: bytes) -> None:
+    client = serve(keys=("k",), accounts={"credits": 2}, limits={"max_bytes": 200_000})
+    body = {"image_base64": base64.b64encode(photo).decode()}
+    for key, words in ((None, "An API key is needed."), ("x", "This API key is not known.")):
+        headers = {} if key is None else {"X-API-Key": key}
+        for answer in (
+            client.post(f"{MATTE}-base64", json=body, headers=headers),
+            client.post(CUTOUT, files={"file": photo}, headers=headers),
+            client.get("/available-credit", headers=headers),
+            client.get("/v1/models", headers=headers),
+        ):
+            assert refused(answer) == (401, words)
+    client.headers["X-API-Key"] = "k"
+    for left in (2, 1):
+        assert client.get("/available-credit").json() == {"credit": left, "expiration_date": "9999-12-31 23:59:59"}
+        assert client.post(f"{MATTE}-base64", json=body).status_code == 200
+    assert client.get("/available-credit").json()["credit"] == 0
+    assert refused(client.post(f"{MATTE}-base64", json=body))[0] == 402
+    assert client.get("/v1/models").status_code == 200
+
+
+def test_without_a_limit_there_is_credit_forever(client: TestClient) -> None:
+    found = client.get("/available-credit").json()
+    assert found["credit"] == 2**31 - 1
+    assert datetime.strptime(found["expiration_date"], "%Y-%m-%d %H:%M:%S").year == 9999
+
+
+def test_the_models_are_the_one_that_is_used(serve: Serve) -> None:
+    assert serve(model="u2netp").get("/v1/models").json() == {"models": [{"name": "u2netp"}]}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, final
 
 import numpy as np
 
-from mattebox import codec, extras
+from mattebox import codec, extras, telemetry
 from mattebox.backdrops.generators import painting
 from mattebox.backdrops.plate import Plate
 from mattebox.cancellation import Checkpoint
@@ -314,9 +314,18 @@ class Diffusers:
             )
         return codec.from_pil(result.images[0])
 
+    def _open(self, kind: _PipelineClass, dtype: object) -> _Pipeline:
+        try:  # a model that is here is nobody's business
+            return kind.from_pretrained(self._source, dtype=dtype, local_files_only=True, use_safetensors=True)
+        except OSError:  # it, or a part of it, is not
+            if not self._download:
+                raise
+        return kind.from_pretrained(self._source, dtype=dtype, local_files_only=False, use_safetensors=True)
+
     def _load(self) -> _Loaded:
         if self._loaded is not None:
             return self._loaded
+        telemetry.switch_off()
         with extras.needs("gpu", "Painting on this machine"):
             import diffusers
             import torch
@@ -337,9 +346,7 @@ class Diffusers:
                 Kind.UNAVAILABLE, "The installed version of diffusers is too old for this model."
             ) from error
         try:
-            painter = kind.from_pretrained(
-                self._source, dtype=dtype, local_files_only=not self._download, use_safetensors=True
-            )
+            painter = self._open(kind, dtype)
         except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             if _is_memory(error):
                 raise

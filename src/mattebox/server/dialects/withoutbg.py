@@ -1,4 +1,7 @@
-"""withoutBG's local server: `POST /v1/remove-background`, a picture in and a PNG out. Its GIMP plug-in speaks this."""
+"""withoutBG: its local server's `POST /v1/remove-background`, which its GIMP plug-in speaks, and its cloud's API.
+
+The cloud has the cutout and the matte, each for a form and for JSON, the credits that are left, and its models.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ import anyio.to_thread
 from mattebox import codec
 from mattebox.edit import Edit, Output
 from mattebox.server.dialects import base
+
+NEVER = "9999-12-31 23:59:59"
+"""When credits expire, as the cloud writes dates. They do not here."""
 
 
 class _Photo(base.PhotoFields):
@@ -116,4 +122,176 @@ async def remove_background(request: base.Request) -> base.Response:
         return await render(request, encoded)
 
 
-DIALECT = base.Dialect(name="withoutbg", prefixes=("/v1/remove-background",), router=router, render_error=render_error)
+# --- the cloud's API ---------------------------------------------------------------------------------------------
+
+
+class CloudForm(base.PhotoFields):
+    """The fields of a form for the cloud."""
+
+    photo_fields = ("file",)
+    photo_missing = "Send the picture in the form's field `file`."
+    file: Annotated[bytes | None, base.File()] = base.Field(
+        None, validation_alias=base.AliasChoices("file", "image"), description="The picture."
+    )
+
+
+class CloudBody(base.PhotoFields):
+    """The members of a JSON body for the cloud."""
+
+    photo_fields = ("image_base64",)
+    photo_missing = "Send the picture as `image_base64`."
+    image_base64: Annotated[bytes | None, base.Base64File()] = base.Field(
+        None,
+        validation_alias=base.AliasChoices("image_base64", "image"),
+        description="Base64, as a data URL or bare.",
+    )
+
+
+class CloudCutout(base.BaseModel):
+    """The cutout in JSON."""
+
+    img_without_background_base64: str = base.Field(description="the PNG in base64")
+
+
+class CloudMatte(base.BaseModel):
+    """The matte in JSON."""
+
+    alpha_base64: str = base.Field(description="the PNG, a grey picture, in base64")
+
+
+class Credit(base.BaseModel):
+    """The credits of a key."""
+
+    credit: int = base.Field(description="pictures; a very large number where the key has no limit")
+    expiration_date: str = base.Field(description="always the end of the year 9999")
+
+
+class _Network(base.BaseModel):
+    name: str
+
+
+class Networks(base.BaseModel):
+    """The networks of a server. The vendor does not document this answer."""
+
+    models: list[_Network]
+
+
+async def _from_form(request: base.Request, *, matte: bool) -> base.Response:
+    async with base.authorize(request) as account:
+        given = await base.read_form(request, CloudForm, picture="file")
+        edit, sources = _edit(given, matte=matte)
+        encoded = await base.run_edit(request, account, edit, sources, picture=given.photo_name)
+        return base.picture_response(encoded, _subject(encoded))
+
+
+async def _from_json(request: base.Request, *, matte: bool) -> base.Response:
+    async with base.authorize(request) as account:
+        given = await base.read_json(request, CloudBody, picture="image_base64", lenient=True)
+        edit, sources = _edit(given, matte=matte)
+        encoded = await base.run_edit(request, account, edit, sources, picture=given.photo_name)
+        data = base.as_base64(encoded.data)
+        result = CloudMatte(alpha_base64=data) if matte else CloudCutout(img_without_background_base64=data)
+        return base.json_response(result, headers=_subject(encoded))
+
+
+def _edit(given: base.PhotoFields, *, matte: bool) -> tuple[Edit, base.Sources]:
+    return Edit(output=Output(alpha_only=matte)), base.Sources(given.photo_source)
+
+
+def _subject(encoded: base.Encoded) -> dict[str, str]:
+    return {"X-Mattebox-Subject": base.subject_header(encoded)}
+
+
+_FORM = base.openapi.request(form=CloudForm)
+_JSON = base.openapi.request(json=CloudBody)
+_ERRORS = base.openapi.errors(render_error, base.openapi.EDIT_ERRORS)
+_NO_KEY = base.openapi.errors(render_error, (base.Kind.MISSING_KEY, base.Kind.INVALID_KEY))
+
+
+def _file(doc: str) -> base.openapi.Responses:
+    return base.openapi.result(doc, media_types=("image/png",), headers=base.SUBJECT) | _ERRORS
+
+
+def _json(doc: str, model: type[base.BaseModel]) -> base.openapi.Responses:
+    return base.openapi.result(doc, model=model, headers=base.SUBJECT) | _ERRORS
+
+
+@router.post(
+    "/v1.0/image-without-background",
+    summary="The cutout, from a form",
+    openapi_extra=_FORM,
+    responses=_file("The cutout"),
+)
+async def cutout(request: base.Request) -> base.Response:
+    """Cut the subject out of a picture."""
+    return await _from_form(request, matte=False)
+
+
+@router.post(
+    "/v1.0/image-without-background-base64",
+    summary="The cutout, from JSON",
+    openapi_extra=_JSON,
+    responses=_json("The cutout", CloudCutout),
+)
+async def cutout_base64(request: base.Request) -> base.Response:
+    """Cut the subject out of a picture."""
+    return await _from_json(request, matte=False)
+
+
+@router.post(
+    "/v1.0/alpha-channel",
+    summary="The matte, from a form",
+    openapi_extra=_FORM,
+    responses=_file("The matte, a grey picture"),
+)
+async def matte(request: base.Request) -> base.Response:
+    """Get the matte of a picture, at its size."""
+    return await _from_form(request, matte=True)
+
+
+@router.post(
+    "/v1.0/alpha-channel-base64",
+    summary="The matte, from JSON",
+    openapi_extra=_JSON,
+    responses=_json("The matte", CloudMatte),
+)
+async def matte_base64(request: base.Request) -> base.Response:
+    """Get the matte of a picture, at its size."""
+    return await _from_json(request, matte=True)
+
+
+@router.get(
+    "/available-credit",
+    summary="What the key has left",
+    responses=base.openapi.result("The credits", model=Credit) | _NO_KEY,
+)
+async def available_credit(request: base.Request) -> base.Response:
+    """The credits that are left."""
+    _, usage = await base.actions.usage(request)
+    left = base.UNLIMITED if usage.allowed is None else max(0, usage.allowed - usage.used)
+    return base.json_response(Credit(credit=left, expiration_date=NEVER))
+
+
+@router.get(
+    "/v1/models",
+    summary="What cuts out",
+    responses=base.openapi.result("The network of this server", model=Networks) | _NO_KEY,
+)
+async def models(request: base.Request) -> base.Response:
+    """The name of the network that this server uses."""
+    base.actions.authenticate(request)
+    return base.json_response(Networks(models=[_Network(name=base.server_state(request).runner.model)]))
+
+
+DIALECT = base.Dialect(
+    name="withoutbg",
+    prefixes=(
+        "/v1/remove-background",
+        "/v1.0/image-without-background",
+        "/v1.0/alpha-channel",
+        "/available-credit",
+        "/v1/models",
+    ),
+    router=router,
+    render_error=render_error,
+)
