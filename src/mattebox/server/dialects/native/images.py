@@ -67,9 +67,10 @@ class Remove(options.RemoveOptions, NewImage):
 
 
 class Change(NewImage):
-    """A change of an image, and the file format of the new one."""
+    """A change of an image, and the file format of the new one. A subclass has the fields of `kind`."""
 
     summary: ClassVar[str]
+    kind: ClassVar[Callable[..., transforms.Transform] | None] = None
 
     format: Format | None = narrowed(
         EditOptions,
@@ -82,10 +83,11 @@ class Change(NewImage):
     @property
     def transform(self) -> transforms.Transform | None:
         """The change; None where only the format changes."""
-        return None
+        own = type(self).model_fields.keys() - Change.model_fields.keys()
+        return None if self.kind is None else self.kind(**{name: getattr(self, name) for name in own})
 
     @property
-    def marks_used(self) -> list[str]:
+    def mark_ids(self) -> list[str]:
         """The ids of other images that it takes."""
         return []
 
@@ -106,7 +108,7 @@ class Convert(Change):
 class Resize(Change):
     """Another size."""
 
-    summary = "Change the size"
+    summary, kind = "Change the size", transforms.Resize
 
     width: Annotated[int | None, _SIDE] = base.Field(None, description="Pixels. With one side the shape is kept.")
     height: Annotated[int | None, _SIDE] = base.Field(None, description="Pixels.")
@@ -118,88 +120,54 @@ class Resize(Change):
         None, description=f"The colour of the bars: {_COLOR}"
     )
 
-    @property
-    def transform(self) -> transforms.Transform:
-        """The change."""
-        return transforms.Resize(
-            width=self.width, height=self.height, fit=self.fit, position=self.position, letterbox=self.letterbox
-        )
-
 
 class Crop(Change):
     """A part of the picture."""
 
-    summary = "Cut a part out"
+    summary, kind = "Cut a part out", transforms.Crop
 
     left: Annotated[int, _EDGE] = base.Field(description="Pixels from the left.")
     top: Annotated[int, _EDGE] = base.Field(description="Pixels from the top.")
     right: Annotated[int, _EDGE] = base.Field(description="Pixels from the left: the first column that is not kept.")
     bottom: Annotated[int, _EDGE] = base.Field(description="Pixels from the top: the first row that is not kept.")
 
-    @property
-    def transform(self) -> transforms.Transform:
-        """The change."""
-        return transforms.Crop(left=self.left, top=self.top, right=self.right, bottom=self.bottom)
-
 
 class Rotate(Change):
     """The picture turned."""
 
-    summary = "Turn, on a larger canvas"
+    summary, kind = "Turn, on a larger canvas", transforms.Rotate
 
     degrees: Annotated[float, _DEGREES] = base.Field(description="Clockwise.")
     background: Annotated[Color | None, base.OpaqueColor] = base.Field(
         None, description=f"The colour of the corners: {_COLOR}"
     )
 
-    @property
-    def transform(self) -> transforms.Transform:
-        """The change."""
-        return transforms.Rotate(degrees=self.degrees, background=self.background)
-
 
 class Mirror(Change):
     """The picture mirrored."""
 
-    summary = "Mirror"
+    summary, kind = "Mirror", transforms.Mirror
 
     mode: Annotated[Flip, base.Word(Flip)] = base.Field(description="`horizontal`: left and right change places.")
-
-    @property
-    def transform(self) -> transforms.Transform:
-        """The change."""
-        return transforms.Mirror(mode=self.mode)
 
 
 class Blur(Change):
     """The picture blurred."""
 
-    summary = "Blur"
+    summary, kind = "Blur", transforms.Blur
 
     sigma: Annotated[float, base.Number(0.3, 1000)] = base.Field(description="The standard deviation in pixels.")
-
-    @property
-    def transform(self) -> transforms.Transform:
-        """The change."""
-        return transforms.Blur(sigma=self.sigma)
 
 
 class Modulate(Change):
     """Other colours."""
 
-    summary = "Change the colours"
+    summary, kind = "Change the colours", transforms.Modulate
 
     brightness: Annotated[float, _FACTOR] = base.Field(1, description="A factor.")
     saturation: Annotated[float, _FACTOR] = base.Field(1, description="A factor.")
     hue: Annotated[float, _DEGREES] = base.Field(0, description="Degrees to turn the colours by.")
     lightness: Annotated[float, base.Number(-100, 100)] = base.Field(0, description="Is added.")
-
-    @property
-    def transform(self) -> transforms.Transform:
-        """The change."""
-        return transforms.Modulate(
-            brightness=self.brightness, saturation=self.saturation, hue=self.hue, lightness=self.lightness
-        )
 
 
 class Mark(base.Fields):
@@ -227,7 +195,7 @@ class Watermark(Change):
         return transforms.Watermark(places=tuple((each.left, each.top) for each in self.marks))
 
     @property
-    def marks_used(self) -> list[str]:
+    def mark_ids(self) -> list[str]:
         """The ids of the marks."""
         return [each.id for each in self.marks]
 
@@ -254,16 +222,34 @@ def _id(request: base.Request) -> str:
 class ImageState(base.BaseModel):
     """An image."""
 
-    id: str = base.Field(description="`image_` and 24 letters and digits")
-    name: str = base.Field(description=f"1 to {LONGEST_NAME} characters")
-    url: str | None = base.Field(description="its public address; null unless it is published")
-    width: int = base.Field(description="pixels")
-    height: int = base.Field(description="pixels")
-    format: Format = base.Field(description="of the file")
-    size: int = base.Field(description="bytes")
-    created_at: str = base.Field(description="RFC 3339")
-    parent: str | None = base.Field(description="the image that it was made from, which may be gone")
-    made_by: str = base.Field(description="`upload`, `link`, `imagine`, `remove-background`, or the change's name")
+    id: str = base.Field(description="`image_` and 24 letters and digits", examples=["image_k3v9q2m4x8c1z7p5t0b6n2d4"])
+    name: str = base.Field(description=f"1 to {LONGEST_NAME} characters", examples=["mug"])
+    url: str | None = base.Field(description="its public address; null unless it is published", examples=[None])
+    width: int = base.Field(description="pixels", examples=[1200])
+    height: int = base.Field(description="pixels", examples=[800])
+    format: str = base.Field(description="`png`, `jpeg`, `webp` or `avif`", examples=["png"])
+    size: int = base.Field(description="bytes", examples=[745_112])
+    created_at: str = base.Field(description="RFC 3339", examples=["2026-11-20T09:00:00.000Z"])
+    parent: str | None = base.Field(description="the image that it was made from, which may be gone", examples=[None])
+    made_by: str = base.Field(
+        description="`upload`, `link`, `imagine`, `remove-background`, or the change's name", examples=["upload"]
+    )
+
+
+def _state(request: base.Request, image: StoredImage) -> ImageState:
+    """An image as it is shown."""
+    return ImageState(
+        id=image.id,
+        name=image.name,
+        url=images.published_address(request, image),
+        width=image.width,
+        height=image.height,
+        format=image.format.value,
+        size=image.size,
+        created_at=image.created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        parent=image.parent,
+        made_by=image.made_by,
+    )
 
 
 class ImagePage(base.BaseModel):
@@ -283,18 +269,6 @@ class Holdings(base.BaseModel):
     allowed_bytes: int
 
 
-_EXAMPLE = {
-    "id": "image_k3v9q2m4x8c1z7p5t0b6n2d4",
-    "name": "mug",
-    "url": None,
-    "width": 1200,
-    "height": 800,
-    "format": "png",
-    "size": 745_112,
-    "created_at": "2026-11-20T09:00:00.000Z",
-    "parent": None,
-    "made_by": "upload",
-}
 _MISSING = failures(Kind.NOT_FOUND)
 _FAILURES = failures(
     Kind.NOT_FOUND,
@@ -308,28 +282,13 @@ _FAILURES = failures(
 _IMAGE_ID = openapi.in_path("image_id")
 
 
-def _state(request: base.Request, image: StoredImage) -> ImageState:
-    return ImageState(
-        id=image.id,
-        name=image.name,
-        url=images.published_address(request, image),
-        width=image.width,
-        height=image.height,
-        format=image.format,
-        size=image.size,
-        created_at=image.created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        parent=image.parent,
-        made_by=image.made_by,
-    )
-
-
 def _made(request: base.Request, image: StoredImage) -> base.Response:
     where = f"{base.base_address(request)}/api/v1/images/{image.id}"
     return base.json_response(_state(request, image), status=201, headers={"Location": where})
 
 
 def _one(doc: str, *, status: int = 200) -> openapi.Responses:
-    return openapi.result(doc, model=ImageState, status=status, example=_EXAMPLE)
+    return openapi.result(doc, model=ImageState, status=status)
 
 
 def _taking(model: type[NewImage]) -> openapi.Schema:
@@ -467,7 +426,7 @@ async def _changing(word: str, request: base.Request) -> base.Response:
             account,
             _id(request),
             given.transform,
-            marks=given.marks_used,
+            marks=given.mark_ids,
             output=given.output,
             made_by=word,
             name=given.name,

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeAlias
 
 import anyio
 import pybase64
 import pydantic_core
 from fastapi import APIRouter
+from pydantic import PlainSerializer
 from starlette.responses import StreamingResponse
 
 from mattebox.edit import Edit, Format
@@ -170,6 +171,18 @@ def _asked(given: RemoveFields) -> tuple[Edit, base.Sources]:
 # --- to the response ---------------------------------------------------------------------------------------------
 
 
+def _rfc3339(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time: TypeAlias = Annotated[
+    float | None, PlainSerializer(_rfc3339, return_type=str | None), base.Field(description="RFC 3339")
+]
+"""Seconds since 1970, shown as a moment."""
+
+
 class Result(base.BaseModel):
     """The finished picture of a task."""
 
@@ -179,16 +192,16 @@ class Result(base.BaseModel):
     height: int = base.Field(description="pixels")
     subject: Box | None = base.Field(description="in pixels; null where there is none")
     confidence: float | None = base.Field(description="0 to 1")
-    expires: str | None = base.Field(description="RFC 3339")
+    expires: Time
 
 
 class WebhookState(base.BaseModel):
     """The webhook of a task."""
 
     url: str = base.Field(description="its address")
-    delivered: str | None = base.Field(description="RFC 3339")
+    delivered: Time
     attempts: int = base.Field(description="how often it was sent")
-    last_attempt: str | None = base.Field(description="RFC 3339")
+    last_attempt: Time
     failure: str | None = base.Field(description="why the last attempt failed")
 
 
@@ -199,9 +212,9 @@ class TaskState(base.BaseModel):
     status: Status = base.Field(description="the last three are final")
     progress: int = base.Field(description="0 to 100")
     reason: str | None = base.Field(description="why it failed, in one sentence")
-    created: str | None = base.Field(description="RFC 3339")
-    started: str | None = base.Field(description="RFC 3339")
-    finished: str | None = base.Field(description="RFC 3339")
+    created: Time
+    started: Time
+    finished: Time
     result: Result | None
     batch: str | None = base.Field(description="the batch that it is one of")
     webhook: WebhookState | None
@@ -221,13 +234,7 @@ class BatchSummary(base.BaseModel):
     finished: bool = base.Field(description="whether every task has ended")
     total: int = base.Field(description="how many tasks it has")
     counts: dict[Status, int] = base.Field(description="how many tasks have each status")
-    created: str | None = base.Field(description="RFC 3339")
-
-
-def _rfc3339(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    created: Time
 
 
 def _state(task: Task, address: str | None) -> TaskState:
@@ -238,18 +245,18 @@ def _state(task: Task, address: str | None) -> TaskState:
         status=task.status,
         progress=task.progress,
         reason=task.reason,
-        created=_rfc3339(task.created),
-        started=_rfc3339(task.started),
-        finished=_rfc3339(task.finished),
+        created=task.created,
+        started=task.started,
+        finished=task.finished,
         result=None if task.result is None else _result(task.result, address),
         batch=task.batch,
         webhook=None
         if hook is None
         else WebhookState(
             url=hook.url,
-            delivered=_rfc3339(task.announced),
+            delivered=task.announced,
             attempts=task.hook_attempts,
-            last_attempt=_rfc3339(task.hook_attempted),
+            last_attempt=task.hook_attempted,
             failure=task.hook_failure,
         ),
     )
@@ -264,7 +271,7 @@ def _result(result: Finished, address: str | None) -> Result:
         height=result.height,
         subject=result.subject,
         confidence=result.confidence,
-        expires=_rfc3339(expires),
+        expires=expires,
     )
 
 
@@ -277,28 +284,6 @@ def webhook_body(task: Task, address: str | None) -> bytes:
     """The webhook's body; `address` is where the result is."""
     body = {"type": f"task.{task.status}", "timestamp": _rfc3339(task.finished), "data": _state(task, address)}
     return pydantic_core.to_json(body)
-
-
-_EXAMPLE = {
-    "id": "0b8f0c8e-6c0c-4d5e-9f6d-2f1f0f0a7c55",
-    "status": "succeeded",
-    "progress": 100,
-    "reason": None,
-    "created": "2026-11-20T09:00:00.000Z",
-    "started": "2026-11-20T09:00:00.120Z",
-    "finished": "2026-11-20T09:00:01.480Z",
-    "result": {
-        "url": "https://cut.example.com/results/…",
-        "media_type": "image/png",
-        "width": 1200,
-        "height": 800,
-        "subject": {"left": 310, "top": 42, "width": 480, "height": 758},
-        "confidence": 0.98,
-        "expires": "2026-11-20T10:00:01.000Z",
-    },
-    "batch": None,
-    "webhook": None,
-}
 
 
 # --- the routes --------------------------------------------------------------------------------------------------
@@ -323,7 +308,6 @@ router = APIRouter(
     responses=openapi.result(
         "The task; of a batch `batch`, its id, and `tasks`",
         model=TaskState,
-        example=_EXAMPLE,
         status=202,
         headers={"Location": "the address of the task, or of the batch"},
     )
@@ -371,8 +355,7 @@ class Listing(base.Fields):
     summary="The tasks of the key",
     response_class=base.Response,
     openapi_extra=openapi.request(query=Listing),
-    responses=openapi.result("The newest first", model=TaskPage, example={"tasks": [_EXAMPLE], "next": None})
-    | failures(Kind.INVALID_PARAMETER, Kind.NOT_FOUND),
+    responses=openapi.result("The newest first", model=TaskPage) | failures(Kind.INVALID_PARAMETER, Kind.NOT_FOUND),
 )
 async def listing(request: base.Request) -> base.Response:
     """The tasks that were queued with this key, the newest first."""
@@ -389,7 +372,7 @@ async def listing(request: base.Request) -> base.Response:
     summary="How a task is getting on",
     response_class=base.Response,
     openapi_extra=openapi.request(parameters=[openapi.in_path("task_id")]),
-    responses=openapi.result("The task", model=TaskState, example=_EXAMPLE) | failures(Kind.NOT_FOUND),
+    responses=openapi.result("The task", model=TaskState) | failures(Kind.NOT_FOUND),
 )
 async def status(request: base.Request) -> base.Response:
     """The task, as it stands now."""
@@ -402,8 +385,7 @@ async def status(request: base.Request) -> base.Response:
     summary="Cancel a task",
     response_class=base.Response,
     openapi_extra=openapi.request(parameters=[openapi.in_path("task_id")]),
-    responses=openapi.result("The task, cancelled", model=TaskState, example=_EXAMPLE)
-    | failures(Kind.NOT_FOUND, Kind.CONFLICT),
+    responses=openapi.result("The task, cancelled", model=TaskState) | failures(Kind.NOT_FOUND, Kind.CONFLICT),
 )
 async def cancel(request: base.Request) -> base.Response:
     """Give a task up: what is not begun is never done, what is being done is thrown away. No webhook is sent."""
@@ -472,18 +454,7 @@ def _event_id(task: Task) -> str:
     summary="How a batch is getting on",
     response_class=base.Response,
     openapi_extra=openapi.request(parameters=[openapi.in_path("batch_id")]),
-    responses=openapi.result(
-        "The summary",
-        model=BatchSummary,
-        example={
-            "batch": "6f1f0c1e-8d43-4a63-b8a7-9c1f0e6a3a10",
-            "finished": False,
-            "total": 3,
-            "counts": {"queued": 1, "running": 1, "succeeded": 1, "failed": 0, "cancelled": 0},
-            "created": "2026-11-20T09:00:00.000Z",
-        },
-    )
-    | failures(Kind.NOT_FOUND),
+    responses=openapi.result("The summary", model=BatchSummary) | failures(Kind.NOT_FOUND),
 )
 async def summary(request: base.Request) -> base.Response:
     """How many tasks of a batch stand where. The tasks themselves: `/api/v1/tasks?batch=`."""
@@ -499,6 +470,6 @@ async def summary(request: base.Request) -> base.Response:
             finished=all(status in _FINAL for status in counts),
             total=len(found),
             counts={status: counts[status] for status in Status},
-            created=_rfc3339(min(task.created for task in found)),
+            created=min(task.created for task in found),
         )
     )
