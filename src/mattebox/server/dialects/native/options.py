@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 from starlette.exceptions import HTTPException
 
 from mattebox.backdrops import GENERATORS
+from mattebox.edit import Format
 from mattebox.fields import Relation, is_absent
 from mattebox.models import CATALOGUE, DEFAULT
 from mattebox.options import ONE_BACKGROUND, EditOptions, ReplaceOptions, narrowed
@@ -61,6 +62,11 @@ class RemoveOptions(EditOptions):
         "model",
         base.Word({name: name for name in CATALOGUE}),
         description="The network; `auto` is the one that the server was started with.",
+    )
+    format: Format | None = narrowed(
+        EditOptions,
+        "format",
+        description="The result's file format; by default the `Accept` header decides, or it is PNG.",
     )
     background_image: Annotated[bytes | None, base.PictureFile(), ONE_BACKGROUND["background_image"]] = base.Field(
         None, description="A picture behind the subject, as a file in a form or in base64. It fills the canvas."

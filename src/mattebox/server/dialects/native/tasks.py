@@ -21,6 +21,7 @@ from starlette.responses import StreamingResponse
 from mattebox.edit import Edit, Format
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Box
+from mattebox.options import narrowed
 from mattebox.server.dialects import base
 from mattebox.server.dialects.native import options
 from mattebox.server.dialects.native.options import RemoveFields
@@ -69,21 +70,13 @@ class _ReadSecret(base.Reader):
         return {"type": "string"}
 
 
-@dataclass(frozen=True)
-class _ReadEdits(base.Reader):
-    """The edits of a batch, each an object whose fields are read later, over those beside the list."""
+class EditFields(RemoveFields):
+    """The fields of an edit that is done later."""
 
-    def read(self, value: object) -> list[object]:
-        if not isinstance(value, list) or not 1 <= len(value) <= MOST_EDITS:
-            raise base.Refusal(f"must be a list of 1 to {MOST_EDITS} objects")
-        return value
-
-    @property
-    def schema(self) -> openapi.Schema:
-        return openapi.array(openapi.json_object(RemoveFields)) | {"minItems": 1, "maxItems": MOST_EDITS}
+    format: Format | None = narrowed(RemoveFields, "format", description="The result's file format; PNG by default.")
 
 
-class TaskFields(RemoveFields):
+class TaskFields(EditFields):
     """The fields of one task: those of `/api/v1/remove`, and a webhook."""
 
     webhook: Annotated[str | None, base.ReadAddress("webhook's")] = base.Field(
@@ -98,6 +91,20 @@ class TaskFields(RemoveFields):
     def hook(self) -> Hook | None:
         """The webhook."""
         return None if self.webhook is None else Hook(self.webhook, self.webhook_secret)
+
+
+@dataclass(frozen=True)
+class _ReadEdits(base.Reader):
+    """The edits of a batch, each an object whose fields are read later, over those beside the list."""
+
+    def read(self, value: object) -> list[object]:
+        if not isinstance(value, list) or not 1 <= len(value) <= MOST_EDITS:
+            raise base.Refusal(f"must be a list of 1 to {MOST_EDITS} objects")
+        return value
+
+    @property
+    def schema(self) -> openapi.Schema:
+        return openapi.array(openapi.json_object(EditFields)) | {"minItems": 1, "maxItems": MOST_EDITS}
 
 
 class JsonFields(TaskFields):
@@ -147,7 +154,7 @@ def _refused(name: str, sentence: str) -> MatteboxError:
     return MatteboxError(Kind.INVALID_PARAMETER, sentence, parameter=name)
 
 
-def _members(request: base.Request, edits: list[object], values: bodies.Values) -> list[RemoveFields]:
+def _members(request: base.Request, edits: list[object], values: bodies.Values) -> list[EditFields]:
     """The edits of a batch, each over the values beside the list. Failures name them as `edits[3].crop`."""
     common = {name: value for name, value in values.items() if name not in JsonFields.own}
     found = []
@@ -160,11 +167,11 @@ def _members(request: base.Request, edits: list[object], values: bodies.Values) 
         def called(name: str, place: str = place, own: Mapping[str, object] = own) -> str:
             return name if name in common and name not in own else f"{place}.{name}"
 
-        found.append(options.as_model(request, RemoveFields, {**common, **own}, called=called))
+        found.append(options.as_model(request, EditFields, {**common, **own}, called=called))
     return found
 
 
-def _asked(given: RemoveFields) -> tuple[Edit, base.Sources]:
+def _asked(given: EditFields) -> tuple[Edit, base.Sources]:
     return given.to_edit(format=Format.PNG), given.sources
 
 
