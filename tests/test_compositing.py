@@ -129,3 +129,13 @@ def test_a_colour_that_is_half_opaque_leaves_the_picture_half_transparent() -> N
         mixed.rgb[0, 1], np.rint((np.array([200, 200, 200]) * 0.5 + np.array([0, 100, 0]) * 0.25) / 0.75)
     )
     np.testing.assert_array_equal(mixed.rgb[0, 2], (200, 200, 200))
+
+
+def test_clear_parts_are_filled_with_the_nearest_colour() -> None:
+    rgb = np.array([[[10, 20, 30], [255, 0, 255], [255, 0, 255], [255, 0, 255], [30, 40, 50]]], np.uint8)
+    for opaque in (Image(rgb=rgb), Image(rgb=rgb, alpha=np.zeros((1, 5), np.float32))):
+        assert compositing.filled(opaque) is rgb
+    filled = compositing.filled(Image(rgb=rgb, alpha=np.array([[1, 0, 0, 0, 0.25]], np.float32)))
+    assert filled[0, :2].tolist() == [[10, 20, 30]] * 2
+    assert filled[0, 3:].tolist() == [[30, 40, 50]] * 2
+    assert filled[0, 2].tolist() in ([10, 20, 30], [30, 40, 50])

@@ -12,6 +12,13 @@ def test_a_box_knows_its_far_sides_and_indexes_an_array() -> None:
     assert np.zeros((10, 10))[box.slices].shape == (4, 3)
 
 
+def test_boxes_overlap_in_what_both_have() -> None:
+    box = Box(2, 1, 3, 4)
+    assert box.overlap(Box(0, 3, 4, 9)) == Box(2, 3, 2, 2)
+    assert box.overlap(Box(3, 2, 1, 1)) == Box(3, 2, 1, 1)
+    assert box.overlap(Box(5, 1, 3, 4)) is None
+
+
 @pytest.mark.parametrize(
     "rgb",
     [

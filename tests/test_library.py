@@ -21,7 +21,7 @@ from mattebox.cutout import Cutout, Replaced
 from mattebox.edit import Blur, Edit, Layout, Length, Margin, Output, Prompt, Shadow, ShadowKind
 from mattebox.engine import Engine
 from mattebox.image import Box, Encoded, Image, Served
-from mattebox.testing import FakeModels, make_scene
+from mattebox.testing import FakeModels, FakeSegmenter, make_scene
 
 SCENE = make_scene(width=160, height=120, seed=4)
 PNG = codec.encode(Image(rgb=SCENE.photo), Output())
@@ -50,6 +50,30 @@ def test_every_way_to_give_a_photo_gives_the_same_cutout(tmp_path: Path) -> None
         ]
         for photo in photos:
             np.testing.assert_array_equal(cut(photo).to_array(), expected)
+
+
+def test_every_way_to_give_a_cutout_keeps_it(tmp_path: Path) -> None:
+    blind = Engine(FakeModels(FakeSegmenter(answer=np.zeros((8, 8), np.float32))))
+    levels = np.rint(SCENE.alpha * 255).astype(np.uint8)
+    white = np.dstack([np.full_like(SCENE.photo, 255), levels])
+    path = tmp_path / "white.png"
+    PIL.Image.fromarray(white).save(path)
+    photos: list[mattebox.Photo] = [
+        path,
+        path.read_bytes(),
+        white,
+        white.astype(np.uint16) * 257,
+        white / 255,
+        PIL.Image.fromarray(white),
+        PIL.Image.fromarray(white).convert("LA"),
+        Image(rgb=white[:, :, :3], alpha=SCENE.alpha),
+    ]
+    kept = np.where(levels[:, :, None] > 0, white, 0)
+    on_red = SCENE.alpha[:, :, None] * 255.0 + (1 - SCENE.alpha[:, :, None]) * np.array([255, 0, 0])
+    for photo in photos:
+        np.testing.assert_array_equal(mattebox.remove_background(photo, engine=blind).to_array(), kept)
+        replaced = mattebox.replace_background(photo, color="red", engine=blind)
+        assert np.abs(replaced.to_array() - on_red).max() <= 1
 
 
 def test_no_file_is_written_or_read_on_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mattebox import matting
+from mattebox import matting, transforms
 from mattebox.edit import Foreground
-from mattebox.image import Alpha, Box
+from mattebox.image import Alpha, Box, Image
 from mattebox.testing import make_scene
 
 ALPHAS = arrays.arrays(
@@ -46,7 +47,8 @@ def test_fuse_never_takes_anything_away_from_a_subject(detail: Alpha, core: Alph
 @pytest.mark.parametrize(
     ("detail", "core"),
     [
-        (disc(64, 20, inside=0.2), disc(64, 20)),  # one network sees nothing
+        (disc(64, 20, inside=0.15), disc(64, 20, inside=0.9)),  # one network sees nothing, the other is not sure
+        (disc(64, 20, inside=0.9), np.zeros((64, 64), np.float32)),
         (disc(64, 20, inside=0.4), disc(64, 20, inside=0.45)),  # both see a cloud
         (np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)),
     ],
@@ -54,6 +56,26 @@ def test_fuse_never_takes_anything_away_from_a_subject(detail: Alpha, core: Alph
 def test_faint_clouds_are_no_subject(detail: Alpha, core: Alpha) -> None:
     assert not matting.has_subject(detail, core)
     assert not matting.fuse(detail, core).any()
+
+
+@pytest.mark.parametrize("radius", [20, 90])
+def test_what_one_network_is_sure_of_is_kept_whole(radius: float) -> None:
+    seen, blind = disc(128, radius), disc(128, radius, inside=0.1)
+    np.testing.assert_array_equal(matting.fuse(seen, blind), seen)
+    np.testing.assert_array_equal(matting.fuse(blind, seen), seen)
+    small = matting.fuse(np.asarray(cv2.resize(blind, (512, 512)), np.float32), seen)
+    assert small.shape == (512, 512)
+    assert small.mean() == pytest.approx(seen.mean(), rel=0.02)
+
+
+def test_agreement_is_the_share_that_both_mark() -> None:
+    half = np.zeros((64, 64), np.float32)
+    half[:, :32] = 1
+    assert matting.agreement(half, half) == 1
+    assert matting.agreement(half, np.ones((32, 32), np.float32)) == pytest.approx(0.5, abs=0.01)
+    assert matting.agreement(half, half[:, ::-1]) == 0
+    assert matting.agreement(disc(1024, 300), disc(320, 94)) > 0.97
+    assert matting.agreement(half * 0, half * 0) == 1
 
 
 def test_a_small_sharp_subject_is_a_subject() -> None:
@@ -174,3 +196,67 @@ def test_making_solid_takes_nothing_away(alpha: Alpha) -> None:
     assert solid.dtype == np.float32
     assert np.all(solid >= alpha)
     assert solid.max(initial=0) <= 1
+
+
+def frame(width: int, height: int, opaque: Box, corner: int = 0) -> Alpha:
+    """Clear all round `opaque`, whose corners are rounded; drawn at four times the size, so that its edges are soft."""
+    y, x = (np.mgrid[: 4 * height, : 4 * width] + 0.5) / 4
+    across = np.abs(x - opaque.left - opaque.width / 2) - opaque.width / 2 + corner
+    down = np.abs(y - opaque.top - opaque.height / 2) - opaque.height / 2 + corner
+    outside = np.hypot(np.maximum(across, 0), np.maximum(down, 0)) + np.minimum(np.maximum(across, down), 0)
+    large = (outside < max(corner, 1e-6)).astype(np.float32)
+    return np.asarray(cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def turned(degrees: float) -> Alpha:
+    picture = transforms.apply(Image(rgb=np.zeros((200, 300, 3), np.uint8)), transforms.Rotate(degrees=degrees))
+    assert picture.alpha is not None
+    return picture.alpha
+
+
+WHOLE = Box(0, 0, 300, 200)
+SPECKS = np.where(np.random.default_rng(5).random((200, 300)) < 0.002, np.float32(0), np.float32(1))
+NOISE = np.random.default_rng(5).uniform(0.98, 1, (200, 300)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "photo"),
+    [
+        pytest.param(np.ones((200, 300), np.float32), WHOLE, id="opaque"),
+        pytest.param(np.full((200, 300), 0.5, np.float32), WHOLE, id="half transparent all over"),
+        pytest.param(NOISE, WHOLE, id="almost opaque"),
+        pytest.param((1 + disc(200, 60)) / 2, Box(0, 0, 200, 200), id="veil behind a disc"),
+        pytest.param(1 - disc(200, 20), Box(0, 0, 200, 200), id="small hole"),
+        pytest.param(SPECKS, WHOLE, id="keyed specks"),
+        pytest.param(frame(300, 200, WHOLE, 4), WHOLE, id="corners rounded by 2 %"),
+        pytest.param(frame(300, 200, WHOLE, 20), WHOLE, id="corners rounded by 10 %"),
+        pytest.param(frame(300, 200, Box(0, 30, 300, 140)), Box(0, 30, 300, 140), id="bars above and below"),
+        pytest.param(frame(300, 200, Box(120, 0, 180, 200), 8), Box(120, 0, 180, 200), id="bar on one side"),
+    ],
+)
+def test_a_photo_in_a_frame_is_no_cutout(alpha: Alpha, photo: Box) -> None:
+    assert matting.framed_photo(alpha) == photo
+
+
+@pytest.mark.parametrize("degrees", [1, 3, 20, 45, 170])
+def test_a_turned_photo_is_no_cutout(degrees: float) -> None:
+    assert matting.framed_photo(turned(degrees)) is not None
+
+
+@pytest.mark.parametrize(
+    "alpha",
+    [
+        pytest.param(np.zeros((200, 300), np.float32), id="clear"),
+        pytest.param(disc(200, 60), id="disc"),
+        pytest.param(disc(200, 100), id="disc that touches all sides"),
+        pytest.param(disc(200, 60, inside=0.3), id="faint disc"),
+        pytest.param(1 - disc(200, 60), id="passe-partout"),
+        pytest.param(disc(200, 125), id="disc that fills the picture"),
+        pytest.param(frame(300, 200, Box(20, 10, 260, 180)), id="card"),
+        pytest.param(frame(300, 200, Box(50, 0, 200, 200), 44), id="app icon"),
+        pytest.param(frame(300, 200, Box(-40, -40, 340, 240), 60), id="one corner clear"),
+        pytest.param(make_scene(width=300, height=200, seed=2).alpha, id="figure"),
+    ],
+)
+def test_what_is_clear_in_part_is_a_cutout(alpha: Alpha) -> None:
+    assert matting.framed_photo(alpha) is None

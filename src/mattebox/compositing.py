@@ -6,6 +6,7 @@ values as image editors and browsers do, not on linear light.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from mattebox.edit import Color
@@ -30,6 +31,23 @@ def over(image: Image, backdrop: Color | Image) -> Image:
     if isinstance(backdrop, Color) and backdrop.opacity < 1:
         return stack(image, _veil(backdrop, image), left=0, top=0)
     return Image(rgb=_blend(image.rgb, image.alpha, backdrop), icc=image.icc)
+
+
+def filled(image: Image) -> RGB:
+    """The picture's own colours; clear pixels, which may hide anything, take that of the nearest one that is not."""
+    if image.alpha is None:
+        return image.rgb
+    clear = image.alpha == 0
+    if not clear.any() or clear.all():
+        return image.rgb
+    _, nearest = cv2.distanceTransformWithLabels(
+        clear.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colors = np.empty((int(nearest.max()) + 1, 3), np.uint8)
+    colors[nearest[~clear]] = image.rgb[~clear]
+    rgb = image.rgb.copy()
+    rgb[clear] = colors[nearest[clear]]
+    return rgb
 
 
 def stack(over: Image, under: Image, *, left: int, top: int) -> Image:

@@ -42,6 +42,12 @@ class Box:
         """Index of this box in an array: rows, then columns."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def overlap(self, other: Box) -> Box | None:
+        """The common part of both boxes; None where there is none."""
+        left, top = max(self.left, other.left), max(self.top, other.top)
+        width, height = min(self.right, other.right) - left, min(self.bottom, other.bottom) - top
+        return Box(left, top, width, height) if width > 0 and height > 0 else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Image:
@@ -90,7 +96,7 @@ class Encoded:
     """A finished file: bytes, what they are, and what they show.
 
     `subject` is where the subject lies in the picture, None where no subject was found. `confidence` and `ambiguity`
-    are the matte's (see `matting.confidence` and `matting.ambiguity`), None where no matte was made. `served` says
+    are the matte's (see `Cutout`), None where no matte was made. `served` says
     where the backdrop came from, where it was asked for in words. `largest` is the width and height that the picture
     would have without an upper limit on its size, None where that is not known.
     """

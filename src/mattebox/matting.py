@@ -29,7 +29,7 @@ def fuse(detail: Alpha, core: Alpha) -> Alpha:
 
     A network of high resolution draws edges well and sometimes leaves holes inside; one of low resolution is the other
     way round. Where `core` is sure, away from its own soft border, the larger of the two alphas counts; everywhere
-    else, and so at every edge, `detail` is left as it is.
+    else, and so at every edge, `detail` is left as it is. Where `detail` has decided nothing, all of `core` counts.
 
     Args:
         detail: alpha with fine edges; its resolution is the result's.
@@ -42,6 +42,8 @@ def fuse(detail: Alpha, core: Alpha) -> Alpha:
     core = np.asarray(cv2.resize(core, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     if not has_subject(detail, core):
         return np.zeros_like(detail)
+    if _decided(_shrunk(detail, _JUDGED)) < _DECIDED:
+        return np.asarray(np.maximum(detail, core), np.float32)
     reach = max(3, round(17 / 1024 * max(height, width)) | 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     solid = np.asarray(cv2.erode((core > 0.9).astype(np.uint8), disc), np.float32)
@@ -52,21 +54,80 @@ def fuse(detail: Alpha, core: Alpha) -> Alpha:
 def has_subject(*alphas: Alpha) -> bool:
     """Whether segmentations of one picture show a subject rather than a net's guess at an empty scene.
 
-    Every network must be drawn to something (a peak of 0.25), and one at least must be decided about it: the mean of
-    alpha over what it marks (sum of alpha squared over sum of alpha) must reach 0.5. Both are judged on a small copy,
-    so that single pixels do not count. On empty scenes networks answer with faint clouds, which fail one or the other;
-    on pictures with a subject the margins are a third and more.
+    A network is the more decided the higher the mean of alpha over what it marks (sum of alpha squared over sum of
+    alpha). On empty scenes networks answer with faint clouds. So it is a subject where one network at least is decided
+    about it (0.5) while every other is drawn to something too (a peak of 0.2); or where one is sure (0.94), however
+    blind the others are. All is judged on a small copy, so that single pixels do not count.
     """
-    small = [_shrunk(alpha, 256) for alpha in alphas]
+    small = [_shrunk(alpha, _JUDGED) for alpha in alphas]
     peaks = [float(alpha.max()) for alpha in small]
-    decided = [float(np.square(alpha).sum() / (alpha.sum() + 1e-6)) for alpha in small]
-    return min(peaks) >= 0.25 and max(decided) >= 0.5
+    decided = max(map(_decided, small))
+    return decided >= _SURE or (decided >= _DECIDED and min(peaks) >= _DRAWN)
+
+
+def _decided(alpha: Alpha) -> float:
+    return float(np.square(alpha).sum() / (alpha.sum() + 1e-6))
+
+
+def agreement(one: Alpha, other: Alpha) -> float:
+    """How far two segmentations of one picture agree, in [0, 1]: what both mark as a share of what either marks."""
+    one = _shrunk(one, _JUDGED)
+    other = np.asarray(cv2.resize(_shrunk(other, _JUDGED), one.shape[::-1]), np.float32)
+    either = float(np.maximum(one, other).sum())
+    return float(np.minimum(one, other).sum()) / either if either else 1.0
+
+
+_JUDGED = 256  # the longest side of the copy
+_DRAWN = 0.2
+_DECIDED = 0.5
+_SURE = 0.94
 
 
 def _shrunk(alpha: Alpha, side: int) -> Alpha:
     height, width = alpha.shape
     size = (min(side, width), min(side, height))
     return np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def framed_photo(alpha: Alpha) -> Box | None:
+    """The box of a photo in a picture that is transparent only round it; None where `alpha` is a cutout's matte.
+
+    A photo keeps four straight sides when it gets rounded corners, clear bars or a turn. So it reaches from one side of
+    the picture to the other; it fills 97 % of the smallest rectangle round it, at any angle, apart from holes, of which
+    a tenth may consist; and it looks the same upside down: all its corners are rounded alike, while a subject that
+    fills the picture leaves them as they come. Anything else that is clear in part has been cut out. An alpha that is
+    nowhere less than half of its most is a photo under a veil.
+    """
+    height, width = alpha.shape
+    most = float(alpha.max())
+    box = Box(*cv2.boundingRect((alpha >= CLEAR).view(np.uint8)))
+    if most < CLEAR or (box.width < width - 2 and box.height < height - 2):  # turning leaves a pixel on each side
+        return None
+    if 2 * float(alpha.min()) >= most:
+        return box
+    opaque = (alpha >= _STRAIGHT * most).view(np.uint8)
+    opaque = np.asarray(cv2.medianBlur(opaque, 3), np.uint8)  # without specks
+    outlines, _ = cv2.findContours(opaque, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:
+        return None
+    filled = np.zeros_like(opaque)
+    cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED)
+    area = cv2.countNonZero(filled)
+    long, short = cv2.minAreaRect(np.concatenate(outlines))[1]
+    rectangle = (long + 1) * (short + 1)  # the sides are measured between the pixels' centres
+    if area < _RECTANGLE * rectangle or cv2.countNonZero(opaque) < _HOLED * area:
+        return None
+    left, top, wide, high = cv2.boundingRect(filled)
+    filled = filled[top : top + high, left : left + wide]
+    if 2 * wide < box.width or 2 * high < box.height:  # a spot in a haze
+        return None
+    uneven = np.count_nonzero(filled != filled[::-1, ::-1])
+    return box if uneven <= 0.05 * (filled.size - area) + 8 else None
+
+
+_STRAIGHT = 0.95  # of the most opaque, from here on a pixel is the photo's; a matte's rim is softer
+_RECTANGLE = 0.97
+_HOLED = 0.9
 
 
 def stretch_alpha(photo: RGB, rough: Alpha) -> Alpha:

@@ -15,7 +15,7 @@ from mattebox.edit import WHITE, Blur, Color, Edit, Length, Margin, Picture, Pro
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Image, Served
 from mattebox.layout import Placement
-from mattebox.models import Segmenter
+from mattebox.models import EnsembleSegmenter, Segmenter
 
 
 class Segmenters(Protocol):
@@ -60,9 +60,11 @@ class Work:
     Attributes:
         behind: the picture for a backdrop that is a `Picture`; of the photo's size where it is `in_place`.
         in_place: `behind` belongs to the subject's own place in the photo, and is arranged as the subject is.
-        region: the part of the photo that the subject is looked for in.
-        seen: the colours of that part, on white where the photo is transparent.
+        region: the part of the photo that the subject is looked for in, without a clear frame round it.
+        is_cutout: the photo's own alpha shows that it is cut out already.
+        seen: the colours of that part, without what may be hidden where the photo is clear.
         rough: its alpha as the network gives it.
+        agreement: of the networks on where the subject is, in [0, 1].
         rgb: the subject's own colours.
         alpha: the matte; like `rgb` of the region, and from `measure` on of the whole photo.
         icc: the colour profile of `rgb`.
@@ -78,10 +80,12 @@ class Work:
     behind: Image | None = None
     in_place: bool = False
     served: Served | None = None
+    agreement: float = 1.0
     models: Segmenters = field(init=False)
     make_plate: PlateMaker = field(init=False)
     photo: Image = field(init=False)
     region: Box = field(init=False)
+    is_cutout: bool = field(init=False)
     seen: RGB = field(init=False)
     rough: Alpha = field(init=False)
     rgb: RGB = field(init=False)
@@ -105,24 +109,41 @@ def match_prompt(work: Work) -> None:
 
 
 def look(work: Work) -> None:
-    """Look at the region of interest. Its transparent parts, which may hide anything, are seen as white."""
+    """Look at the region of interest, and at what the photo's own alpha says: is it a matte, or a photo's frame?"""
     photo, roi = work.photo, work.edit.layout.roi
     work.region = Box(0, 0, photo.width, photo.height)
     if roi is not None:
         work.region = layout.region(photo.width, photo.height, roi)
-    work.seen = compositing.over(_part(photo, work.region), WHITE).rgb
+    framed = work.region if photo.alpha is None else matting.framed_photo(photo.alpha)
+    work.is_cutout = framed is None
+    if framed is not None:
+        work.region = work.region.overlap(framed) or work.region
+    part = _part(photo, work.region)
+    work.seen = part.rgb if work.is_cutout else compositing.filled(part)
     work.icc = photo.icc
 
 
 def segment(work: Work) -> None:
-    """Let the network say roughly where the subject is."""
-    work.rough = work.models.segmenter(work.edit.matte.model)(work.seen)
+    """Let the network say roughly where the subject is. Of a cutout all is subject, whatever a network would see."""
+    segmenter = work.models.segmenter(work.edit.matte.model)  # an unknown name is refused in any case
+    if work.is_cutout:
+        work.rough = np.ones(work.seen.shape[:2], np.float32)
+    elif isinstance(segmenter, EnsembleSegmenter):
+        work.rough, work.agreement = segmenter.look(work.seen)
+    else:
+        work.rough = segmenter(work.seen)
 
 
 def judge(work: Work) -> None:
-    """Decide whether there is a subject at all."""
+    """Decide whether there is a subject at all.
+
+    In a photo that is clear in part there always is: nobody knows whether a white square is a wall or a cut-out card.
+    """
     if not matting.has_subject(work.rough):
-        work.rough = np.zeros_like(work.rough)
+        alpha = work.photo.alpha
+        is_opaque = alpha is None or float(alpha.min()) >= matting.CLEAR
+        work.rough = np.full_like(work.rough, 0 if is_opaque else 1)
+        work.agreement = 0.0
 
 
 def refine(work: Work) -> None:
@@ -145,18 +166,17 @@ def estimate_foreground(work: Work) -> None:
 
 
 def keep_transparency(work: Work) -> None:
-    """Leave the photo transparent where it was before; its colours there are the foreground's own already."""
-    photo = _part(work.photo, work.region)
-    if photo.alpha is not None:
-        work.rgb = np.where((photo.alpha < 1)[:, :, None], photo.rgb, work.rgb)
-        work.alpha = np.minimum(work.alpha, photo.alpha)
+    """Lay the matte over the photo's own alpha: nowhere does the photo become more opaque than it was."""
+    alpha = _part(work.photo, work.region).alpha
+    if alpha is not None:
+        work.alpha *= alpha
         work.rgb[work.alpha < matting.CLEAR] = 0
 
 
 def measure(work: Work) -> None:
     """Find the subject's box and how decided the matte is; all outside of the region becomes background."""
     work.subject = matting.find_subject(work.alpha)
-    work.confidence = matting.confidence(work.alpha)
+    work.confidence = matting.confidence(work.alpha) * work.agreement
     work.ambiguity = matting.ambiguity(work.alpha)
     whole, region = work.photo.rgb, work.region
     if work.rgb.shape != whole.shape:

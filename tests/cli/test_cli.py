@@ -392,6 +392,19 @@ def test_a_replacement_without_a_subject_says_so(tmp_path: Path) -> None:
     assert opened(tmp_path / "x.png").getextrema() == ((255, 255), (0, 0), (0, 0))
 
 
+def test_a_cutout_stays_one_in_remove_and_replace(tmp_path: Path) -> None:
+    disc = np.hypot(*(np.mgrid[:90, :120] - np.array([45, 60])[:, None, None])) < 30
+    white = Picture(rgb=np.full((90, 120, 3), 255, np.uint8), alpha=disc.astype(np.float32))
+    photos(tmp_path, "white.png", data=codec.encode(white, Output()))
+    blind = fake(FakeModels(FakeSegmenter(answer=np.zeros((8, 8), np.float32))))
+    assert mattebox("remove", tmp_path / "white.png", "-o", tmp_path / "cut.png", parts=blind).exit_code == 0
+    np.testing.assert_array_equal(np.asarray(opened(tmp_path / "cut.png"))[:, :, 3], disc * np.uint8(255))
+    red: list[str | Path] = ["-o", tmp_path / "red.png", "--color", "red"]
+    assert mattebox("replace", tmp_path / "white.png", *red, parts=blind).exit_code == 0
+    expected = np.where(disc[:, :, None], 255, (255, 0, 0))
+    np.testing.assert_array_equal(np.asarray(opened(tmp_path / "red.png").convert("RGB")), expected)
+
+
 # --- scenes ------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from mattebox.download import NpmPackage
 from mattebox.errors import Kind, MatteboxError
-from mattebox.models import CATALOGUE, ModelOptions, Models, families, runtimes, weights
+from mattebox.models import CATALOGUE, EnsembleSegmenter, ModelOptions, Models, families, runtimes, weights
 from mattebox.models.catalogue import Ensemble, Row, Variant
 
 from .networks import write_tiny
@@ -334,8 +334,14 @@ def test_the_ensemble_fuses_its_two(tmp_path: Path) -> None:
     auto = Ensemble(name="auto", detail=detail.name, core=core.name, note="Both.")
     warm = models(tmp_path, auto, detail, core)
     fused = warm.segmenter("auto")(PHOTO)
-    expected = matting.fuse(warm.segmenter(detail.name)(PHOTO), warm.segmenter(core.name)(PHOTO))
-    np.testing.assert_array_equal(fused, expected)
+    looks = warm.segmenter(detail.name)(PHOTO), warm.segmenter(core.name)(PHOTO)
+    np.testing.assert_array_equal(fused, matting.fuse(*looks))
+    ensemble = warm.segmenter("auto")
+    assert isinstance(ensemble, EnsembleSegmenter)
+    alpha, agreement = ensemble.look(PHOTO)
+    np.testing.assert_array_equal(alpha, fused)
+    assert agreement == matting.agreement(*looks)
+    assert not isinstance(warm.segmenter(core.name), EnsembleSegmenter)
 
 
 def test_options_are_checked() -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import AfterValidator
@@ -22,7 +22,7 @@ from mattebox.image import RGB, Alpha
 from mattebox.models import families, runtimes, weights
 from mattebox.models.catalogue import CATALOGUE, DEFAULT, Family, Row, Variant, licence_warnings, like, members
 
-__all__ = ["CATALOGUE", "DEFAULT", "ModelOptions", "Models", "Segmenter"]
+__all__ = ["CATALOGUE", "DEFAULT", "EnsembleSegmenter", "ModelOptions", "Models", "Segmenter"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,14 @@ class Segmenter(Protocol):
 
     def __call__(self, photo: RGB) -> Alpha:
         """A rough alpha of the whole photo, edge to edge, absolute in [0, 1], at the network's own resolution."""
+
+
+@runtime_checkable
+class EnsembleSegmenter(Segmenter, Protocol):
+    """A segmenter with several networks in it, which may see different things."""
+
+    def look(self, photo: RGB) -> tuple[Alpha, float]:
+        """The rough alpha, and how far the networks agree on it, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +265,10 @@ class _EnsembleSegmenter:
         self._core = core
 
     def __call__(self, photo: RGB) -> Alpha:
+        alpha, _ = self.look(photo)
+        return alpha
+
+    def look(self, photo: RGB) -> tuple[Alpha, float]:
         from mattebox import matting
 
         # Both before either runs: preparing a file and running a network are the two peaks of memory.
@@ -266,7 +278,8 @@ class _EnsembleSegmenter:
         if side is not None and self._core.square is not None and min(photo.shape[:2]) > side:
             # Both look at a squashed square: reduce the large photo once, not once a network (36 ms at 12 MP).
             photo = families.shrink(photo, height=side, width=side)
-        return matting.fuse(self._detail(photo), self._core(photo))
+        detail, core = self._detail(photo), self._core(photo)
+        return matting.fuse(detail, core), matting.agreement(detail, core)
 
 
 def _named(file: Path) -> Path:

@@ -30,7 +30,7 @@ from mattebox.engine import Engine
 from mattebox.image import RGB, Alpha, Image
 from mattebox.models import CATALOGUE, Segmenter
 from mattebox.server.dialects import native
-from mattebox.testing import FakeModels
+from mattebox.testing import FakeModels, FakeSegmenter
 
 PATH = "/api/v1/remove"
 Serve = Callable[..., TestClient]
@@ -465,3 +465,14 @@ def test_every_option_is_described_and_read(client: TestClient, photo: bytes) ->
                 fine_or_zip = client.post(PATH, content=photo, params=params)
                 assert fine_or_zip.status_code == 200
     assert native.DIALECT.prefixes == ("/",)
+
+
+@pytest.mark.parametrize("path", [PATH, "/api/v1/replace"])
+def test_a_cutout_is_kept(serve: Serve, path: str) -> None:
+    disc = np.hypot(*(np.mgrid[:90, :120] - np.array([45, 60])[:, None, None])) < 30
+    white = Image(rgb=np.full((90, 120, 3), 255, np.uint8), alpha=disc.astype(np.float32))
+    blind = FakeModels(FakeSegmenter(answer=np.zeros((8, 8), np.float32)))
+    photo, options = codec.encode(white, Output()), {"background": "#0000ff", "format": "png"}
+    answer = serve(models=blind).post(path, content=photo, params=options)
+    assert answer.headers["x-mattebox-subject"] != "none"
+    np.testing.assert_array_equal(fine(answer).rgb, np.where(disc[:, :, None], 255, (0, 0, 255)))
