@@ -16,6 +16,10 @@ class Kind(StrEnum):
 
     INVALID_REQUEST = "invalid_request"
     """The request as a whole cannot be read: broken JSON, broken form, wrong content type."""
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
+    """The request's body is packed in a way that cannot be unpacked."""
+    UPLOAD_TIMED_OUT = "upload_timed_out"
+    """The request's body stopped arriving, or took too long in all."""
     INVALID_PARAMETER = "invalid_parameter"
     """One named parameter has a value that is not allowed."""
     MISSING_IMAGE = "missing_image"

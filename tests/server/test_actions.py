@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import anyio
 import numpy as np
@@ -30,7 +32,7 @@ from mattebox.server.state import ServerState
 from mattebox.server.store.accounts import Account, Accounts
 from mattebox.server.store.database import connect, create
 from mattebox.sources import Sources, Upload
-from mattebox.testing import FakeModels
+from mattebox.testing import FakeBackdrops, FakeModels, FakeSegmenter
 
 DIALECTS = {each.name: each for each in find_dialects()}
 
@@ -161,14 +163,63 @@ def test_too_much_work_is_refused_with_a_time_to_come_back(serve: Callable[..., 
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
 
 
+@pytest.mark.parametrize("failure", [MatteboxError(Kind.UNAVAILABLE, "The database is away."), ZeroDivisionError()])
 def test_a_refund_that_fails_does_not_hide_why_the_work_failed(
-    serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    failure: Exception,
+    serve: Callable[..., TestClient],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(*_: object) -> None:
-        raise MatteboxError(Kind.UNAVAILABLE, "The database cannot be reached.")
+        raise failure
 
     client = serve(keys=("k",), accounts={"credits": 2})
     monkeypatch.setattr(Accounts, "refund", fail)
     refused = client.post("/api/v1/remove", content=b"a letter", headers={"x-api-key": "k"})
     assert (refused.status_code, refused.json()["kind"]) == (400, "unreadable_image")
     assert "could not be given back" in caplog.text
+
+
+PAID: dict[str, Callable[[bytes], dict[str, Any]]] = {
+    "/api/v1/remove": lambda photo: {"content": photo},
+    "/api/v1/replace?prompt=x": lambda photo: {"content": photo},
+    "/v1.0/removebg": lambda photo: {"files": {"image_file": photo}, "data": {"format": "jpg"}},
+    "/v1/segment": lambda photo: {"json": {"image_file_b64": base64.b64encode(photo).decode()}},
+    "/v1/remove": lambda photo: {"files": {"image_file": photo}},
+    "/v1/remove-background": lambda photo: {"json": {"image": base64.b64encode(photo).decode()}},
+    "/remove-background/v1": lambda photo: {"files": {"image_file": photo}},
+    "/replace-background/v1": lambda photo: {"files": {"image_file": photo}, "data": {"prompt": "x"}},
+    "/v3/remove-background": lambda photo: {"json": {"image_file": base64.b64encode(photo).decode()}},
+    "/v3/replace-background": lambda photo: {"json": {"image_file": base64.b64encode(photo).decode(), "prompt": "x"}},
+    "/v1/images/{image}/remove-background": lambda photo: {},
+}
+"""A request for a picture in each dialect."""
+
+
+def test_every_dialect_is_asked_for_a_picture_here() -> None:
+    dialects = tuple(DIALECTS.values())
+    assert {http.speaking(dialects, path.partition("?")[0]).name for path in PAID} == set(DIALECTS)
+
+
+@pytest.mark.parametrize("path", PAID)
+@pytest.mark.parametrize("allowed", [0, 9])
+def test_a_picture_that_was_paid_for_is_handed_out_whatever_becomes_of_the_accounts(
+    path: str, allowed: int, serve: Callable[..., TestClient], photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise MatteboxError(Kind.UNAVAILABLE, "The database is away.")
+
+    def lose(photo: RGB) -> Alpha:
+        for name in ("usage", "check", "reserve", "refund"):
+            monkeypatch.setattr(Accounts, name, away)
+        return FakeSegmenter()(photo)
+
+    key = {"x-api-key": "k"} if not path.startswith("/v3") else {"authorization": "Bearer k"}
+    client = serve(models=FakeModels(lose), backdrops=FakeBackdrops(), keys=("k",), accounts={"credits": allowed})
+    asked = PAID[path](photo)
+    if "{image}" in path:
+        kept = client.post("/v1/images/upload", data={"name": "n"}, files={"image": photo}, headers=key)
+        path = path.format(image=kept.json()["id"])
+    answer = client.post(path, headers=key, **asked)
+    assert answer.status_code in (200, 201), answer.text
+    assert client.get("/api/v1/me", headers={"x-api-key": "k"}).status_code == 503  # it was away indeed

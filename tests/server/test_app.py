@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import importlib.metadata
 import json
 import logging
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 import anyio
@@ -369,6 +371,36 @@ def test_bad_bodies_are_refused_in_the_dialect(case: str, name: str, client: Tes
         assert VENDORS[name].word(answer) == "missing_image"
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_packed_body_is_read(encoding: str, name: str, client: TestClient, photo: bytes) -> None:
+    whole = client.build_request("POST", VENDORS[name].path, **_sent(name, photo))
+    pack = gzip.compress if encoding == "gzip" else zlib.compress
+    headers = {"content-type": whole.headers["content-type"], "content-encoding": encoding}
+    answer = client.post(VENDORS[name].path, content=pack(whole.read()), headers=headers)
+    assert answer.status_code == 200, answer.text
+    bomb = client.post(VENDORS[name].path, content=pack(bytes(200 * MB)), headers=headers)
+    expected = {"native": "too_many_bytes", "novita": "IMAGE_FILE_EXCEEDS_MAX_SIZE", "poof": "image_too_large"}
+    if "json" in headers["content-type"]:  # a form is broken before it is too large
+        assert VENDORS[name].word(bomb) == expected[name]
+    assert bomb.status_code in (400, 413)
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd"])
+def test_a_body_that_is_packed_otherwise_is_refused(encoding: str, name: str, client: TestClient) -> None:
+    content_type = "application/json" if name == "novita" else "application/x-www-form-urlencoded"
+    headers = {"content-type": content_type, "content-encoding": encoding}
+    answer = client.post(VENDORS[name].path, content=b"whatever", headers=headers)
+    assert answer.status_code == 415
+    expected = {"native": "unsupported_encoding", "novita": "INVALID_REQUEST_BODY", "poof": "validation_error"}
+    assert VENDORS[name].word(answer) == expected[name]
+
+
+def _sent(name: str, photo: bytes) -> dict[str, Any]:
+    if name == "novita":
+        return {"json": {"image_file": base64.b64encode(photo).decode().rstrip("=")}}
+    return {"files": {"image" if name == "native" else "image_file": ("photo.jpg", photo)}}
+
+
 # --- a real connection -------------------------------------------------------------------------------------------
 
 
@@ -394,6 +426,19 @@ def test_a_client_that_sends_too_much_sees_why(port: int, chunked: bool) -> None
     if chunked:
         headers["transfer-encoding"] = "chunked"
     assert _upload(port, headers, 60 * MB, chunked=chunked) == (400, "IMAGE_FILE_EXCEEDS_MAX_SIZE")
+
+
+def test_a_client_that_stops_sending_is_told_so(listen: Listen, name: str) -> None:
+    port = listen(keys=("k",), uploads={"idle": 0.2})
+    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as half:
+        half.putrequest("POST", VENDORS[name].path)
+        half.putheader("content-type", "application/json" if name == "novita" else "multipart/form-data; boundary=x")
+        half.putheader("content-length", "1000")
+        half.putheader("authorization", "k")
+        half.endheaders(b"{" if name == "novita" else b"--x\r\n")
+        answer = half.getresponse()
+        assert answer.status == 408
+        assert b"did not arrive in time" in answer.read()
 
 
 def test_a_client_with_a_wrong_key_sees_so_after_a_large_upload(port: int) -> None:

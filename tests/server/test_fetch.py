@@ -645,8 +645,13 @@ def test_a_redirect_leads_to_certain_hosts_only(server: Server) -> None:
         thread.join()
 
 
-def test_webhooks_go_to_any_host(server: Server) -> None:
-    post(server.url("204", "hooks.test"), options=only("cdn.test"), resolver=answering("127.0.0.1"))
+def test_webhooks_go_to_certain_hosts_only(server: Server) -> None:
+    look_up = answering("127.0.0.1")
+    with pytest.raises(MatteboxError, match="may not be sent to this host") as caught:
+        post(server.url("204", "hooks.test"), options=only("cdn.test"), resolver=look_up)
+    assert caught.value.kind is Kind.UNREACHABLE_SOURCE
+    assert server.requests == []
+    post(server.url("204", "Hooks.test"), options=only("cdn.test", "hooks.*"), resolver=look_up)
     assert len(server.requests) == 1
 
 

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+import time
+from pathlib import Path
+
 import anyio
 import pytest
 
 from mattebox.errors import Kind, MatteboxError
-from mattebox.server.maintenance import Supervisor
+from mattebox.server.maintenance import Supervisor, sweep
+from mattebox.server.store.claims import Claims
+from mattebox.server.store.database import connect, create
 
 
 async def until_failing(supervisor: Supervisor, failing: bool) -> None:
@@ -18,10 +24,11 @@ async def until_failing(supervisor: Supervisor, failing: bool) -> None:
     [
         (MatteboxError(Kind.UNAVAILABLE, "The storage cannot be reached."), "The storage cannot be reached."),
         (ZeroDivisionError("a secret of ours"), "The server's log says why."),
+        (asyncio.CancelledError(), "The server's log says why."),  # of something inside, and not of the work itself
     ],
 )
 def test_what_fails_is_logged_and_said_and_begun_again(
-    failure: Exception, said: str, caplog: pytest.LogCaptureFixture
+    failure: BaseException, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
         mended = anyio.Event()
@@ -88,3 +95,53 @@ def test_work_ends_with_the_server() -> None:
         assert ended.is_set()
 
     anyio.run(story)
+
+
+def test_one_server_sweeps_at_a_time(tmp_path: Path) -> None:
+    database = connect(f"sqlite:///{tmp_path}/mattebox.db")
+    create(database)
+    swept: list[str] = []
+
+    def sweeping(who: str, count: int) -> int:
+        swept.append(who)
+        return count
+
+    async def story() -> None:
+        one, other = Claims(database), Claims(database)
+        begin = time.time()
+
+        async def go(claims: Claims, who: str, count: int) -> float:
+            def work(now: float) -> int:
+                assert now >= begin
+                return sweeping(who, count)
+
+            return await sweep(claims, "blobs", work, at_once=10)
+
+        assert await go(one, "one", 10) == 0  # there is more
+        assert await go(other, "other", 0) > 0
+        assert await go(one, "one", 9) > 0
+        assert swept == ["one", "one"]
+        assert one.claim("blobs", seconds=-1)  # as if it had not been heard of for long
+        assert await go(other, "other", 0) > 0
+        assert await go(one, "one", 0) > 0
+        assert swept == ["one", "one", "other"]
+
+    anyio.run(story)
+    database.dispose()
+
+
+def test_a_sweep_that_fails_is_tried_again_by_the_same_server(tmp_path: Path) -> None:
+    database = connect(f"sqlite:///{tmp_path}/mattebox.db")
+    create(database)
+    claims = Claims(database)
+
+    def fail(_now: float) -> int:
+        raise MatteboxError(Kind.UNAVAILABLE, "The storage is away.")
+
+    async def story() -> None:
+        for _ in range(2):  # and is said each time
+            with pytest.raises(MatteboxError, match="storage is away"):
+                await sweep(claims, "blobs", fail, at_once=10)
+
+    anyio.run(story)
+    database.dispose()

@@ -147,8 +147,10 @@ async def run_idempotent(
 
 
 @asynccontextmanager
-async def charged(request: Request, account: Account, *, picture: str, cost: int = 1) -> AsyncIterator[None]:
-    """Take the credits for what is done inside, and give them back where it fails.
+async def charged(request: Request, account: Account, *, picture: str, cost: int = 1) -> AsyncIterator[int | None]:
+    """Take the credits for what is done inside, and give them back where it fails; yields how many are left then.
+
+    None means any number. Everything that can fail belongs inside: after it, a picture is paid for.
 
     It ends early when the client goes away; enter it after the body was read.
 
@@ -161,8 +163,8 @@ async def charged(request: Request, account: Account, *, picture: str, cost: int
     Raises:
         MatteboxError: OUT_OF_CREDITS; CANCELLED where the client went away; and whatever is raised inside.
     """
-    async with _while_connected(request), _charged(request, account, picture, cost):
-        yield
+    async with _while_connected(request), _charged(request, account, picture, cost) as left:
+        yield left
 
 
 async def _run(request: Request, edit: Edit, sources: Sources) -> Encoded:
@@ -175,11 +177,11 @@ def idempotency_key(request: Request) -> str | None:
 
 
 @asynccontextmanager
-async def _charged(request: Request, account: Account, picture: str, cost: int) -> AsyncIterator[None]:
+async def _charged(request: Request, account: Account, picture: str, cost: int) -> AsyncIterator[int | None]:
     accounts = server_state(request).accounts
-    await anyio.to_thread.run_sync(accounts.reserve, account, cost)
+    left = await anyio.to_thread.run_sync(accounts.reserve, account, cost)
     try:
-        yield
+        yield left
     except BaseException as error:
         with anyio.CancelScope(shield=True):  # also for a client that has gone
             await _refund(request, account, cost)
@@ -194,6 +196,8 @@ async def _refund(request: Request, account: Account, cost: int) -> None:
         await anyio.to_thread.run_sync(server_state(request).accounts.refund, account, cost)
     except MatteboxError as error:
         _log.error("%d credits of the account %s could not be given back: %s", cost, account.id, reason(error))
+    except Exception:  # noqa: BLE001 - a defect, which is logged here: the caller raises why the work failed
+        _log.exception("%d credits of the account %s could not be given back, by a defect", cost, account.id)
 
 
 @asynccontextmanager
@@ -261,7 +265,7 @@ async def submit(
     if hook is not None:
         if dialect.webhook_body is None:
             raise ValueError(f"the dialect {dialect.name} sends no webhooks")
-        check_hook(hook)
+        check_hook(hook, server_state(request).fetch)
     for _, sources in edits:
         for each in (sources.photo, sources.backdrop):
             if isinstance(each, Link):
@@ -288,11 +292,19 @@ async def submit(
         except MatteboxError as error:
             # Where the database is away the tasks may be there all the same, and need their pictures.
             if error.kind is not Kind.UNAVAILABLE:
-                for key in kept:
-                    blobs.delete(key)
+                _forget(blobs, kept)
             raise
 
     return await anyio.to_thread.run_sync(work)
+
+
+def _forget(blobs: Blobs, kept: Sequence[str]) -> None:
+    """Delete sources. Whoever asked needs to hear why their tasks were refused, and not that this failed."""
+    try:
+        for key in kept:
+            blobs.delete(key)
+    except MatteboxError as error:
+        _log.warning("sources that no task needs are left until they expire: %s", reason(error))
 
 
 def _stored(blobs: Blobs, sources: Sources, kept: list[str]) -> Sources:

@@ -45,8 +45,11 @@ from mattebox.server.runner import Runner
 from mattebox.server.settings import Settings, node_of
 from mattebox.server.state import ServerState
 from mattebox.server.store.accounts import Account, Accounts
+from mattebox.server.store.blobs import SWEPT_AT_ONCE as SWEPT_BLOBS
 from mattebox.server.store.blobs import Blobs
+from mattebox.server.store.claims import Claims
 from mattebox.server.store.database import connect, create
+from mattebox.server.store.images import SWEPT_AT_ONCE as SWEPT_IMAGES
 from mattebox.server.store.images import ImageStore
 from mattebox.steps import Generators, Segmenters
 
@@ -114,7 +117,7 @@ def create_app(
             library = ImageStore(database, blobs, settings.library)
             closing.push_async_callback(_flush_at_the_end, accounts)
             supervisor.start("Counting pictures", partial(flush, accounts))
-            supervisor.start("Deleting what has expired", partial(sweep, blobs, library))
+            _sweep_in_background(supervisor, Claims(database), blobs, library)
             closing.push_async_callback(supervisor.close)
             closing.push_async_callback(readiness.stop)  # first of all: a download has no part in the queue's grace
             app.state.health = Health(readiness, Stores(database, blobs), runner, supervisor, queue)
@@ -127,6 +130,7 @@ def create_app(
                 tasks=queue,
                 blobs=blobs,
                 library=library,
+                fetch=settings.fetch,
                 public_url=settings.public_url,
                 listing_url=settings.listing_url,
             )
@@ -148,6 +152,7 @@ def create_app(
         keyless=not settings.keys,
         origins=settings.origins,
         proxies=settings.trusted_proxies,
+        uploads=settings.uploads,
     )
     # Round the guard, whose refusals a page has to be able to read as well.
     app.add_middleware(
@@ -159,6 +164,13 @@ def create_app(
         expose_headers=["*"],
     )
     return app
+
+
+def _sweep_in_background(supervisor: Supervisor, claims: Claims, blobs: Blobs, library: ImageStore) -> None:
+    sweep_blobs = partial(sweep, claims, "blobs", blobs.sweep, at_once=SWEPT_BLOBS)
+    supervisor.start("Deleting results that have expired", sweep_blobs)
+    sweep_images = partial(sweep, claims, "images", library.sweep, at_once=SWEPT_IMAGES)
+    supervisor.start("Deleting images that were given up", sweep_images)
 
 
 async def _flush_at_the_end(accounts: Accounts) -> None:

@@ -24,6 +24,7 @@ from urllib.parse import urljoin
 import anyio
 
 from mattebox.errors import Kind, MatteboxError
+from mattebox.server.inflate import ENCODINGS, Inflater
 
 if TYPE_CHECKING:
     import httpcore2
@@ -80,8 +81,8 @@ class FetchOptions:
     origins: tuple[str, ...] = field(
         default=(),
         metadata={
-            "doc": "The only hosts that pictures may be fetched from, such as `cdn.example.org` or `*.amazonaws.com`; "
-            "separated by commas. Empty: any public one."
+            "doc": "The only hosts that pictures may be fetched from and webhooks sent to, such as `cdn.example.org` "
+            "or `*.amazonaws.com`; separated by commas. Empty: any public one."
         },
     )
     allow_private: bool = field(
@@ -106,6 +107,10 @@ class FetchOptions:
             raise ValueError("max_redirects must be at least 0")
         for network in self.allow_networks:
             ipaddress.ip_network(network)
+
+    def names(self, host: str) -> bool:
+        """Whether `host` is one that may be fetched from and sent to, by its name."""
+        return not self.origins or any(fnmatchcase(host.lower(), origin.lower()) for origin in self.origins)
 
 
 class Resolver(Protocol):
@@ -223,6 +228,8 @@ class Fetcher:
 
         failures = (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, OSError)
         target = _parse(url, what="webhook's")
+        if not self._options.names(target.host):
+            raise _unreachable("Webhooks may not be sent to this host.")
         try:
             with anyio.fail_after(timeout):
                 async with self._ask("POST", target, headers, body) as response:
@@ -242,7 +249,7 @@ class Fetcher:
 
     async def _follow(self, target: httpx2.URL, max_bytes: int) -> bytes:
         for _ in range(self._options.max_redirects + 1):
-            if not self._may_be_fetched(target.host.lower()):
+            if not self._options.names(target.host):
                 raise _unreachable("Pictures may not be fetched from this host.")
             async with self._ask("GET", target, _WANTED) as response:
                 location = _header(response, b"location")
@@ -253,10 +260,6 @@ class Fetcher:
             except (MatteboxError, ValueError) as error:
                 raise _unreachable("The picture's address redirects to something that is not a web address.") from error
         raise _unreachable(f"The picture's address redirects more than {self._options.max_redirects} times.")
-
-    def _may_be_fetched(self, host: str) -> bool:
-        origins = self._options.origins
-        return not origins or any(fnmatchcase(host, origin.lower()) for origin in origins)
 
     @asynccontextmanager
     async def _ask(
@@ -367,29 +370,24 @@ async def _read(response: httpcore2.Response, max_bytes: int) -> bytes:
     if not 200 <= response.status < 300:
         raise _unreachable(f"The picture's address answered with status {response.status}.")
     packing = (_header(response, b"content-encoding") or "identity").strip().lower()
-    if packing not in {"identity", "gzip", "x-gzip"}:
+    if packing not in {"identity", *ENCODINGS}:
         raise _unreachable("The picture's address answered with a content encoding that was not asked for.")
     announced = _header(response, b"content-length") or ""
     if re.fullmatch(r"\d+", announced) and int(announced) > max_bytes:
         raise _too_large(max_bytes)
 
-    unpacker = None if packing == "identity" else zlib.decompressobj(wbits=31)
+    inflater = None if packing == "identity" else Inflater(packing)
     body = bytearray()
-    async for chunk in response.aiter_stream():
-        if unpacker is None:
-            body += chunk
-        else:
-            try:
-                # The bound is given to zlib: one chunk of a bomb would unpack to a thousand times its size.
-                body += unpacker.decompress(chunk, max_bytes + 1 - len(body))
-            except zlib.error as error:
-                raise _unreachable("The picture's address sent damaged data.") from error
-        if len(body) > max_bytes:
-            raise _too_large(max_bytes)
-        if unpacker is not None and unpacker.eof:
-            break
-    if unpacker is not None and not unpacker.eof:
-        raise _unreachable("The picture's address sent damaged data.")
+    try:
+        async for chunk in response.aiter_stream():
+            for piece in (chunk,) if inflater is None else inflater.feed(chunk):
+                body += piece
+                if len(body) > max_bytes:
+                    raise _too_large(max_bytes)
+        if inflater is not None:
+            inflater.finish()
+    except zlib.error as error:
+        raise _unreachable("The picture's address sent damaged data.") from error
     return bytes(body)
 
 

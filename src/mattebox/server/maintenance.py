@@ -6,26 +6,36 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import final
 
 import anyio.to_thread
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.accounts import Accounts
-from mattebox.server.store.blobs import SWEPT_AT_ONCE, Blobs
-from mattebox.server.store.images import ImageStore
+from mattebox.server.store.claims import Claims
 
 logger = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 60.0
+_CLAIM_SECONDS = 300.0
+"""After so long without a round another server takes the sweeping over."""
 _FLUSH_SECONDS = 5.0
 
 
-async def sweep(blobs: Blobs, library: ImageStore) -> float:
-    """Delete what has expired; returns seconds until the next round. Every server does so: what is gone is gone."""
-    swept = await anyio.to_thread.run_sync(blobs.sweep, time.time())
-    await anyio.to_thread.run_sync(library.sweep, time.time())
-    return _SWEEP_SECONDS if swept < SWEPT_AT_ONCE else 0.0
+async def sweep(claims: Claims, name: str, work: Callable[[float], int], *, at_once: int) -> float:
+    """Delete what has expired, where no other server does; returns seconds until the next round.
+
+    Args:
+        claims: one server at a time does this, for as long as it lives.
+        name: what is claimed.
+        work: deletes what has expired by a time, in seconds since 1970; returns how much that was.
+        at_once: the most that `work` deletes; then there is probably more.
+    """
+    if not await anyio.to_thread.run_sync(partial(claims.claim, name, seconds=_CLAIM_SECONDS)):
+        return _SWEEP_SECONDS
+    swept = await anyio.to_thread.run_sync(work, time.time())
+    return _SWEEP_SECONDS if swept < at_once else 0.0
 
 
 async def flush(accounts: Accounts) -> float:
@@ -77,7 +87,10 @@ class Supervisor:
             except MatteboxError as error:
                 logger.warning("%s failed: %s", name, error.message, exc_info=error.kind is Kind.INTERNAL)
                 self._failing[name] = error.message
-            except Exception:  # whatever it is, the work must go on
+            except (Exception, asyncio.CancelledError) as error:  # whatever it is, the work must go on
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise  # it is `close` that ends it, and not something inside
                 logger.exception("%s failed, by a defect", name)
                 self._failing[name] = "The server's log says why."
             else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import secrets
 import sys
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import final
 
 import anyio
@@ -28,6 +30,20 @@ _MOST_REQUESTS = 512
 _PROBES = frozenset({"/health", "/ready"})
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """Those that anything here takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadOptions:
+    """How long the body of a request may take to arrive."""
+
+    idle: float = field(
+        default=60.0, metadata={"doc": "Seconds that a body may stop arriving before its request is refused."}
+    )
+    timeout: float = field(default=1800.0, metadata={"doc": "Seconds that a body may take to arrive, in all."})
+
+    def __post_init__(self) -> None:
+        if not 0 < self.idle < math.inf or not 0 < self.timeout < math.inf:
+            raise ValueError("idle and timeout must be numbers above 0")
 
 
 @final
@@ -52,6 +68,7 @@ class RequestGuard:
         keyless: bool = False,
         origins: Collection[str] = (),
         proxies: request_target.Networks = (),
+        uploads: UploadOptions = UploadOptions(),
         most: int = _MOST_REQUESTS,
     ) -> None:
         """Build it.
@@ -63,6 +80,7 @@ class RequestGuard:
             keyless: refuse what another site's page asks for, unless the site is one of `origins`.
             origins: sites, as in `https://app.example`; `*` is any.
             proxies: whose word is taken for how a request came to them.
+            uploads: how long a body may take to arrive.
             most: the most requests inside at a time.
         """
         self._app = app
@@ -71,6 +89,7 @@ class RequestGuard:
         self._keyless = keyless
         self._origins = frozenset(origins)
         self._proxies = proxies
+        self._uploads = uploads
         self._free = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +113,7 @@ class RequestGuard:
         path: str = scope["path"]
         here = RequestContext(dialect=speaking(self._dialects, path), request_id=f"req_{secrets.token_hex(12)}")
         scope.setdefault("state", {})["context"] = here
-        body = _Body(receive, Headers(scope=scope))
+        body = _Body(receive, Headers(scope=scope), self._uploads)
         started = False
 
         async def answer(message: Message) -> None:
@@ -184,27 +203,44 @@ def _hostname(host: str) -> str:
 class _Body:
     """A request's body on its way in."""
 
-    def __init__(self, receive: Receive, headers: Headers) -> None:
+    def __init__(self, receive: Receive, headers: Headers, options: UploadOptions) -> None:
         self._receive = receive
         self.headers = headers
+        self._idle = options.idle
+        self._until = anyio.current_time() + options.timeout
         self._begun = False
+        self._late = False
         self._ended = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
         self._waits = headers.get("expect", "").lower() == "100-continue"
 
     async def receive(self) -> Message:
-        """The next message."""
+        """The next message.
+
+        Raises:
+            MatteboxError: UPLOAD_TIMED_OUT where the body does not go on, or has taken too long in all.
+        """
+        if self._ended:  # whoever asks now waits for the client to go away
+            return await self._receive()
+        left = self._until - anyio.current_time()
+        if left > 0:
+            with anyio.move_on_after(min(self._idle, left)):
+                return await self._next()
+        self._late = True
+        raise MatteboxError(Kind.UPLOAD_TIMED_OUT, "The body did not arrive in time.")
+
+    async def finish(self) -> bool:
+        """Throw away what is left, within bounds; whether nothing is left."""
+        if self._late or (self._waits and not self._begun):
+            return self._ended  # it is not coming; or the client asks before it sends, so it listens
+        left = _DRAINED_BYTES
+        with anyio.move_on_after(_DRAINED_SECONDS):
+            while not self._ended and left > 0:
+                left -= len((await self._next()).get("body", b""))
+        return self._ended
+
+    async def _next(self) -> Message:
         message = await self._receive()
         self._begun = True
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             self._ended = True
         return message
-
-    async def finish(self) -> bool:
-        """Throw away what is left, within bounds; whether nothing is left."""
-        if self._waits and not self._begun:
-            return self._ended  # the client asks before it sends, so it listens
-        left = _DRAINED_BYTES
-        with anyio.move_on_after(_DRAINED_SECONDS):
-            while not self._ended and left > 0:
-                left -= len((await self.receive()).get("body", b""))
-        return self._ended

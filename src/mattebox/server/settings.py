@@ -31,6 +31,7 @@ from mattebox.models import ModelOptions
 from mattebox.server.fetch import FetchOptions
 from mattebox.server.http.results import ResultOptions
 from mattebox.server.jobs import TaskOptions
+from mattebox.server.middleware import UploadOptions
 from mattebox.server.runner import RunnerOptions
 from mattebox.server.store.accounts import AccountOptions
 from mattebox.server.store.images import ImageStoreOptions
@@ -106,6 +107,7 @@ class Settings(BaseSettings):
     accounts: AccountOptions = AccountOptions()
     limits: Limits = Limits()
     service: RunnerOptions = RunnerOptions()
+    uploads: UploadOptions = UploadOptions()
     models: ModelOptions = ModelOptions()
     fetch: FetchOptions = FetchOptions()
     backdrops: BackdropOptions = BackdropOptions()
@@ -152,7 +154,17 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @field_validator(
-        "accounts", "limits", "service", "models", "fetch", "backdrops", "tasks", "storage", "library", mode="before"
+        "accounts",
+        "limits",
+        "service",
+        "uploads",
+        "models",
+        "fetch",
+        "backdrops",
+        "tasks",
+        "storage",
+        "library",
+        mode="before",
     )
     @classmethod
     def _as_typed(cls, value: object, info: ValidationInfo) -> object:

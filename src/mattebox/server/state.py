@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from mattebox.codec import Limits
 from mattebox.server.admission import UploadLimiter
+from mattebox.server.fetch import FetchOptions
 from mattebox.server.health import Readiness
 from mattebox.server.http.dialect import request_context
 from mattebox.server.http.idempotency import IdempotencyCache
@@ -35,6 +36,8 @@ class ServerState:
     blobs: Blobs | None = None
     library: ImageStore | None = None
     """The images that clients keep here; None where this server has none."""
+    fetch: FetchOptions = FetchOptions()
+    """The hosts that pictures may come from and webhooks go to, among other things."""
     public_url: str = ""
     """The address by which clients see the server, without a slash at its end; empty: that of each request."""
     listing_url: str = ""

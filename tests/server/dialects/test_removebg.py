@@ -30,6 +30,7 @@ from mattebox.image import RGB, Alpha, Box, Image
 from mattebox.server.dialects import removebg
 from mattebox.testing import FakeModels, FakeSegmenter, make_scene
 
+URLENCODED = "application/x-www-form-urlencoded"
 PATH = "/v1.0/removebg"
 ACCOUNT = "/v1.0/account"
 Serve: TypeAlias = Callable[..., TestClient]
@@ -205,6 +206,21 @@ def test_three_kinds_of_body_say_the_same(client: TestClient, photo: bytes) -> N
     ]
     assert {each.status_code for each in answers} == {200}
     assert len({each.content for each in answers}) == 1
+
+
+def test_base64_comes_as_clients_write_it(client: TestClient, photo: bytes) -> None:
+    plain = base64.b64encode(photo).decode()
+    url_safe = base64.urlsafe_b64encode(photo).decode()
+    lines = "\r\n".join(plain[at : at + 76] for at in range(0, len(plain), 76))
+    assert "+" in plain
+    forms = [plain, plain.rstrip("="), url_safe, url_safe.rstrip("="), lines, f"data:image/png;base64,{plain}"]
+    answers = [client.post(PATH, json={"image_file_b64": each}) for each in forms]
+    answers += [  # a plus sign that is not escaped is a space
+        client.post(PATH, content=f"image_file_b64={each}", headers={"content-type": URLENCODED})
+        for each in (plain, plain.rstrip("="), lines)
+    ]
+    assert {each.status_code for each in answers} == {200}
+    assert {each.content for each in answers} == {post(client, photo).content}
 
 
 def test_what_is_sent_empty_is_not_set(client: TestClient, photo: bytes) -> None:

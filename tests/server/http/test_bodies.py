@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json as stdlib
+import random
+import tracemalloc
+import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Annotated
@@ -75,7 +79,7 @@ def multipart(*parts: tuple[str, str | None, bytes]) -> bytes:
     return body + b"--x--\r\n"
 
 
-def outcome(read: Callable[[], Values]) -> Kind | None:
+def outcome(read: Callable[[], object]) -> Kind | None:
     """How reading failed; None where it did not."""
     try:
         read()
@@ -121,14 +125,57 @@ def test_base64_comes_back_whatever_its_dress(data: bytes, width: int, prefix: s
         lines = "\r\n".join(text[at : at + width] for at in range(0, len(text), width))
         assert read(text=prefix + text).text == data
         assert read(text=f"{prefix}\n{lines}\n").text == data
+        assert read(text=(prefix + text).rstrip("=")).text == data
+        assert read(text=f"{prefix}\t{lines}".replace("=", "")).text == data
+        assert read(text=prefix + quote_plus(text)).text == data
 
 
 @pytest.mark.parametrize(
     "wrong",
-    ["!!!!", "abc", "ab=c", "Zm9v=", "data:image/png,Zm9v", "data:;base64", "Zm9vé", 5, {"a": 1}, "https://x.org/a"],
+    [
+        "!!!!",
+        "abcde",
+        "ab=c",
+        "Zm9v=",
+        "ab=",
+        "Zm8=Zm8=",
+        "Zm9%41",
+        "data:image/png,Zm9v",
+        "data:;base64",
+        "Zm9vé",
+        5,
+        {"a": 1},
+        "https://x.org/a",
+    ],
 )
 def test_wrong_base64_is_refused_by_name(wrong: object) -> None:
     assert refusal(lambda: read(text=wrong)) == (Kind.INVALID_PARAMETER, "text")
+
+
+@pytest.mark.parametrize("padded", ["/9j/++++", "/9j/a+b+c+dd", "/9j+", "/9j+++8=", "/9j/ab+aAA+b"])
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_a_plus_sign_that_a_form_does_not_escape_stays_one(padded: str, prefix: str) -> None:
+    data = base64.b64decode(padded)
+    assert base64.b64encode(data).decode() == padded
+    for text in (padded, padded + "\n", padded + "\r\n"):
+        sent = read_form(b"text=" + (prefix + text).encode(), URLENCODED)
+        assert "+" not in str(sent["text"])
+        assert read(text=sent["text"]).text == data
+
+
+def test_a_picture_in_a_form_without_escapes(photo: bytes) -> None:
+    for text in (base64.b64encode(photo).decode(), base64.b64encode(photo).decode().rstrip("=")):
+        sent = read_form(b"text=" + text.encode(), URLENCODED)
+        assert " " in str(sent["text"])
+        assert read(text=sent["text"]).text == photo
+
+
+@given(st.binary(min_size=1, max_size=300), st.sampled_from([4, 57, 60, 64, 76]))
+def test_spaces_between_lines_of_base64_are_not_plus_signs(data: bytes, width: int) -> None:
+    text = base64.b64encode(data).decode()
+    lines = " ".join(text[at : at + width] for at in range(0, len(text), width))
+    assert read(text=lines).text == data
+    assert read_form(f"text={quote_plus(lines)}".encode(), URLENCODED)["text"] == lines
 
 
 @given(st.binary(min_size=1, max_size=60), st.integers(1, 60))
@@ -395,18 +442,82 @@ def test_a_client_that_goes_away_is_not_waited_for(reader: Callable[..., Awaitab
     assert caught.value.kind is Kind.CANCELLED
 
 
-def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "_SECONDS", 0.05)
+# --- packed bodies -----------------------------------------------------------------------------------------------
 
-    async def never() -> Message:
-        await anyio.sleep_forever()
-        raise AssertionError
 
-    for reader, content_type in ((bodies.json, b"application/json"), (bodies.form, MULTIPART.encode())):
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", content_type)]}
-        with pytest.raises(MatteboxError, match="did not arrive") as caught:
-            anyio.run(partial(reader, Request(scope, never), max_bytes=9, picture="image"))
-        assert caught.value.kind is Kind.INVALID_REQUEST
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+PACKERS: dict[str, list[Callable[[bytes], bytes]]] = {
+    "gzip": [gzip.compress, lambda data: gzip.compress(data[:5]) + gzip.compress(data[5:])],
+    "X-GZIP": [gzip.compress],
+    "deflate": [zlib.compress, raw_deflate],
+    "identity, gzip": [gzip.compress],
+    "identity": [bytes],
+}
+
+
+def packed(body: bytes, encoding: str, *, step: int = 2**16, content_type: str = "image/png") -> Request:
+    pieces = [body[at : at + step] for at in range(0, len(body), step)] or [b""]
+    length = (b"content-length", str(len(body)).encode())
+    return request(pieces, content_type, headers=[(b"content-encoding", encoding.encode()), length])
+
+
+def read_packed(body: bytes, encoding: str, max_bytes: int = MB, step: int = 2**16) -> bytes:
+    asked = packed(body, encoding, step=step)
+    return anyio.run(partial(bodies.raw, asked, max_bytes=max_bytes, picture="image"))
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
+@given(data=st.binary(min_size=1, max_size=400), repeat=st.integers(1, 2000), step=st.sampled_from([1, 7, 2**16]))
+def test_a_packed_body_is_what_it_was(encoding: str, data: bytes, repeat: int, step: int) -> None:
+    for pack in PACKERS[encoding]:
+        assert read_packed(pack(data * repeat), encoding, step=step if repeat < 9 else 2**16) == data * repeat
+
+
+def test_forms_and_json_may_be_packed_too() -> None:
+    form = packed(gzip.compress(multipart(("a", "x.png", b"123"))), "gzip", content_type=MULTIPART)
+    assert anyio.run(partial(bodies.form, form, max_bytes=9, picture="image")) == {"a": b"123"}
+    text = packed(zlib.compress(b'{"a": "b"}'), "deflate", content_type="application/json")
+    assert anyio.run(partial(bodies.json, text, max_bytes=9, picture="image")) == {"a": "b"}
+    assert read_packed(b"", "gzip") == b""
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001])
+def test_the_limit_is_for_what_is_inside(size: int) -> None:
+    data = random.Random(size).randbytes(size)  # packed, it is a little larger
+    for pack in PACKERS["gzip"] + PACKERS["deflate"]:
+        encoding = "gzip" if pack in PACKERS["gzip"] else "deflate"
+        if size <= 1000:
+            assert read_packed(pack(data), encoding, 1000) == data
+        else:
+            assert refusal(partial(read_packed, pack(data), encoding, 1000)) == (Kind.TOO_MANY_BYTES, "image")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_bomb_is_refused_before_it_goes_off(encoding: str) -> None:
+    bomb = PACKERS[encoding][0](bytes(2**30))
+    tracemalloc.start()
+    try:
+        assert refusal(partial(read_packed, bomb, encoding, MB)) == (Kind.TOO_MANY_BYTES, "image")
+        assert tracemalloc.get_traced_memory()[1] < 8 * MB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress", "aws-chunked", "gzip;q=1"])
+def test_other_encodings_are_refused_before_anything_is_read(encoding: str) -> None:
+    assert refusal(partial(read_packed, b"x" * 10, encoding)) == (Kind.UNSUPPORTED_ENCODING, None)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_packed_body_that_is_damaged_is_refused(encoding: str) -> None:
+    whole = PACKERS[encoding][0](b"a picture" * 99)
+    for wrong in (whole[:-1], whole[:1], whole[:20], b"\0" + whole, whole + b"xy", b"\xff" * 9):
+        assert refusal(partial(read_packed, wrong, encoding)) == (Kind.INVALID_REQUEST, None)
+    assert outcome(partial(read_packed, b"\x89PNG\r\n", "gzip")) is Kind.INVALID_REQUEST
 
 
 # --- lenient JSON ------------------------------------------------------------------------------------------------

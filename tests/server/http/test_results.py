@@ -402,7 +402,7 @@ def test_results_expire_and_are_swept(
     assert address.startswith("http://testserver/results/")
     folder = tmp_path / "blobs" / "results"
     deadline = time.monotonic() + 10
-    while list(folder.iterdir()):
+    while [path for path in folder.rglob("*") if path.is_file()]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert client.get(address).status_code == 404

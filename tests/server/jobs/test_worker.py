@@ -366,13 +366,16 @@ def test_a_webhook_that_is_not_received_says_why(loop: asyncio.AbstractEventLoop
     "hook", [Hook("nowhere"), Hook("ftp://a.test/"), Hook("https://a.test/", "a"), Hook("https://a.test/", "")]
 )
 def test_a_webhook_that_could_never_be_sent_is_refused(hook: Hook) -> None:
-    assert failure(lambda: check_hook(hook)).kind is Kind.INVALID_PARAMETER
+    assert failure(lambda: check_hook(hook, FetchOptions())).kind is Kind.INVALID_PARAMETER
 
 
 def test_a_right_webhook_is_not_refused() -> None:
-    check_hook(Hook("https://a.test/hook"))
-    check_hook(Hook("https://a.test/hook", SIGNED_WITH))
-    check_hook(Hook("https://a.test/hook", SIGNED_WITH.removeprefix("whsec_")))
+    check_hook(Hook("https://a.test/hook"), FetchOptions())
+    check_hook(Hook("https://A.test/hook"), FetchOptions(origins=("a.test",)))
+    refused = failure(lambda: check_hook(Hook("https://b.test/hook"), FetchOptions(origins=("a.test",))))
+    assert (refused.kind, refused.message) == (Kind.INVALID_PARAMETER, "Webhooks may not be sent to this host.")
+    check_hook(Hook("https://a.test/hook", SIGNED_WITH), FetchOptions())
+    check_hook(Hook("https://a.test/hook", SIGNED_WITH.removeprefix("whsec_")), FetchOptions())
 
 
 def test_a_webhook_is_sent_again_over_half_a_day() -> None:

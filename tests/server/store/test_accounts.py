@@ -49,6 +49,15 @@ def test_without_keys_everyone_may_in(database: Engine) -> None:
     assert table.authenticate("anything") != table.authenticate(None)
 
 
+def test_a_reservation_says_how_many_are_left(accounts: Accounts, database: Engine) -> None:
+    account = accounts.authenticate("first")
+    assert [accounts.reserve(account, pictures) for pictures in (0, 1, 0, 1, 0)] == [2, 1, 1, 0, 0]
+    unlimited = Accounts((), database)
+    assert [unlimited.reserve(account, pictures) for pictures in (0, 1)] == [None, None]
+    with database.begin() as connection:
+        assert unlimited.reserve(account, connection=connection) is None
+
+
 def test_credits_run_out(accounts: Accounts) -> None:
     account = accounts.authenticate("first")
     for used in range(2):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from mattebox import codec
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
+from mattebox.server.store import blobs as module
 from mattebox.server.store.blobs import (
     Blobs,
     expiry_of,
@@ -459,3 +460,64 @@ def test_strangers_in_the_folder_are_not_ours(tmp_path: Path) -> None:
     (tmp_path / "results" / "not ours.png").write_bytes(b"x")
     assert list(blobs.names()) == []
     assert blobs.sweep(NOW) == 0
+
+
+def in_folder(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_a_sweep_reads_only_the_folders_whose_time_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = Blobs(tmp_path.as_uri())
+    late = [new_result_name(".png", keep=60, now=NOW + 2000 * hour) for hour in range(9)]
+    due, nearly = new_result_name(".png", keep=60, now=NOW - 90), new_result_name(".png", keep=60, now=NOW - 59)
+    for name in (*late, due, nearly, "images/image_1.png"):
+        blobs.put(name, DATA, media_type=PNG)
+    read: list[str] = []
+
+    def listed(folder: Path) -> list[str]:
+        read.append(folder.relative_to(tmp_path).as_posix())
+        return listing(folder)
+
+    listing = module._listed
+    monkeypatch.setattr(module, "_listed", listed)
+    assert blobs.sweep(NOW) == 1
+    assert set(read) == {"results", "sources", "checks", "results/1799999", "results/1800000"}
+    assert set(blobs.names()) == {*late, nearly, "images/image_1.png"}
+
+
+def test_folders_of_what_has_expired_are_removed(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path.as_uri())
+    name = new_result_name(".png", keep=1, now=NOW)
+    blobs.put(name, DATA, media_type=PNG)
+    (unfinished,) = {path for path in in_folder(tmp_path) if path.endswith(".png")}
+    (tmp_path / f"{unfinished}#1").write_bytes(b"half")
+    assert blobs.sweep(NOW) == 0
+    assert blobs.get(name) == DATA
+    assert blobs.sweep(NOW + 1) == 1
+    assert in_folder(tmp_path) == {"results", "results/1800000"}  # another may still come to lie there
+    assert blobs.sweep(NOW + 1000) == 0
+    assert in_folder(tmp_path) == {"results"}
+    blobs.put(name, DATA, media_type=PNG)
+    assert blobs.get(name) == DATA
+
+
+def test_what_an_older_version_put_there_is_found_and_swept(tmp_path: Path) -> None:
+    old = [new_result_name(".png", keep=60, now=NOW), new_source_name(now=NOW)]
+    for name in (*old, "results/readme"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(DATA)
+    blobs = Blobs(tmp_path.as_uri())
+    assert [blobs.get(name) for name in old] == [DATA, DATA]
+    assert set(blobs.names()) == {*old, "results/readme"}
+    assert blobs.sweep(NOW + 60) == 1
+    assert set(blobs.names()) == {old[1], "results/readme"}
+
+
+def test_what_a_killed_writer_left_goes_with_its_blob(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path.as_uri())
+    for key in ("images/one.png", "images/two.png"):
+        blobs.put(key, DATA, media_type=PNG)
+        for number in (1, 2):
+            (tmp_path / f"{key}#{number}").write_bytes(b"half")
+    blobs.delete("images/one.png")
+    assert in_folder(tmp_path) == {"images", "images/two.png", "images/two.png#1", "images/two.png#2"}

@@ -412,6 +412,27 @@ def test_what_a_crash_left_while_deleting_is_finished_at_once(place: Place) -> N
     assert library.usage("ann") == Holdings(0, 0)
 
 
+def test_a_failure_to_store_is_told_also_where_giving_up_fails(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    library = place.library()
+
+    def fail(said: str) -> Callable[..., None]:
+        def failing(*_: object, **__: object) -> None:
+            raise MatteboxError(Kind.UNAVAILABLE, said)
+
+        return failing
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Blobs, "put", fail("The disk is full."))
+        patch.setattr(ImageStore, "_leave", fail("The database is away."))
+        with pytest.raises(MatteboxError, match="The disk is full"):
+            add(library)
+    assert "The database is away" in caplog.text
+    assert library.sweep(time.time() + 2 * HOUR) == 1
+    assert place.states() == []
+
+
 def test_sweeps_at_once_count_nothing_twice(place: Place) -> None:
     library = place.library()
     for _ in range(12):

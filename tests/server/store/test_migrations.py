@@ -20,14 +20,14 @@ from mattebox.edit import Edit, Format, Output, Picture
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server import jobs
 from mattebox.server.jobs.rows import task_of
-from mattebox.server.store import accounts, images
+from mattebox.server.store import accounts, claims, images
 from mattebox.server.store.database import BASE, REVISION_TABLE, TABLES, connect, create, downgrade, revision, revisions
 from mattebox.sources import Link, Sources, Stored
 
 FIRST = {"usage", "tasks", "nodes"}
-ALL = FIRST | {"images", "holdings"}
+ALL = FIRST | {"images", "holdings", "claims"}
 VERSIONS = Path(mattebox.__file__).parent / "server" / "store" / "migrations" / "versions"
-DECLARING = (accounts, jobs, images)
+DECLARING = (accounts, claims, jobs, images)
 """The modules whose tables are in TABLES."""
 
 

@@ -85,8 +85,8 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
     return await anyio.to_thread.run_sync(work, limiter=limiter)
 
 
-async def _remove(request: base.Request, account: Account, given: Removal, edit: Edit) -> tuple[base.Encoded, int]:
-    """The result, and its cost: a picture that comes back as it was costs nothing."""
+async def _remove(request: base.Request, account: Account, given: Removal, edit: Edit) -> base.Response:
+    """The response; a picture that comes back as it was costs nothing."""
     runner, own = base.server_state(request).runner, base.request_context(request).dialect.limits
     data, picture = given.image_file, given.photo_name
     try:
@@ -94,14 +94,23 @@ async def _remove(request: base.Request, account: Account, given: Removal, edit:
     except base.MatteboxError as error:
         raise error.about(picture) from error.__cause__
     if not transparent:
-        return await base.run_edit(request, account, edit, base.Sources(given.photo_source), picture=picture), 1
+        return await _run(request, account, edit, given)
     if given.transparency_handling == _RETURN:
-        async with base.charged(request, account, picture=picture, cost=0):
-            return await runner.transform(None, lambda: data, output=edit.output, limits=own), 0
+        async with base.charged(request, account, picture=picture, cost=0) as left:
+            encoded = await runner.transform(None, lambda: data, output=edit.output, limits=own)
+        return render(encoded, 0, left)
     opaque = await _in_thread(partial(_without_alpha, data, base.limits(request)))
-    async with base.charged(request, account, picture=picture):
+    async with base.charged(request, account, picture=picture) as left:
         # It may well have more bytes than a picture may come with.
-        return await runner.run_kept(edit, lambda: opaque, limits=own), 1
+        encoded = await runner.run_kept(edit, lambda: opaque, limits=own)
+    return render(encoded, 1, left)
+
+
+async def _run(request: base.Request, account: Account, edit: Edit, given: Photo) -> base.Response:
+    runner, own = base.server_state(request).runner, base.request_context(request).dialect.limits
+    async with base.charged(request, account, picture=given.photo_name) as left:
+        encoded = await runner.run(edit, base.Sources(given.photo_source), limits=own)
+    return render(encoded, 1, left)
 
 
 def _is_transparent(data: bytes, most: base.Limits) -> bool:
@@ -130,12 +139,10 @@ def render_error(error: base.MatteboxError, status: int, _request_id: str) -> ba
     return base.json_response({"error": base.named_message(error)}, status=status)
 
 
-async def render(request: base.Request, encoded: base.Encoded, cost: int) -> base.Response:
-    """The picture, with its cost and the credits that are left in headers."""
-    _, usage = await base.actions.usage(request)
-    left = base.UNLIMITED if usage.allowed is None else max(0, usage.allowed - usage.used)
+def render(encoded: base.Encoded, cost: int, left: int | None) -> base.Response:
+    """The picture, with its cost and the credits that are left, if there is a limit, in headers."""
     headers = {
-        "x-remaining-credits": str(left),
+        "x-remaining-credits": str(base.UNLIMITED if left is None else left),
         "x-credits-consumed": str(cost),
         "Vary": "Accept",
         **({"X-Mattebox-Subject": base.subject_header(encoded)} if cost else {}),  # else nobody has looked for it
@@ -168,8 +175,7 @@ async def remove_background(request: base.Request) -> base.Response:
     async with base.authorize(request) as account:
         given = await base.read_form(request, Removal, picture="image_file")
         edit = to_edit(given, request.headers.get("accept", ""))
-        encoded, cost = await _remove(request, account, given, edit)
-        return await render(request, encoded, cost)
+        return await _remove(request, account, given, edit)
 
 
 @router.post(
@@ -190,10 +196,7 @@ async def replace_background(request: base.Request) -> base.Response:
         most = min(base.limits(request).max_bytes, _REPLACE_BYTES)
         given = await base.read_form(request, Replacement, picture="image_file", max_bytes=most)
         edit = to_edit(given, request.headers.get("accept", ""))
-        encoded = await base.run_edit(
-            request, account, edit, base.Sources(given.photo_source), picture=given.photo_name
-        )
-        return await render(request, encoded, 1)
+        return await _run(request, account, edit, given)
 
 
 DIALECT = base.Dialect(

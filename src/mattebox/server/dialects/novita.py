@@ -452,6 +452,6 @@ DIALECT = base.Dialect(
     render_error=render_error,
     webhook_body=webhook_body,
     status=_STATUS,
-    parameters={"format": "extra.response_image_type"},
+    parameters={"format": "extra.response_image_type", "webhook": "extra.webhook.url"},
     limits=base.most_bytes(30 * 2**20),  # pixels are the operator's to limit, whatever the vendor refuses
 )

@@ -118,8 +118,9 @@ async def remove_background(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with base.authorize(request) as account:
         edit, sources = await to_edit(request)
-        encoded = await base.run_edit(request, account, edit, sources, picture="image")
-        return await render(request, encoded)
+        runner, own = base.server_state(request).runner, base.request_context(request).dialect.limits
+        async with base.charged(request, account, picture="image"):
+            return await render(request, await runner.run(edit, sources, limits=own))
 
 
 # --- the cloud's API ---------------------------------------------------------------------------------------------

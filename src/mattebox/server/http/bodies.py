@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
-from contextlib import contextmanager
+import zlib
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-import anyio
+import anyio.lowlevel
 import pybase64
 import pydantic_core
 from starlette.datastructures import FormData, UploadFile
@@ -24,6 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fields import Fields, Reader, ReadText, Refusal, Schema, is_absent
 from mattebox.server.fetch import check_url
+from mattebox.server.inflate import ENCODINGS, Inflater
 from mattebox.server.state import limits
 from mattebox.sources import Link, Upload
 
@@ -34,8 +35,6 @@ JSON_TYPE = "application/json"
 Values: TypeAlias = dict[str, object]
 """The values of a request by name; bytes for files."""
 
-_SECONDS = 120.0
-"""How long a body may take to arrive: 30 MB at 2 Mbit/s."""
 _MOST_FIELDS = 100
 _MOST_FILES = 8
 
@@ -85,9 +84,30 @@ class File(_BytesReader):
         return {"type": "string", "format": "binary"}
 
 
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_ESCAPED = ((b"%2B", b"+"), (b"%2F", b"/"), (b"%3D", b"="), (b"%0D", b""), (b"%0A", b""))
+
+
+def _digits(text: bytes) -> bytes:
+    """Base64 of either alphabet as the digits of the standard one, without white space, its padding as it came."""
+    if b"%" in text:
+        for escaped, meant in _ESCAPED:
+            text = text.replace(escaped, meant).replace(escaped.lower(), meant)
+    text = text.translate(_URL_SAFE, b"\t\r\n").lstrip(b" ")
+    bare = text.replace(b" ", b"")
+    if len(bare) == len(text) or b"+" in bare:
+        return bare
+    # Without a single plus sign, the spaces are likely what a form's reader made of them: clients forget to escape it.
+    width = text.index(b" ")
+    ends = text[width :: width + 1]
+    if len(ends) > 1 and ends == b" " * text.count(b" "):
+        return bare  # lines of one length
+    return bare if len(bare) % 4 == 0 and len(text) % 4 else text.replace(b" ", b"+")
+
+
 @dataclass(frozen=True)
 class Base64File(_BytesReader):
-    """A file written in base64 or its URL-safe form, bare or as a data URL, broken into lines or not."""
+    """A file written in base64, bare or as a data URL: of either alphabet, padded or not, broken into lines or not."""
 
     def decode(self, value: object, max_bytes: int) -> bytes:  # noqa: D102
         if not isinstance(value, str):
@@ -96,12 +116,10 @@ class Base64File(_BytesReader):
         if head and not (comma and head.rstrip().lower().endswith(";base64")):
             raise Refusal("must be base64, or a data URL that says ;base64")
         try:
-            digits = rest.encode("ascii").translate(None, b" \t\r\n")
+            digits = _digits(rest.encode("ascii"))
             if len(digits) // 4 * 3 > max_bytes + 3:
                 raise _too_large(max_bytes)
-            if b"-" in digits or b"_" in digits:  # in the URL-safe form the padding is usually left out
-                return pybase64.b64decode(digits + b"=" * (-len(digits) % 4), altchars=b"-_", validate=True)
-            return pybase64.b64decode(digits, validate=True)
+            return pybase64.b64decode(digits if b"=" in digits else digits + b"=" * (-len(digits) % 4), validate=True)
         except (UnicodeEncodeError, binascii.Error) as error:
             raise Refusal("is not valid base64") from error
 
@@ -278,12 +296,10 @@ async def form(request: Request, *, max_bytes: int, picture: str) -> Values:
         picture: the parameter to blame for a body that is larger.
 
     Raises:
-        MatteboxError: TOO_MANY_BYTES, INVALID_REQUEST (also where it arrives too slowly), or CANCELLED where the client
-            has gone.
+        MatteboxError: INVALID_REQUEST, and as `raw`.
     """
     try:
-        with _in_time():
-            items = await _parse_form(request, _body_room(max_bytes), max_bytes, picture)
+        items = await _parse_form(request, _body_room(max_bytes), max_bytes, picture)
     except MultiPartException as error:
         raise MatteboxError(Kind.INVALID_REQUEST, f"The form cannot be read: {error.message}") from error
     except ValueError as error:  # an encoding or a boundary that nothing can be done with
@@ -324,8 +340,7 @@ async def json(request: Request, *, max_bytes: int, picture: str, lenient: bool 
         lenient: an empty body is an empty object; and NaN is read, so that the member that has it can be named.
 
     Raises:
-        MatteboxError: TOO_MANY_BYTES, INVALID_REQUEST (also where it arrives too slowly), or CANCELLED where the client
-            has gone.
+        MatteboxError: INVALID_REQUEST, and as `raw`.
     """
     named = content_type(request)
     if named and named != JSON_TYPE and not named.endswith("+json"):
@@ -347,7 +362,8 @@ async def raw(request: Request, *, max_bytes: int, picture: str) -> bytes:
     """The body itself, with at most `max_bytes`; `picture` is the parameter to blame for more.
 
     Raises:
-        MatteboxError: TOO_MANY_BYTES, or CANCELLED where the client has gone.
+        MatteboxError: TOO_MANY_BYTES; UNSUPPORTED_ENCODING, or INVALID_REQUEST where it cannot be unpacked;
+            UPLOAD_TIMED_OUT; CANCELLED where the client has gone.
     """
     return bytes(await _read(request, max_bytes, max_bytes, picture))
 
@@ -359,34 +375,50 @@ def _body_room(max_bytes: int) -> int:
 
 async def _read(request: Request, room: int, max_bytes: int, picture: str) -> bytearray:
     body = bytearray()
-    with _in_time():
-        async for chunk in _counted(request, room, max_bytes, picture):
-            body += chunk
+    async for chunk in _counted(request, room, max_bytes, picture):
+        body += chunk
     return body
 
 
-@contextmanager
-def _in_time() -> Iterator[None]:
-    try:
-        with anyio.fail_after(_SECONDS):
-            yield
-    except TimeoutError as error:
-        raise MatteboxError(Kind.INVALID_REQUEST, f"The body did not arrive within {_SECONDS:g} seconds.") from error
-
-
 async def _counted(request: Request, room: int, max_bytes: int, picture: str) -> AsyncGenerator[bytes, None]:
+    """The body as it arrives, unpacked; neither what arrives nor what it unpacks to is larger than the room."""
+    inflater = _inflater(request)
+    # What cannot be packed becomes a little larger when somebody tries.
+    arriving = room if inflater is None else room + room // 500 + 1024
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:18]) > room:
+    if announced.isdecimal() and int(announced[:18]) > arriving:
         raise _too_large(max_bytes).about(picture)
-    received = 0
+    received = unpacked = 0
     try:
         async for chunk in request.stream():
             received += len(chunk)
-            if received > room:
-                raise _too_large(max_bytes).about(picture)
-            yield chunk
+            for piece in (chunk,) if inflater is None else inflater.feed(chunk):
+                unpacked += len(piece)
+                if max(received - arriving, unpacked - room) > 0:
+                    raise _too_large(max_bytes).about(picture)
+                if inflater is not None:
+                    await anyio.lowlevel.checkpoint()  # a little may unpack to much
+                yield piece
+        if inflater is not None:
+            inflater.finish()
     except ClientDisconnect as error:
         raise MatteboxError(Kind.CANCELLED, "The client went away before its request was complete.") from error
+    except zlib.error as error:
+        raise MatteboxError(Kind.INVALID_REQUEST, "The body is not what its Content-Encoding says.") from error
+
+
+def _inflater(request: Request) -> Inflater | None:
+    """The inflater of the body; None where it is not packed."""
+    named = ",".join(request.headers.getlist("content-encoding")).split(",")
+    match [name for name in (each.strip().lower() for each in named) if name not in ("", "identity")]:
+        case []:
+            return None
+        case [name] if name in ENCODINGS:
+            return Inflater(name)
+        case _:
+            raise MatteboxError(
+                Kind.UNSUPPORTED_ENCODING, "Content-Encoding must be gzip or deflate, or left out for a plain body."
+            )
 
 
 def _too_large(max_bytes: int) -> MatteboxError:

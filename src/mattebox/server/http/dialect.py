@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 STATUS: Mapping[Kind, int] = MappingProxyType(
     {
         Kind.INVALID_REQUEST: 400,
+        Kind.UNSUPPORTED_ENCODING: 415,
+        Kind.UPLOAD_TIMED_OUT: 408,
         Kind.INVALID_PARAMETER: 400,
         Kind.MISSING_IMAGE: 400,
         Kind.UNREADABLE_IMAGE: 400,

@@ -31,6 +31,8 @@ _SAMPLES: Mapping[Kind, MatteboxError] = {
     each.kind: each
     for each in (
         MatteboxError(Kind.INVALID_REQUEST, "The body is not valid JSON."),
+        MatteboxError(Kind.UNSUPPORTED_ENCODING, "Content-Encoding must be gzip or deflate."),
+        MatteboxError(Kind.UPLOAD_TIMED_OUT, "The body did not arrive in time."),
         MatteboxError(Kind.INVALID_PARAMETER, "crop must be true or false.", parameter="crop"),
         MatteboxError(Kind.MISSING_IMAGE, "Please send a picture.", parameter="image"),
         MatteboxError(Kind.UNREADABLE_IMAGE, "This is not a picture that can be read.", parameter="image"),
@@ -59,6 +61,8 @@ EDIT_ERRORS = (
     Kind.INVALID_KEY,
     Kind.OUT_OF_CREDITS,
     Kind.TOO_MANY_BYTES,
+    Kind.UNSUPPORTED_ENCODING,
+    Kind.UPLOAD_TIMED_OUT,
     Kind.OVERLOADED,
     Kind.TIMED_OUT,
     Kind.UNAVAILABLE,

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias, final
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, or_, select, update
 
 from mattebox.errors import Kind, MatteboxError
-from mattebox.server.fetch import check_url
+from mattebox.server.fetch import FetchOptions, check_url
 from mattebox.server.jobs.leases import Lease
 from mattebox.server.jobs.options import TaskOptions
 from mattebox.server.jobs.rows import TASKS, TaskRows, task_of
@@ -37,13 +38,16 @@ def result_address(base: str, result: Result) -> str:
     return f"{base}/{result.name}"
 
 
-def check_hook(hook: Hook) -> None:
+def check_hook(hook: Hook, options: FetchOptions) -> None:
     """Refuse a webhook that could never be sent.
 
     Raises:
-        MatteboxError: INVALID_PARAMETER where its address is none, or its secret is not base64 (after `whsec_`).
+        MatteboxError: INVALID_PARAMETER where its address is none, or of a host that the options do not name, or its
+            secret is not base64 (after `whsec_`).
     """
     check_url(hook.url, what="webhook's")
+    if not options.names(urlsplit(hook.url).hostname or ""):
+        raise MatteboxError(Kind.INVALID_PARAMETER, "Webhooks may not be sent to this host.", parameter="webhook")
     if hook.secret is not None:
         signer(hook.secret)
 

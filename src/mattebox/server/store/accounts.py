@@ -130,7 +130,7 @@ class Accounts:
         if self.usage(account).used + pictures > self._options.credits:
             raise _no_credits()
 
-    def reserve(self, account: Account, pictures: int = 1, *, connection: Connection | None = None) -> None:
+    def reserve(self, account: Account, pictures: int = 1, *, connection: Connection | None = None) -> int | None:
         """Count pictures before they are made: of two requests for the last credit one is refused.
 
         Args:
@@ -138,20 +138,25 @@ class Accounts:
             pictures: how many; all of them or none are counted.
             connection: a transaction that this belongs to; by default it is one of its own.
 
+        Returns:
+            How many more pictures the account may have made; None means any number.
+
         Raises:
             MatteboxError: OUT_OF_CREDITS, UNAVAILABLE.
         """
         most = self._options.credits
         if pictures < 1:
-            return
+            return max(0, most - self.usage(account).used) if most else None
         if most and pictures > most:  # the first row of an account is not asked for what it holds
             raise _no_credits()
         if not most and connection is None:
             self._count(account, pictures)
-            return
+            return None
         with self._within(connection) as transaction:
-            if not self._add(transaction, account.id, pictures, most=most):
+            used = self._add(transaction, account.id, pictures, most=most)
+            if used is None:
                 raise _no_credits()
+        return most - used if most else None
 
     def refund(self, account: Account, pictures: int = 1, *, connection: Connection | None = None) -> None:
         """Take back what was reserved for pictures that could not be made; arguments as in `reserve`.
@@ -170,8 +175,8 @@ class Accounts:
             self._counted[account.id] += pictures
 
     @staticmethod
-    def _add(transaction: Connection, account: str, pictures: int, *, most: int) -> bool:
-        """Add pictures to those an account has used; False where that would be more than `most`, if any."""
+    def _add(transaction: Connection, account: str, pictures: int, *, most: int) -> int | None:
+        """Add pictures to those an account has used; their number, or None where it would be over `most`, if any."""
         insert = postgresql.insert if transaction.dialect.name == "postgresql" else sqlite.insert
         more = (
             insert(_USAGE)
@@ -183,7 +188,8 @@ class Accounts:
             )
             .returning(_USAGE.c.images)
         )
-        return transaction.execute(more).first() is not None
+        row = transaction.execute(more).one_or_none()
+        return None if row is None else int(row.images)
 
     @staticmethod
     def _take(transaction: Connection, account: str, pictures: int) -> None:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 from urllib.parse import SplitResult, urlsplit
@@ -42,6 +42,8 @@ LONGEST_KEY = 240
 _CLOUDS = ("s3", "gs", "az")
 _EXPIRING = ("results", "sources", "checks")
 _EXPIRING_NAME = re.compile(rf"(?:{'|'.join(_EXPIRING)})/([0-9]{{10}})-[A-Za-z0-9_-]{{43}}(?:\.[a-z0-9]{{1,8}})?")
+_DATE_DIGITS = 7
+"""Those of an expiry that name the folder it is in: 1,000 seconds each."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -95,6 +97,9 @@ class Blobs:
 
     def __init__(self, url: str) -> None:
         self._folder, self._store = _open(url)
+        if self._folder:
+            with _explained():
+                _sort_by_expiry(self._folder)
 
     def put(self, key: str, data: bytes, *, media_type: str) -> None:
         """Keep `data` under `key`, in place of what was there. It appears whole or not at all, and survives a crash.
@@ -106,9 +111,9 @@ class Blobs:
         attributes = None if self._folder else {"Content-Type": media_type}
         with _explained():
             # One request even for the largest picture: the parts of a broken upload in parts would stay for ever.
-            self._store.put(key, data, attributes=attributes, use_multipart=False)
+            self._store.put(self._path(key), data, attributes=attributes, use_multipart=False)
             if self._folder:
-                _sync(self._folder, key)
+                _sync(self._folder, self._path(key))
 
     def get(self, key: str) -> bytes:
         """The bytes under `key`.
@@ -118,7 +123,7 @@ class Blobs:
         """
         _check_key(key)
         with _explained(), _finding():
-            return bytes(self._store.get(key).bytes())
+            return bytes(self._store.get(self._path(key)).bytes())
 
     def size(self, key: str) -> int:
         """The number of bytes kept under `key`.
@@ -128,7 +133,7 @@ class Blobs:
         """
         _check_key(key)
         with _explained(), _finding():
-            return self._store.head(key)["size"]
+            return self._store.head(self._path(key))["size"]
 
     def part(self, key: str, start: int, end: int) -> bytes:
         """The bytes from `start` up to and without `end`; fewer where the blob ends before.
@@ -143,7 +148,7 @@ class Blobs:
             raise _no_such_part()
         with _explained(), _finding():
             try:
-                return bytes(self._store.get_range(key, start=start, end=end))
+                return bytes(self._store.get_range(self._path(key), start=start, end=end))
             except BaseError:
                 # No store says it in a way of its own when the part begins behind the end.
                 if start >= self.size(key):
@@ -158,6 +163,9 @@ class Blobs:
         """
         _check_key(key)
         self._delete([key])
+        if self._folder:
+            with _explained():
+                _delete_unfinished(self._folder / self._path(key))
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """The keys under the folder `prefix`, or all, in no order. Files that others put there are left out.
@@ -169,7 +177,7 @@ class Blobs:
             _check_key(prefix)
         with _explained():
             for page in self._store.list(prefix or None, chunk_size=1000):
-                yield from (each["path"] for each in page if _is_key(each["path"]))
+                yield from (_key_at(each["path"]) for each in page if _is_key(each["path"]))
 
     def check(self) -> None:
         """Write something, read it back and delete it.
@@ -224,12 +232,13 @@ class Blobs:
         Raises:
             MatteboxError: UNAVAILABLE.
         """
+        if self._folder:
+            with _explained():
+                return sum(1 for _ in islice(_sweep_folder(self._folder, now), SWEPT_AT_ONCE))
         # Listed to the end before anything is deleted: a page of a listing counts from what was on the page before.
         expired = list(islice((name for folder in _EXPIRING for name in self._expired(folder, now)), SWEPT_AT_ONCE))
         if expired:
             self._delete(expired)
-        if self._folder:
-            _sweep_unfinished(self._folder, now)
         return len(expired)
 
     def _expired(self, folder: str, now: float) -> Iterator[str]:
@@ -237,20 +246,24 @@ class Blobs:
             expiry = expiry_of(name)
             if expiry is None:
                 continue
-            if expiry <= now:
-                yield name
-            elif not self._folder:
-                return  # All but folders list by name, and so by expiry.
+            if expiry > now:
+                return  # these stores list by name, and so by expiry
+            yield name
+
+    def _path(self, key: str) -> str:
+        """The path of a blob in the store."""
+        return _dated(key) if self._folder else key
 
     def _delete(self, keys: list[str]) -> None:
+        paths = [self._path(key) for key in keys]
         with _explained():
             try:
-                self._store.delete(keys)
+                self._store.delete(paths)
             except FileNotFoundError:
                 # Somebody else was first with one of them, and it stopped there.
-                for key in keys:
+                for path in paths:
                     with suppress(FileNotFoundError):
-                        self._store.delete(key)
+                        self._store.delete(path)
 
 
 def _open(url: str) -> tuple[Path | None, ObjectStore]:
@@ -373,9 +386,78 @@ def _sync(folder: Path, key: str) -> None:
                 os.close(handle)
 
 
-def _sweep_unfinished(folder: Path, now: float) -> None:
+# --- folders -----------------------------------------------------------------------------------------------------
+
+
+def _dated(key: str) -> str:
+    """`results/1800000/1800000000-….png` for `results/1800000000-….png`; other keys as they are.
+
+    A folder is in no order. So what expires lies in folders by the time of its expiry, a sweep reads only those whose
+    time has come, and the others cost nothing however much is in them.
+    """
+    if expiry_of(key) is None:
+        return key
+    folder, _, name = key.partition("/")
+    return f"{folder}/{name[:_DATE_DIGITS]}/{name}"
+
+
+def _key_at(path: str) -> str:
+    """The key of the blob at `path`, which is the other way round."""
+    folder, _, rest = path.partition("/")
+    key = f"{folder}/{rest.rpartition('/')[2]}"
+    return key if _dated(key) == path else path
+
+
+def _sort_by_expiry(folder: Path) -> None:
+    """Move what an older mattebox left in the folders themselves to where `_dated` says."""
+    for expiring in _EXPIRING:
+        for name in _listed(folder / expiring):
+            key = f"{expiring}/{name}"
+            if expiry_of(key) is not None:
+                target = folder / _dated(key)
+                target.parent.mkdir(exist_ok=True)
+                with suppress(FileNotFoundError):  # another process is doing the same
+                    (folder / key).rename(target)
+
+
+def _sweep_folder(folder: Path, now: float) -> Iterator[str]:
+    """Delete what has expired; yields the name of each."""
+    for expiring in _EXPIRING:
+        for name in _listed(folder / expiring):
+            inside = folder / expiring / name
+            if re.fullmatch(rf"[0-9]{{{_DATE_DIGITS}}}", name):
+                if int(name.ljust(10, "0")) <= now:
+                    yield from (each for each in _listed(inside) if _is_swept(inside / each, expiring, now))
+                if int(name.ljust(10, "9")) < now:
+                    with suppress(OSError):  # not empty, or gone
+                        inside.rmdir()
+            elif _is_swept(inside, expiring, now):
+                yield name
+
+
+def _is_swept(path: Path, expiring: str, now: float) -> bool:
+    """Delete a file that has expired; whether it was one, and this was the first to delete it."""
     # A file is written as `name#1` and then renamed; a process that is killed in between leaves it.
-    for path in folder.rglob("*#*"):
-        with suppress(FileNotFoundError):
-            if path.stat().st_mtime < now - DAY:
-                path.unlink()
+    name, unfinished, _ = path.name.partition("#")
+    expiry = expiry_of(f"{expiring}/{name}")
+    with suppress(FileNotFoundError):
+        if expiry is None and unfinished:
+            expiry = math.ceil(path.stat().st_mtime) + DAY
+        if expiry is not None and expiry <= now:
+            path.unlink()
+            return not unfinished
+    return False
+
+
+def _delete_unfinished(path: Path) -> None:
+    """Delete what killed writers of a blob have left beside it."""
+    with suppress(FileNotFoundError):
+        for number in count(1):
+            path.with_name(f"{path.name}#{number}").unlink()
+
+
+def _listed(folder: Path) -> list[str]:
+    """The names in a folder, in order; none where it is gone."""
+    with suppress(FileNotFoundError):
+        return sorted(path.name for path in folder.iterdir())
+    return []

@@ -288,7 +288,10 @@ class ImageStore:
             self._blobs.put(self.blob_key(image), encoded.data, media_type=encoded.media_type)
         except BaseException:
             # It may have been stored all the same, so the row waits for the sweep.
-            self._leave(image.id, _ARRIVING)
+            try:
+                self._leave(image.id, _ARRIVING)
+            except MatteboxError as failure:  # the sweep finds it later, and the first failure is the one to tell
+                logger.warning("image %s, which was not stored, is left to the sweep: %s", image.id, failure)
             raise
         with reachable(), self._database.begin() as connection:
             arrived = update(_IMAGES).where(_IMAGES.c.id == image.id, _IMAGES.c.state == _ARRIVING)

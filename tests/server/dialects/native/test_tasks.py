@@ -16,7 +16,10 @@ from tests.server.dialects.conftest import Receiver
 
 from mattebox import codec
 from mattebox.edit import Output
+from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
+from mattebox.server.store.accounts import Accounts
+from mattebox.server.store.blobs import Blobs
 
 PATH = "/api/v1/tasks"
 NOBODYS = "http://127.0.0.1:1/photo.jpg"
@@ -171,6 +174,31 @@ def test_a_signed_webhook(queued: TestClient, receiver: Receiver, photo: bytes) 
     assert moment(hook["delivered"]) >= moment(found["finished"])
     assert (hook["attempts"], hook["failure"]) == (1, None)
     assert moment(hook["last_attempt"]) >= moment(found["finished"])
+
+
+def test_a_webhook_to_a_host_that_is_not_allowed_is_refused(serve: Callable[..., TestClient], photo: bytes) -> None:
+    client = serve(tasks=True, role="api", fetch={"origins": ("a.test",)}, accounts={"credits": 1})
+    text = base64.b64encode(photo).decode()
+    answer = client.post(PATH, json={"image": text, "webhook": "https://b.test/"})
+    assert refused(answer) == (400, "invalid_parameter", "webhook")
+    sent = {"image_file": text, "extra": {"webhook": {"url": "https://b.test/"}}}
+    vendor = client.post("/v3/async/image-remove-background", json=sent)
+    assert (vendor.status_code, vendor.json()["metadata"]["parameter"]) == (400, "extra.webhook.url")
+    taken(client.post(PATH, json={"image": text, "webhook": "https://a.test/"}))  # no credit was taken for the others
+
+
+def test_why_tasks_are_refused_is_told_also_where_their_sources_cannot_be_deleted(
+    serve: Callable[..., TestClient], photo: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise MatteboxError(Kind.UNAVAILABLE, "The storage is away.")
+
+    client = serve(tasks=True, role="api", accounts={"credits": 1})
+    monkeypatch.setattr(Accounts, "check", lambda *_: None)  # the last credit goes to somebody else meanwhile
+    monkeypatch.setattr(Blobs, "delete", fail)
+    text = base64.b64encode(photo).decode()
+    assert refused(client.post(PATH, json={"edits": [{"image": text}] * 2}))[:2] == (402, "out_of_credits")
+    assert "The storage is away" in caplog.text
 
 
 def test_a_webhook_without_a_secret_is_not_signed_and_tells_failures(queued: TestClient, receiver: Receiver) -> None:

@@ -1,0 +1,150 @@
+"""Bodies that are slow to arrive, by a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+
+import anyio.lowlevel
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from mattebox.errors import Kind, MatteboxError
+from mattebox.server.app import find_dialects
+from mattebox.server.http import bodies
+from mattebox.server.http.dialect import Dialect, error_response
+from mattebox.server.middleware import RequestGuard, UploadOptions
+
+DIALECTS = find_dialects()
+OPTIONS = UploadOptions(idle=60, timeout=1000)
+
+
+class Clock:
+    """The event loop's clock, with what the test says has passed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passed = 0.0
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real() + self.passed)
+
+    async def move(self, seconds: float) -> None:
+        """Let time pass, and what is due then happen."""
+        self.passed += seconds
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+
+
+class Sent(list[Message]):
+    """What was answered."""
+
+    async def send(self, message: Message) -> None:
+        self.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self[0]["status"])
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message["body"] for message in self[1:])
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        return dict(self[0]["headers"])
+
+
+async def reads_its_body(scope: Scope, receive: Receive, send: Send) -> None:
+    request = Request(scope, receive)
+    try:
+        response = Response(await bodies.raw(request, max_bytes=100, picture="image"))
+    except MatteboxError as error:
+        response = error_response(request, error)
+    await response(scope, receive, send)
+
+
+def upload(
+    monkeypatch: pytest.MonkeyPatch, path: str, pauses: Iterable[float], *, complete: bool = True
+) -> tuple[Sent, int]:
+    """What a client is answered that sends one byte after each pause, and how many bytes were taken."""
+    taken = 0
+
+    async def story() -> Sent:
+        clock, sent = Clock(monkeypatch), Sent()
+
+        async def arriving() -> AsyncIterator[Message]:
+            nonlocal taken
+            for pause in pauses:
+                await clock.move(pause)
+                taken += 1
+                yield {"type": "http.request", "body": b"x", "more_body": True}
+            if complete:
+                yield {"type": "http.request", "body": b"", "more_body": False}
+            await anyio.sleep_forever()
+
+        messages = arriving()
+        scope = {"type": "http", "method": "POST", "path": path, "query_string": b""}
+        scope["headers"] = [(b"host", b"a.test"), (b"transfer-encoding", b"chunked")]
+        guard = RequestGuard(reads_its_body, dialects=DIALECTS, uploads=OPTIONS)
+        with anyio.fail_after(OPTIONS.timeout * 5):
+            await guard(scope, messages.__anext__, sent.send)
+        return sent
+
+    return anyio.run(story), taken
+
+
+def test_an_upload_that_keeps_moving_is_taken_however_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, taken = upload(monkeypatch, "/api/v1/remove", [50] * 18)
+    assert (sent.status, sent.body, taken) == (200, b"x" * 18, 18)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.name)
+def test_an_upload_that_stops_is_refused_in_the_dialect(dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, _ = upload(monkeypatch, dialect.prefixes[0] + "x", [50, 50, 61, 1])
+    assert (sent.status, sent.headers[b"connection"]) == (408, b"close")
+    expected = dialect.render_error(
+        MatteboxError(Kind.UPLOAD_TIMED_OUT, "The body did not arrive in time."),
+        408,
+        sent.headers[b"x-request-id"].decode(),
+    )
+    assert json.loads(sent.body) == json.loads(bytes(expected.body))
+
+
+def test_an_upload_has_so_much_time_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, taken = upload(monkeypatch, "/api/v1/remove", [50] * 90)
+    assert (sent.status, json.loads(sent.body)["kind"]) == (408, "upload_timed_out")
+    assert taken == 19
+
+
+def test_whoever_waits_for_the_client_to_go_away_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def watches(scope: Scope, receive: Receive, send: Send) -> None:
+        assert (await receive())["more_body"] is False
+        assert (await receive())["type"] == "http.disconnect"
+        await Response("")(scope, receive, send)
+
+    async def story() -> Sent:
+        clock, sent = Clock(monkeypatch), Sent()
+
+        async def arriving() -> AsyncIterator[Message]:
+            yield {"type": "http.request", "body": b"x", "more_body": False}
+            await clock.move(5000)
+            yield {"type": "http.disconnect"}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b""}
+        scope["headers"] = [(b"host", b"a.test"), (b"content-length", b"1")]
+        messages = arriving()
+        await RequestGuard(watches, dialects=DIALECTS, uploads=OPTIONS)(scope, messages.__anext__, sent.send)
+        return sent
+
+    assert anyio.run(story).status == 200
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, float("inf"), float("nan")])
+def test_times_are_numbers_above_zero(wrong: float) -> None:
+    makers: list[Callable[[], object]] = [lambda: UploadOptions(idle=wrong), lambda: UploadOptions(timeout=wrong)]
+    for make in makers:
+        with pytest.raises(ValueError, match="above 0"):
+            make()
