@@ -42,6 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.server)
         if _CLIENTS in item.path.parents:
             item.add_marker(pytest.mark.client)
+        if sys.platform == "win32" and any(map(item.get_closest_marker, (*_MAY_START_PROCESSES, "posix"))):
+            item.add_marker(pytest.mark.skip(reason="needs POSIX: signals, links, pipes or permissions"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from mattebox.batch import Done, Failed, Job, Plan, Results
 from mattebox.cancellation import Checkpoint
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
+from mattebox.files import shown
 from mattebox.image import Encoded
 
 MADE = Encoded(data=b"made", media_type="image/png", width=3, height=2)
@@ -117,12 +119,14 @@ def test_an_existing_file_is_kept_unless_told(tmp_path: Path) -> None:
     assert targets(plan(tmp_path / "a.jpg", to=tmp_path / "x.png", overwrite=True)) == {tmp_path / "x.png"}
 
 
+@pytest.mark.posix
 def test_a_dangling_link_is_something_that_exists(tmp_path: Path) -> None:
     write(tmp_path / "a.jpg")
     (tmp_path / "x.png").symlink_to(tmp_path / "nowhere")
     assert refusal(tmp_path / "a.jpg", to=tmp_path / "x.png", overwrite=False).kind is Kind.CONFLICT
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("how", ["itself", "symlink", "hard link", "folder link", "dots"])
 def test_the_photo_is_never_overwritten(tmp_path: Path, how: str) -> None:
     photo = tmp_path / "d" / "a.png"
@@ -201,6 +205,7 @@ def test_names_that_differ_in_unicode_form_only_clash(tmp_path: Path) -> None:
     assert refusal(one, two, to=tmp_path / "out").kind is Kind.CONFLICT
 
 
+@pytest.mark.posix
 def test_two_ways_to_one_output_folder_clash(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "x").mkdir(parents=True)
@@ -215,6 +220,7 @@ def test_a_photo_that_is_named_twice_is_done_once(tmp_path: Path) -> None:
     assert len(made.jobs) == 1
 
 
+@pytest.mark.posix
 def test_no_photo_of_a_folder_is_overwritten(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.png")
     assert refusal(tmp_path / "in", to=tmp_path / "in").kind is Kind.CONFLICT
@@ -232,6 +238,7 @@ def test_another_photo_of_the_run_is_not_overwritten_either(tmp_path: Path) -> N
     assert refusal(other / "a.jpg", tmp_path / "out" / "a.png", to=tmp_path / "out").kind is Kind.CONFLICT
 
 
+@pytest.mark.posix
 def test_an_output_folder_inside_the_input_is_not_read(tmp_path: Path) -> None:
     top = tmp_path / "in"
     write(top / "a.jpg", top / "sub" / "b.jpg", top / "cutouts" / "a.png", top / "cutouts" / "old.png")
@@ -244,6 +251,7 @@ def test_an_output_folder_inside_the_input_is_not_read(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.posix
 def test_links_to_folders_are_passed_over(tmp_path: Path) -> None:
     top = tmp_path / "in"
     write(top / "a.jpg")
@@ -273,6 +281,50 @@ def test_a_folder_that_cannot_be_listed_stops_everything(tmp_path: Path) -> None
     )
     (tmp_path / "in" / "closed").chmod(0o700)
     assert "cannot be read: Permission denied" in said
+
+
+@pytest.mark.process
+@pytest.mark.posix
+def test_what_lies_in_a_closed_folder_is_said_to_be_there(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in").chmod(0)
+    said = as_a_person(
+        "from mattebox import batch, errors\n"
+        "for where in (['in', 'a.jpg'], ['in', 'b.jpg']):\n"
+        "  try: batch.plan([str(folder.joinpath(*where))], str(folder / 'x.png'), format=None, overwrite=True)\n"
+        "  except errors.MatteboxError as error: print(error.message)",
+        tmp_path,
+    )
+    (tmp_path / "in").chmod(0o700)
+    assert [line.endswith("cannot be read: Permission denied.") for line in said.splitlines()] == [True, True]
+
+
+@pytest.mark.posix
+def test_pipes_sockets_and_devices_of_a_folder_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = tmp_path / "in"
+    write(top / "a.jpg")
+    monkeypatch.chdir(top)
+    os.mkfifo("pipe.jpg")
+    (top / "link.jpg").symlink_to("pipe.jpg")
+    (top / "device.jpg").symlink_to("/dev/zero")
+    (top / "nowhere.jpg").symlink_to("gone.jpg")  # a photo that cannot be read, which is said when its turn comes
+    with socket.socket(socket.AF_UNIX) as plug:
+        plug.bind("plug.jpg")
+        made = plan(top, to=tmp_path / "out")
+    assert [job.source for job in made.jobs] == [top / "a.jpg", top / "nowhere.jpg"]
+    assert made.passed_over == 4
+
+
+def test_an_empty_text_is_not_the_current_folder(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg")
+    assert refusal("", to=tmp_path / "out").parameter == "inputs"
+    assert refusal(tmp_path / "a.jpg", to="").parameter == "output"
+
+
+def test_names_that_are_too_long_for_a_disk_are_sentences(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg")
+    assert "File name too long" in refusal(tmp_path / ("m" * 300 + ".jpg"), to=tmp_path / "out").message
+    assert targets(plan(tmp_path / "a.jpg", to=tmp_path / ("m" * 300 + ".png"))) == {tmp_path / ("m" * 300 + ".png")}
 
 
 NAMES = st.sampled_from(["a.jpg", "a.png", "b.jpg", "s/a.jpg", "s/a.gif", "s/t/b.png", "A.jpg", ".h.jpg", "c.txt"])
@@ -337,6 +389,7 @@ def test_what_came_to_exist_meanwhile_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "x.png").read_bytes() != b"1"
 
 
+@pytest.mark.posix
 def test_a_result_of_this_run_is_never_overwritten(tmp_path: Path) -> None:
     # What a disk does that does not tell A.png from a.png: two names, one file.
     results = Results(overwrite=True)
@@ -411,12 +464,27 @@ def test_a_part_that_all_need_stops_before_a_second_photo_is_begun() -> None:
     assert len(begun) == 1
 
 
-def test_a_defect_is_not_swallowed() -> None:
+@pytest.mark.parametrize(
+    ("raised", "kind", "sentence"),
+    [
+        (ZeroDivisionError("deep"), Kind.INTERNAL, "A defect of mattebox: ZeroDivisionError."),
+        (MemoryError(), Kind.OVERLOADED, "There is not enough memory for this photo."),
+        (RuntimeError("Failed: std::bad_alloc"), Kind.OVERLOADED, "There is not enough memory for this photo."),
+        (OSError(5, "Input/output error"), Kind.UNREADABLE_IMAGE, "The system refuses: Input/output error."),
+    ],
+)
+def test_whatever_one_photo_raises_is_its_failure_alone(raised: Exception, kind: Kind, sentence: str) -> None:
     def work(job: Job, _: Checkpoint) -> Encoded:
-        raise ZeroDivisionError
+        if job.source == Path("1.jpg"):
+            raise raised
+        return MADE
 
-    with pytest.raises(ZeroDivisionError):
-        run(3, work)
+    outcomes = run(4, work)
+    assert [isinstance(each, Failed) for each in outcomes] == [False, True, False, False]
+    failed = outcomes[1]
+    assert isinstance(failed, Failed)
+    assert (failed.error.kind, failed.error.message) == (kind, sentence)
+    assert failed.error.__cause__ is raised
 
 
 def test_threads_work_at_the_same_time_and_not_too_far_ahead() -> None:
@@ -471,6 +539,6 @@ def test_closing_stops_what_runs_at_its_next_checkpoint() -> None:
 
 
 def test_names_are_shown_without_control_characters() -> None:
-    assert batch.shown(Path("a\x1b[2J\nb é 猫.png")) == "a\\x1b[2J\\nb é 猫.png"
-    assert batch.shown(Path(os.fsdecode(b"\xff.png"))) == "\\udcff.png"
-    assert batch.shown(None) == "-"
+    assert shown(Path("a\x1b[2J\nb é 猫.png")) == "a\\x1b[2J\\nb é 猫.png"
+    assert shown(Path(os.fsdecode(b"\xff.png"))) == "\\udcff.png"
+    assert shown(None) == "-"

@@ -16,7 +16,7 @@ import os
 import threading
 from dataclasses import replace
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mattebox.edit import (
     Backdrop,
@@ -42,8 +42,12 @@ from mattebox.edit import (
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
+    import array
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
+    from _typeshed import SupportsRead
     from PIL.Image import Image as PILImage
 
     from mattebox.backdrops import BackdropOptions
@@ -57,9 +61,11 @@ if TYPE_CHECKING:
         | os.PathLike[str]
         | bytes
         | bytearray
-        | IO[bytes]
+        | memoryview
+        | array.array[int]
+        | SupportsRead[bytes]
         | PILImage
-        | npt.NDArray[np.uint8 | np.uint16 | np.floating]
+        | npt.NDArray[np.uint8 | np.uint16 | np.floating | np.bool_]
         | Image
     )
 
@@ -129,9 +135,10 @@ def remove_background(
     """Cut the subject out of a photo.
 
     Args:
-        photo: a path, the bytes of a file, an open binary file, a Pillow picture, an array (height, width), (height,
-            width, 3) or (height, width, 4) of uint8, uint16 or float in [0, 1], or an `image.Image`. An animated file
-            gives its first frame.
+        photo: a path, the bytes of a file (also as `bytearray`, `memoryview` or `array.array`), an open binary file, a
+            Pillow picture of any mode, an array (height, width), (height, width, 3) or (height, width, 4) of uint8,
+            uint16, float in [0, 1] or bool, in any byte order, or an `image.Image`. An animated file gives its first
+            frame.
         model: a name from `mattebox models list`, or `family:path` for a file of your own.
         refine: sharpen the matte at the photo's own resolution.
         foreground: how the background's colour is taken out of the edge.
@@ -142,17 +149,20 @@ def remove_background(
         `found` is False.
 
     Raises:
-        MatteboxError: the photo cannot be read or is too large, the model or method is not known, or the model's
-            weights are not here and cannot be fetched.
+        MatteboxError: the photo cannot be read or is too large, the model or method is not known, an argument is of a
+            wrong type (`parameter` names it), or the model's weights are not here and cannot be fetched.
     """
-    return (engine or _engine()).cut_out(_read(photo), _matte(model, foreground, refine=refine))
+    from mattebox import arguments
+
+    used, matte = _chosen(engine), _matte(model, foreground, refine=refine)
+    return used.cut_out(arguments.photo(photo, "photo"), matte)
 
 
 def replace_background(
     photo: Photo,
     *,
     prompt: str | None = None,
-    color: Color | str | None = None,
+    color: Color | str | Sequence[int] | None = None,
     image: Photo | None = None,
     blur: float | None = None,
     seed: int = 0,
@@ -170,7 +180,8 @@ def replace_background(
         prompt: the place in words, "a warehouse"; an empty text is a plain studio. The subject is placed, lit and
             given a shadow as in that place. Without a generator that paints, places are those of `mattebox scenes
             list`, and what they do not show is refused.
-        color: a `Color`, or words for one: "#ffffff", "rgb(255, 255, 255)" or a CSS name.
+        color: a `Color`, or words for one: "#ffffff", "rgb(255, 255, 255)" or a CSS name, or its red, green and blue
+            from 0 to 255, as in `(255, 255, 255)`.
         image: another picture, given as a photo is. It fills the canvas; what does not fit is cut at both ends.
         blur: the photo's own background, blurred; the standard deviation in pixels, 0.3 to 1000.
         seed: with `prompt`, the same seed gives the same picture again; 0 or more.
@@ -189,7 +200,7 @@ def replace_background(
             shows what the prompt says (the message names what comes nearest); what is wrong with `image` is blamed on
             it; and whatever `remove_background` raises.
     """
-    from mattebox import pipeline
+    from mattebox import arguments, pipeline
     from mattebox.cutout import Replaced
 
     asked = {"prompt": prompt, "color": color, "image": image, "blur": blur}
@@ -200,51 +211,48 @@ def replace_background(
             f"Give exactly one of {', '.join(asked)}.",
             parameter=given[1] if given else "prompt",
         )
-    if seed < 0:
-        raise MatteboxError(Kind.INVALID_PARAMETER, "seed must be 0 or more.", parameter="seed")
+    seed = arguments.whole(seed, "seed", least=0)
+    nearest, generator = arguments.flag(nearest, "nearest"), arguments.text(generator, "generator")
     behind: Color | Picture | Blur | Prompt
     if prompt is not None:
-        behind = Prompt(prompt, seed=seed, nearest=nearest, generator=generator)
+        behind = Prompt(arguments.text(prompt, "prompt"), seed=seed, nearest=nearest, generator=generator)
     elif color is not None:
-        behind = _color(color)
+        behind = arguments.color(color)
     elif blur is not None:
         behind = _blur(blur)
     else:
         behind = Picture()
     edit = Edit(backdrop=behind, matte=_matte(model, foreground, refine=refine))
-    used = engine or _engine()
+    used = _chosen(engine)
     result = pipeline.run(
         edit,
-        _read(photo),
-        behind=None if image is None else _read_behind(image),
+        arguments.photo(photo, "photo"),
+        behind=None if image is None else arguments.photo(image, "image"),
         models=used.models,
         generators=used.backdrops,
     )
     return Replaced(image=result.picture, subject=result.subject, served=result.served)
 
 
-def _matte(model: str, foreground: str, *, refine: bool) -> Matte:
-    if foreground not in set(Foreground):
+def _matte(model: str, foreground: object, *, refine: bool) -> Matte:
+    from mattebox import arguments
+
+    if not isinstance(foreground, str) or foreground not in set(Foreground):
         raise MatteboxError(
             Kind.INVALID_PARAMETER, f"foreground must be one of {', '.join(Foreground)}.", parameter="foreground"
         )
-    return Matte(model=model, refine=refine, foreground=Foreground(foreground))
-
-
-def _color(color: Color | str) -> Color:
-    if isinstance(color, Color):
-        return color
-    from mattebox import units
-
-    try:
-        return units.color(color)
-    except MatteboxError as error:
-        raise error.about("color") from error.__cause__
+    return Matte(
+        model=arguments.text(model, "model"),
+        refine=arguments.flag(refine, "refine"),
+        foreground=Foreground(foreground),
+    )
 
 
 def _blur(sigma: float) -> Blur:
+    from mattebox import arguments
+
     try:
-        return Blur(sigma)
+        return Blur(arguments.number(sigma, "blur"))
     except ValueError as error:
         raise MatteboxError(
             Kind.INVALID_PARAMETER, "blur must be a number from 0.3 to 1000.", parameter="blur"
@@ -253,6 +261,13 @@ def _blur(sigma: float) -> Blur:
 
 _default: Engine | None = None
 _making = threading.Lock()
+
+
+def _chosen(engine: Engine | None) -> Engine:
+    from mattebox import arguments
+    from mattebox.engine import Engine
+
+    return _engine() if engine is None else arguments.instance(engine, "engine", Engine)
 
 
 def _engine() -> Engine:
@@ -283,39 +298,3 @@ def backdrop_options() -> BackdropOptions:
     from mattebox.backdrops import BackdropOptions
 
     return environment.read(BackdropOptions, "backdrops")
-
-
-def _read_behind(image: Photo) -> Image:
-    try:
-        return _read(image)
-    except MatteboxError as error:
-        raise MatteboxError(error.kind, error.message, parameter="image") from error.__cause__
-
-
-def _read(photo: Photo) -> Image:
-    import numpy as np
-    from PIL.Image import Image as PILImage
-
-    from mattebox import codec, files
-    from mattebox.image import Image
-
-    match photo:
-        case Image():
-            return photo
-        case bytes() | bytearray():
-            return codec.decode(bytes(photo), codec.OWN_FILES)
-        case str() | os.PathLike():
-            return codec.decode(files.read(photo, codec.OWN_FILES.max_bytes), codec.OWN_FILES)
-        case np.ndarray():
-            return codec.from_array(photo)
-        case PILImage():
-            return codec.from_pil(photo)
-        case _ if hasattr(photo, "read"):
-            data = photo.read()
-            if isinstance(data, bytes):
-                return codec.decode(data, codec.OWN_FILES)
-    raise MatteboxError(
-        Kind.INVALID_PARAMETER,
-        "A photo must be a path, bytes, a file opened in binary mode, a Pillow picture or an array.",
-        parameter="photo",
-    )

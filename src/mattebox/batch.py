@@ -8,6 +8,8 @@ otherwise.
 from __future__ import annotations
 
 import os
+import re
+import stat
 import threading
 import time
 import unicodedata
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mattebox import files
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
+from mattebox.files import reason, shown
 
 if TYPE_CHECKING:
     from mattebox.cancellation import Checkpoint
@@ -76,7 +79,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A photo that did not."""
+    """A photo that did not. A defect of mattebox is of the kind INTERNAL, and is the error's `__cause__`."""
 
     job: Job
     error: MatteboxError
@@ -105,11 +108,13 @@ def plan(inputs: Sequence[str], output: str | None, *, format: Format | None, ov
     """
     if "-" in inputs and len(inputs) > 1:
         raise _wrong("inputs", "The standard input cannot be combined with other photos.")
+    if "" in inputs or output == "":  # a variable of a shell that is not set; as a path it is the current folder
+        raise _wrong("inputs" if "" in inputs else "output", "An empty text is not the name of a file or folder.")
     photos = [Path(each) for each in inputs if each != "-"]
-    missing = [shown(each) for each in photos if not each.exists()]
+    missing = [shown(each) for each in photos if not _is_there(each)]
     if missing:
         raise MatteboxError(Kind.NOT_FOUND, f"File or folder not found: {_list(missing)}")
-    one = len(inputs) == 1 and not any(each.is_dir() for each in photos)
+    one = len(inputs) == 1 and not any(_is_folder(each) for each in photos)
     if not one and output in (None, "-"):
         raise _wrong("output", "Several photos need a folder as their output.")
     if output is not None and output != "-" and not (one and _is_file(output)):
@@ -141,13 +146,13 @@ def _plan_many(inputs: Sequence[Path], output: str, *, chosen: Format, overwrite
         raise _wrong("output", "A photo from the standard input needs the name of an output file.")
     folder, ending = Path(output), codec.extension(chosen)
     # `-o cutout.png` for several photos is a slip, not the wish for a folder of that name.
-    if not folder.is_dir() and (folder.exists() or codec.format_named(folder.suffix) is not None):
+    if not _is_folder(folder) and (_mode(folder) or codec.format_named(folder.suffix) is not None):
         raise _wrong("output", f"{shown(folder)} is not a folder. Several photos need one.")
     jobs: dict[Job, None] = {}  # a set that keeps its order: a photo that is named twice is done once
     passed_over = 0
     inside = _identity(folder)
     for each in inputs:
-        if each.is_dir():
+        if _is_folder(each):
             found, others = _photos(each, inside)
             passed_over += others
             made = (Job(photo, folder / photo.relative_to(each).with_suffix(ending)) for photo in found)
@@ -164,7 +169,7 @@ def _plan_many(inputs: Sequence[Path], output: str, *, chosen: Format, overwrite
 def _is_file(output: str) -> bool:
     """Whether one photo's output is a file: no folder, not called one by a slash, and with an ending if it is new."""
     path = Path(output)
-    return not (path.is_dir() or output.endswith(("/", os.sep))) and (path.suffix != "" or path.exists())
+    return not (_is_folder(path) or output.endswith(("/", os.sep))) and (path.suffix != "" or _mode(path) != 0)
 
 
 def _format_of(output: Path, chosen: Format | None) -> Format:
@@ -190,22 +195,58 @@ def _photos(top: Path, output: _Identity | None) -> tuple[list[Path], int]:
 
     def refuse(error: OSError) -> None:
         # A folder that cannot be listed may hold photos: leaving it out would be a quiet loss.
-        raise MatteboxError(Kind.NOT_FOUND, f"A folder cannot be read: {_reason(error)}.") from error
+        raise MatteboxError(
+            Kind.NOT_FOUND, f"The folder {shown(str(error.filename))} cannot be read: {reason(error)}."
+        ) from error
 
     for name, folders, others in os.walk(top, onerror=refuse):
         here = Path(name)
         entered = []
         for each in sorted(folders):
             path = here / each
-            if each.startswith(".") or path.is_symlink():
+            if each.startswith(".") or os.path.islink(path):  # noqa: PTH114 - the same without raising
                 passed_over += 1
             elif output is None or _identity(path) != output:
                 entered.append(each)
         folders[:] = entered
-        photos = [each for each in others if not each.startswith(".") and Path(each).suffix.lower() in SUFFIXES]
+        photos = [each for each in others if _is_photo(here / each)]
         passed_over += len(others) - len(photos)
         found.extend(here / photo for photo in sorted(photos))
     return found, passed_over
+
+
+def _is_photo(path: Path) -> bool:
+    """Whether a folder's entry is to be read: by its name, and no pipe, socket or device.
+
+    What cannot be looked at counts as a photo, so that the reason is said when its turn comes.
+    """
+    if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
+        return False
+    mode = _mode(path)
+    return mode == 0 or stat.S_ISREG(mode)
+
+
+def _mode(path: Path) -> int:
+    """The kind of file, links followed, for `stat`; 0 where there is none or the system does not say."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
+
+
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(_mode(path))
+
+
+def _is_there(path: Path) -> bool:
+    """Whether an input exists; where the system does not say, a MatteboxError of its words."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise MatteboxError(Kind.UNREADABLE_IMAGE, f"{shown(path)} cannot be read: {reason(error)}.") from error
+    return True
 
 
 def _refuse_clashes(jobs: Iterable[Job]) -> None:
@@ -259,16 +300,6 @@ def _list(items: Sequence[str], *, separator: str = ", ") -> str:
     return separator.join(items[:_SHOWN]) + rest + "."
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or type(error).__name__
-
-
-def shown(path: Path | None) -> str:
-    """A file's name for people: nothing in it moves a terminal's cursor or breaks the line."""
-    text = "-" if path is None else str(path)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
-
-
 # --- the work ----------------------------------------------------------------------------------------------------
 
 
@@ -292,7 +323,7 @@ class Results:
                 target.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise MatteboxError(
-                    Kind.CONFLICT, f"{shown(target.parent)} cannot be created: {_reason(error)}."
+                    Kind.CONFLICT, f"{shown(target.parent)} cannot be created: {reason(error)}."
                 ) from error
             if _identity(target) in self._written:
                 raise MatteboxError(
@@ -333,6 +364,8 @@ def run(
             made = work(job, checkpoint)
         except MatteboxError as error:
             return Failed(job, error)
+        except Exception as error:  # noqa: BLE001 - one photo does not end the batch; whoever runs it has the cause
+            return Failed(job, _unexpected(error))
         return Done(
             job=job,
             width=made.width,
@@ -359,6 +392,18 @@ def run(
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _unexpected(error: Exception) -> MatteboxError:
+    # OpenCV and the networks' runtimes have exceptions of their own for it.
+    if isinstance(error, MemoryError) or re.search("insufficient memory|bad_alloc|out of memory", str(error), re.I):
+        failure = MatteboxError(Kind.OVERLOADED, "There is not enough memory for this photo.")
+    elif isinstance(error, OSError):
+        failure = MatteboxError(Kind.UNREADABLE_IMAGE, f"The system refuses: {reason(error)}.")
+    else:
+        failure = MatteboxError(Kind.INTERNAL, f"A defect of mattebox: {type(error).__name__}.")
+    failure.__cause__ = error
+    return failure
 
 
 def _settled(future: Future[Done | Failed]) -> Done | Failed:

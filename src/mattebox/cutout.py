@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mattebox import codec, files, pipeline
+from mattebox import arguments, codec, files, pipeline
 from mattebox.edit import Color, Edit, Layout, Output, Picture, Shadow, Transparent
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Encoded, Image, Served
@@ -82,9 +83,15 @@ class Cutout:
             output: the format.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER, when the format cannot hold such a picture, or the result would be too
-                large.
+            MatteboxError: INVALID_PARAMETER, when the format cannot hold such a picture, the result would be too
+                large, or an argument is of a wrong type.
         """
+        arguments.instance(arrange, "arrange", Layout)
+        arguments.instance(output, "output", Output)
+        if shadow is not None:
+            arguments.instance(shadow, "shadow", Shadow)
+        if not isinstance(backdrop, Image | Transparent):
+            arguments.instance(backdrop, "backdrop", Color)
         behind = backdrop if isinstance(backdrop, Image) else None
         chosen = Picture() if isinstance(backdrop, Image) else backdrop
         edit = Edit(backdrop=chosen, shadow=shadow, layout=arrange, output=output)
@@ -95,7 +102,7 @@ class Cutout:
 
     def save(
         self,
-        path: str | Path,
+        path: str | os.PathLike[str],
         *,
         arrange: Layout = Layout(),
         shadow: Shadow | None = None,
@@ -107,11 +114,12 @@ class Cutout:
         The file appears whole or not at all. `arrange`, `shadow` and `backdrop` are those of `encode`.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER, when no such format can be written, or the result would
-                be too large; CONFLICT, when the file cannot be written there.
+            MatteboxError: INVALID_PARAMETER, when no such format can be written, an argument is wrong, or the result
+                would be too large; CONFLICT, when the file cannot be written there.
         """
-        output = _output(Path(path), quality)
-        files.write(path, self.encode(arrange=arrange, shadow=shadow, backdrop=backdrop, output=output).data)
+        target = arguments.path(path, "path")
+        output = _output(target, quality)
+        files.write(target, self.encode(arrange=arrange, shadow=shadow, backdrop=backdrop, output=output).data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -143,16 +151,17 @@ class Replaced:
             return self.image.rgb
         return np.dstack([self.image.rgb, np.rint(self.image.alpha * 255).astype(np.uint8)])
 
-    def save(self, path: str | Path, *, quality: int | None = None) -> None:
+    def save(self, path: str | os.PathLike[str], *, quality: int | None = None) -> None:
         """Write the picture to a file; the name's ending chooses the format: png, webp, jpg, avif or zip.
 
         The file appears whole or not at all.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER, when no such format can be written; CONFLICT, when the
-                file cannot be written there.
+            MatteboxError: INVALID_PARAMETER, when no such format can be written or an argument is wrong; CONFLICT, when
+                the file cannot be written there.
         """
-        files.write(path, codec.encode(self.image, _output(Path(path), quality)))
+        target = arguments.path(path, "path")
+        files.write(target, codec.encode(self.image, _output(target, quality)))
 
 
 def _output(target: Path, quality: int | None) -> Output:
@@ -164,4 +173,6 @@ def _output(target: Path, quality: int | None) -> Output:
             f"{target.name} does not end in the name of a format. Use .png, .webp, .jpg, .avif or .zip.",
             parameter="path",
         )
-    return Output(format=named, quality=quality)
+    return Output(
+        format=named, quality=None if quality is None else arguments.whole(quality, "quality", least=1, most=100)
+    )

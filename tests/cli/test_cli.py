@@ -6,7 +6,6 @@ import errno
 import io
 import json
 import os
-import pty
 import re
 import signal
 import socket
@@ -84,8 +83,8 @@ def mattebox(
 def process(*args: str | Path, fake_networks: bool = True) -> list[str]:
     """The command line of a real process."""
     code = (
-        "from mattebox.cli import Components, app; from mattebox.testing import FakeModels\n"
-        "app(obj=Components(networks=lambda options, fetching: FakeModels()))"
+        "from mattebox.cli import Components, main; from mattebox.testing import FakeModels\n"
+        "main(Components(networks=lambda options, fetching: FakeModels()))"
     )
     program = ["-c", code] if fake_networks else ["-m", "mattebox"]
     return [sys.executable, *program, *map(str, args)]
@@ -435,7 +434,7 @@ def test_scenes_list(backdrops: Path) -> None:
     assert {row["installed"] for name, row in rows.items() if name.startswith("apartment")} == {True}
     assert rows["warehouse-ramp"]["installed"] is False
     said = mattebox("scenes", "list").stdout
-    assert "kitchen, worktop, oven, …" in said
+    assert "kitchen, worktop, oven, ..." in said
     assert "[red]Jo Doe" in said
     assert len(said.splitlines()) == len(rows) + 1
 
@@ -613,6 +612,7 @@ def test_an_existing_output_is_an_error_for_one_photo_unless_overwritten(tmp_pat
     assert opened(tmp_path / "x.png").mode == "RGBA"
 
 
+@pytest.mark.posix
 def test_an_input_reached_through_a_link_is_not_overwritten(tmp_path: Path) -> None:
     photos(tmp_path, "a.png")
     (tmp_path / "x.png").symlink_to(tmp_path / "a.png")
@@ -674,7 +674,7 @@ def test_rubbish_in_a_pipe_gives_nothing_out() -> None:
 
 @pytest.mark.process
 def test_a_picture_is_not_written_to_a_terminal() -> None:
-    ours, theirs = pty.openpty()
+    ours, theirs = os.openpty()
     try:
         made = subprocess.run(process("remove", "-"), input=PHOTO, stdout=theirs, stderr=subprocess.PIPE, check=False)
     finally:
@@ -697,7 +697,133 @@ def test_a_reader_that_goes_away_is_no_defect() -> None:
     assert b"Traceback" not in said
 
 
+# --- streams that cannot be used ---------------------------------------------------------------------------------
+
+
+def shell(line: str, folder: Path, **env: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of a shell, in which $M is the command line with a fake network, in a folder with `a.png`."""
+    photos(folder, "a.png")
+    (folder / "m").write_text(process()[2])
+    environment = os.environ | {"M": f"{sys.executable} {folder / 'm'}"} | env
+    return subprocess.run(["sh", "-c", line], cwd=folder, env=environment, capture_output=True, check=False)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "command",
+    [
+        "remove a.png -o -",
+        "remove a.png -o x.png --json",
+        "replace a.png -o x.png --color red --json",
+        "--help",
+        "--version",
+        "models list",
+        "models path",
+        "scenes list --json",
+    ],
+)
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [("> /dev/full", b"cannot be written: No space left on device."), (">&-", b"is closed.")],
+)
+def test_a_standard_output_that_fails_is_a_sentence(command: str, where: str, sentence: bytes, tmp_path: Path) -> None:
+    done = shell(f"$M {command} {where}", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(b"The standard output " + sentence)
+    assert done.stderr.count(b"The standard output") == 1
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [("<&-", b"The standard input is closed."), ("0> written", b"The standard input cannot be read")],
+)
+def test_a_standard_input_that_fails_is_a_sentence(where: str, sentence: bytes, tmp_path: Path) -> None:
+    done = shell(f"$M remove - -o x.png {where}", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(sentence)
+    assert b"Traceback" not in done.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("where", ["2>&-", "2> /dev/full", "<&- >&- 2>&-"])
+def test_nobody_to_talk_to_is_no_failure(where: str, tmp_path: Path) -> None:
+    done = shell(f"$M remove a.png -o x.png {where}", tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert opened(tmp_path / "x.png").size == (120, 90)
+    assert shell(f"$M remove none.png -o y.png {where}", tmp_path).returncode == 1
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp932", "utf-8"])
+@pytest.mark.parametrize("command", ["models list", "scenes list", "--help", "remove --help"])
+def test_a_stream_shows_what_it_can(command: str, encoding: str, tmp_path: Path) -> None:
+    done = shell(f"$M {command}", tmp_path, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    done.stdout.decode("utf-8" if encoding == "ascii" else encoding)  # click takes ASCII for a slip
+    if command == "models list":
+        assert b"u2netp" in done.stdout
+
+
+@pytest.mark.process
+def test_a_path_that_is_no_text_comes_out_as_it_is(tmp_path: Path) -> None:
+    done = shell("$M models path", tmp_path, MATTEBOX_MODELS_DIRECTORY=os.fsdecode(b"/x\xff"))
+    assert (done.returncode, done.stdout) == (0, b"/x\xff\n")
+
+
 # --- many --------------------------------------------------------------------------------------------------------
+
+
+def test_one_photo_never_ends_the_others(tmp_path: Path) -> None:
+    top, out = tmp_path / "in", tmp_path / "out"
+    long = "m" * 251
+    photos(top, "a.png", f"{long}.png", "z.png")
+    (top / "gone.png").symlink_to("nowhere")
+    result = mattebox("remove", top, "-o", out, "--json")
+    assert names(out) == {"a.png", f"{long}.png", "z.png"}
+    assert result.exit_code == 1
+    assert [json.loads(line).get("kind") for line in result.stdout.splitlines()] == [None, "not_found", None, None]
+
+
+def test_what_vanishes_before_its_turn_is_said(tmp_path: Path) -> None:
+    photos(tmp_path / "in", "a.png", "b.png", "c.png")
+
+    def removing(photo: RGB) -> Alpha:
+        (tmp_path / "in" / "b.png").unlink(missing_ok=True)
+        return FakeSegmenter()(photo)
+
+    result = mattebox("remove", tmp_path / "in", "-o", tmp_path / "out", parts=fake(Elsewhere(removing)))
+    assert result.exit_code == 1
+    assert "b.png: File not found" in result.stderr
+    assert names(tmp_path / "out") == {"a.png", "c.png"}
+
+
+def test_a_defect_is_shown_once_the_other_photos_are_done(tmp_path: Path) -> None:
+    photos(tmp_path / "in", "a.png", "c.png")
+    photos(tmp_path / "in", "b.png", data=EMPTY)
+
+    def broken(photo: RGB) -> Alpha:
+        if photo.shape[0] == 40:
+            raise ZeroDivisionError("deep inside")
+        return FakeSegmenter()(photo)
+
+    with pytest.raises(ZeroDivisionError, match="deep inside"):
+        mattebox("remove", tmp_path / "in", "-o", tmp_path / "out", parts=fake(Elsewhere(broken)))
+    assert names(tmp_path / "out") == {"a.png", "c.png"}
+
+
+def test_memory_that_is_used_up_is_a_sentence(tmp_path: Path) -> None:
+    photos(tmp_path, "a.png")
+
+    def hungry(_: RGB) -> Alpha:
+        raise MemoryError
+
+    result = mattebox("remove", tmp_path / "a.png", parts=fake(Elsewhere(hungry)))
+    assert result.exit_code == 1
+    assert "a.png: There is not enough memory for this photo." in result.stderr
 
 
 def test_a_folder_with_good_and_bad_files(tmp_path: Path) -> None:
@@ -1186,7 +1312,7 @@ def test_help_loads_nothing_heavy(args: list[str], more: str) -> None:
 @pytest.mark.process
 def test_a_progress_bar_is_shown_on_a_terminal_only(tmp_path: Path) -> None:
     photos(tmp_path / "in", *(f"{number}.png" for number in range(12)))
-    ours, theirs = pty.openpty()
+    ours, theirs = os.openpty()
     with subprocess.Popen(
         process("remove", tmp_path / "in", "-o", tmp_path / "out", "--json"),
         stdout=subprocess.PIPE,

@@ -9,19 +9,24 @@ Only what every command needs is imported at the top of these modules, so that `
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from mattebox import __version__
-from mattebox.cli import certificate, database, models, remove, replace, scenes, serve
+from mattebox.cli import certificate, database, models, remove, replace, scenes, serve, terminal
 from mattebox.cli.context import Components
 from mattebox.cli.edit_command import EditCommand
 from mattebox.cli.terminal import say
 from mattebox.errors import MatteboxError
+from mattebox.files import reason, shown
 
 __all__ = ["Components", "app", "main"]
+
+_log = logging.getLogger(__name__)
 
 
 class _Commands(TyperGroup):
@@ -30,9 +35,22 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # typer's own signature
         try:
             return super().invoke(ctx)
-        except MatteboxError as error:
-            say(error.message, style="red")
+        except (MatteboxError, OSError, MemoryError) as error:
+            say(_sentence(error), style="red")
+            _log.info("the reason", exc_info=error)
             raise typer.Exit(1) from error
+
+
+def _sentence(error: MatteboxError | OSError | MemoryError) -> str:
+    """A failure for a person. A folder that is closed or a full disk is no defect, wherever it is met."""
+    match error:
+        case MatteboxError():
+            return error.message
+        case OSError():
+            about = "" if error.filename is None else f"{shown(os.fsdecode(error.filename))}: "
+            return f"{about}{reason(error)}."
+        case _:
+            return "There is not enough memory."
 
 
 app = typer.Typer(
@@ -51,9 +69,19 @@ app.command()(certificate.certificate)
 app.add_typer(database.app, name="database")
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
+def main(components: Components | None = None) -> None:
+    """Run the command line, on other components than the usual ones if there are some."""
+    terminal.open_streams()
+    try:
+        try:
+            app(obj=components)
+        finally:
+            terminal.flush()
+    except MatteboxError as error:  # the standard output fails in --help, or with the last that is written
+        say(error.message, style="red")
+        sys.exit(1)
+    except KeyboardInterrupt:  # before a command has begun
+        sys.exit(130)
 
 
 def _version(wanted: bool) -> None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mattebox import batch, files
-from mattebox.batch import Plan, shown
+from mattebox.batch import Plan
 from mattebox.cli.terminal import say
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
+from mattebox.files import shown
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

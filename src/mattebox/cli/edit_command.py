@@ -15,16 +15,17 @@ import typer
 from typer.core import TyperCommand
 
 from mattebox import backdrop_options, batch, files, model_options
-from mattebox.batch import Done, Failed, Job, Plan, Results, shown
+from mattebox.batch import Done, Failed, Job, Plan, Results
 from mattebox.cli.context import (
     Components,
     check_standard_output,
     picture_behind,
     warn_of_licence,
 )
-from mattebox.cli.terminal import Bar, say
+from mattebox.cli.terminal import Bar, read_standard_input, say
 from mattebox.edit import Edit, Format, Prompt, Transparent
 from mattebox.errors import Kind, MatteboxError
+from mattebox.files import shown
 
 if TYPE_CHECKING:
     from mattebox.cancellation import Checkpoint
@@ -127,6 +128,9 @@ def run(
                             tell_failure(job.source, error)
                 bar.step()
     _sum_up(plan, failed, last, seconds=bar.seconds)
+    for each in failed:
+        if each.error.kind is Kind.INTERNAL and each.error.__cause__ is not None:
+            raise each.error.__cause__  # where it happened is shown, once the others are done
     if failed:
         raise typer.Exit(1)
 
@@ -153,8 +157,8 @@ def _work(engine: Engine, edit: Edit, behind: bytes | None, plan: Plan, results:
     """The work on each photo."""
     from mattebox.codec import OWN_FILES
 
-    # Read here and not in a thread: Ctrl-C must end a wait for somebody to type. One byte more tells what is too large.
-    piped = sys.stdin.buffer.read(OWN_FILES.max_bytes + 1) if any(job.source is None for job in plan.jobs) else b""
+    # Read here and not in a thread: Ctrl-C must end a wait for somebody to type.
+    piped = read_standard_input(OWN_FILES.max_bytes) if any(job.source is None for job in plan.jobs) else b""
 
     def work(job: Job, checkpoint: Checkpoint) -> Encoded:
         photo = piped if job.source is None else files.read(job.source, OWN_FILES.max_bytes)

@@ -42,7 +42,7 @@ def list_models(
     notes = Table("name", "what it is good at, and what its licence leaves open", box=None, pad_edge=False)
     notes.columns[0].no_wrap = True
     for row in rows:
-        size = "–" if row.bytes is None else f"{row.bytes / 1e6:.0f} MB"
+        size = "-" if row.bytes is None else f"{row.bytes / 1e6:.0f} MB"
         downloaded = "yes" if row.downloaded else "no" if row.bytes is not None else "by hand"
         table.add_row(row.name, size, row.licence, "yes" if row.commercial else "NO", downloaded)
         notes.add_row(row.name, row.note)

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from mattebox.batch import Done, shown
+from mattebox.batch import Done
 from mattebox.cli.context import Device, Overwrite, planned
 from mattebox.cli.edit_command import named, options_of, run, tell_failure
 from mattebox.errors import Kind, MatteboxError
+from mattebox.files import shown
 
 EPILOG = (
     "A prompt is served by the places of `mattebox scenes list`, by studios that are drawn, or by the generators of "

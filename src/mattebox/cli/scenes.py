@@ -45,7 +45,7 @@ def list_scenes(
     table = Table("name", "shows", "licence", "author", "installed", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for row in rows:
-        more = ", …" if len(row.tags) > _SHOWN_TAGS else ""
+        more = ", ..." if len(row.tags) > _SHOWN_TAGS else ""
         tags = ", ".join(row.tags[:_SHOWN_TAGS]) + more
         table.add_row(row.name, tags, row.licence, row.author, "yes" if row.installed else "no")
     console = Console(highlight=False, markup=False)  # a pack's words are its author's
@@ -119,7 +119,7 @@ def add(
 ) -> None:
     """Add a pack of your own pictures. It is checked, and copied completely or not at all."""
     from mattebox.backdrops.scenes import packs
-    from mattebox.batch import shown
+    from mattebox.files import shown
 
     pack = packs.add_pack(folder, _packs_directory())
     say(f"{len(pack.scenes)} scenes were added in {shown(pack.folder)}.")

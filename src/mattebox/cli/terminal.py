@@ -1,14 +1,106 @@
-"""Output for a person at the terminal: sentences and a progress bar, all on the standard error."""
+"""The standard streams; and what a person at the terminal sees, sentences and a progress bar, on the standard error."""
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
+import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
+
+from mattebox.errors import Kind, MatteboxError
+from mattebox.files import reason
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
     from rich.progress import TaskID
+
+
+def open_streams() -> None:
+    """Make the standard streams ready, whatever the process was started with.
+
+    A stream that is closed becomes one that leads nowhere, so that no file that is opened later takes its number, and
+    what a library writes there does not end up in a picture. A failure of the standard output is a MatteboxError; one
+    of the standard error is passed over, for nobody could be told. Characters that a stream cannot encode are escaped.
+    """
+    while (free := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(free)
+    codecs.register_error("mattebox", _escaped)
+    sys.stdout, sys.stderr = _usable(sys.stdout, 1), _usable(sys.stderr, 2)
+
+
+def flush() -> None:
+    """Write what waits to be written to the standard output.
+
+    Raises:
+        MatteboxError: CONFLICT, as each other write to it.
+    """
+    sys.stdout.flush()
+
+
+def read_standard_input(max_bytes: int) -> bytes:
+    """All that comes from the standard input; one byte more than `max_bytes` tells that it is too much.
+
+    Raises:
+        MatteboxError: UNREADABLE_IMAGE where it is closed or fails.
+    """
+    stream: TextIO | None = sys.stdin  # None where it was closed when the process began
+    try:
+        if stream is not None:
+            return stream.buffer.read(max_bytes + 1)
+    except OSError as error:
+        raise MatteboxError(Kind.UNREADABLE_IMAGE, f"The standard input cannot be read: {reason(error)}.") from error
+    raise MatteboxError(Kind.UNREADABLE_IMAGE, "The standard input is closed.")
+
+
+class _Output(io.FileIO):
+    """The descriptor of a standard stream. After it has failed, what still comes is dropped.
+
+    Args:
+        descriptor: 1, whose failure is a MatteboxError, or 2, whose failure cannot be told to anybody.
+        closed: the process began without it.
+    """
+
+    def __init__(self, descriptor: int, *, closed: bool) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+        self._failure = "is closed" if closed else ""
+        self._told = descriptor != 1
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write as much as the system takes."""
+        cause: OSError | None = None
+        if not self._failure:
+            try:
+                return super().write(data)
+            except OSError as error:
+                cause = error
+                self._failure = f"cannot be written: {reason(error)}"
+        if not self._told:
+            self._told = True
+            raise MatteboxError(Kind.CONFLICT, f"The standard output {self._failure}.") from cause
+        return memoryview(data).nbytes
+
+
+def _usable(stream: TextIO | None, descriptor: int) -> TextIO:
+    """A standard stream that escapes what it cannot encode, and whose failure is handled."""
+    if isinstance(stream, io.TextIOWrapper) and stream.isatty():
+        stream.reconfigure(errors="mattebox")  # Windows has a way of its own to write to a terminal
+        return stream
+    raw = _Output(descriptor, closed=stream is None)
+    encoding = "utf-8" if stream is None else stream.encoding
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "mattebox", line_buffering=descriptor == 2)
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A byte of a file's name that is no text stays the byte that it is; other characters become `\\xe9`."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def say(sentence: str, *, style: str = "") -> None:

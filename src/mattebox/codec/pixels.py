@@ -84,7 +84,7 @@ def from_pil(picture: PIL.Image.Image) -> Image:
 
     if not isinstance(picture, Pillow.Image):
         _refuse_picture(f"must be a Pillow picture, not {type(picture).__name__}")
-    admit(picture.size, Limits(max_pixels=picture.width * picture.height))
+    admit(picture.size, Limits(max_pixels=max(1, picture.width * picture.height)))
     with reading("picture"):
         picture.load()
     if picture.mode in ("I", "F"):

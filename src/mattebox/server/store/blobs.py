@@ -11,7 +11,6 @@ store can hand out and clear away what another one put there.
 from __future__ import annotations
 
 import math
-import os
 import re
 import secrets
 import time
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, final
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import url2pathname
 
-from mattebox import codec
+from mattebox import codec, files
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
@@ -379,11 +378,7 @@ def _sync(folder: Path, key: str) -> None:
     for each in (path, *(parent for parent in path.parents if parent.is_relative_to(folder))):
         # Another put or delete may have been at the same key meanwhile; then there is nothing of ours to wait for.
         with suppress(FileNotFoundError):
-            handle = os.open(each, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            files.sync(each)
 
 
 # --- folders -----------------------------------------------------------------------------------------------------
