@@ -18,7 +18,7 @@ def places() -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for name, views in catalogue.places().items():
         file = views[0].file
-        source = "Debian's `blender-data`, by name only" if file.optional else "npm"
+        source = "Debian's `blender-data`" if file.optional else "npm"
         shown = ", ".join(load_tags().scenes[name].tags[:3])
         yield f"| `{name}` | {shown} | {len(views)} | {file.author} | {file.licence} | {source} |"
 

@@ -100,14 +100,15 @@ def test_fake_backdrops_have_a_colour_for_each_prompt_and_seed() -> None:
 def test_fake_backdrops_refuse_as_the_real_ones_do(kind: str, tmp_path: Path) -> None:
     real = Backdrops(BackdropOptions(directory=tmp_path, packs=tmp_path), fetch_when_used=False)
     generators: Generators = FakeBackdrops() if kind == "fake" else real
-    with pytest.raises(MatteboxError, match="No backdrop here shows this") as caught:
-        backdrop(generators, Prompt("nowhere"))
-    assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, "prompt")
+    elsewhere = "elsewhere" if kind == "fake" else "a marble table with an igloo"
+    for refused in (Prompt("nowhere" if kind == "fake" else "a black hole"), Prompt(elsewhere, nearest=False)):
+        with pytest.raises(MatteboxError, match="No backdrop here shows this") as caught:
+            backdrop(generators, refused)
+        assert (caught.value.kind, caught.value.parameter) == (Kind.INVALID_PARAMETER, "prompt")
     with pytest.raises(MatteboxError, match="is not configured here") as caught:
         backdrop(generators, Prompt("white background", generator="openai"))
     assert (caught.value.kind, caught.value.parameter) == (Kind.NOT_OFFERED, "generator")
-    prompt = Prompt("nowhere" if kind == "fake" else "an igloo with a marble table", nearest=True)
-    warning = backdrop(generators, prompt).served.warning
+    warning = backdrop(generators, Prompt(elsewhere)).served.warning
     assert warning is not None
     assert warning.startswith("Nothing here shows this; ")
 

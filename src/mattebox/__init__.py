@@ -166,7 +166,7 @@ def replace_background(
     image: Photo | None = None,
     blur: float | None = None,
     seed: int = 0,
-    nearest: bool = False,
+    nearest: bool | None = None,
     generator: str = "auto",
     model: str = "auto",
     refine: bool = True,
@@ -179,13 +179,14 @@ def replace_background(
         photo: as in `remove_background`.
         prompt: the place in words, "a warehouse"; an empty text is a plain studio. The subject is placed, lit and
             given a shadow as in that place. Without a generator that paints, places are those of `mattebox scenes
-            list`, and what they do not show is refused.
+            list`, and the nearest of them is taken.
         color: a `Color`, or words for one: "#ffffff", "rgb(255, 255, 255)" or a CSS name, or its red, green and blue
             from 0 to 255, as in `(255, 255, 255)`.
         image: another picture, given as a photo is. It fills the canvas; what does not fit is cut at both ends.
         blur: the photo's own background, blurred; the standard deviation in pixels, 0.3 to 1000.
         seed: with `prompt`, the same seed gives the same picture again; 0 or more.
-        nearest: with `prompt`, take the most similar scene, with a warning in `served`, where nothing matches.
+        nearest: with `prompt`, where nothing shows what it says: True takes the nearest backdrop, with a warning in
+            `served`, False refuses; None does the first, unless MATTEBOX_BACKDROPS_STRICT is set.
         generator: with `prompt`, what paints it; `auto` is the first of the configured ones that can.
         model: as in `remove_background`, like `refine`, `foreground` and `engine`.
         refine: sharpen the matte at the photo's own resolution.
@@ -197,8 +198,8 @@ def replace_background(
 
     Raises:
         MatteboxError: INVALID_PARAMETER where not exactly one background is asked for, a value is wrong, or nothing
-            shows what the prompt says (the message names what comes nearest); what is wrong with `image` is blamed on
-            it; and whatever `remove_background` raises.
+            comes near what the prompt says; what is wrong with `image` is blamed on it; and whatever
+            `remove_background` raises.
     """
     from mattebox import arguments, pipeline
     from mattebox.cutout import Replaced
@@ -212,7 +213,8 @@ def replace_background(
             parameter=given[1] if given else "prompt",
         )
     seed = arguments.whole(seed, "seed", least=0)
-    nearest, generator = arguments.flag(nearest, "nearest"), arguments.text(generator, "generator")
+    nearest = None if nearest is None else arguments.flag(nearest, "nearest")
+    generator = arguments.text(generator, "generator")
     behind: Color | Picture | Blur | Prompt
     if prompt is not None:
         behind = Prompt(arguments.text(prompt, "prompt"), seed=seed, nearest=nearest, generator=generator)

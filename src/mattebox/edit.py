@@ -59,14 +59,14 @@ class Prompt:
     """A backdrop described in words; an empty text means a plain studio.
 
     `seed` makes the same picture again. `generator` is a name of `backdrops.GENERATORS`, or `auto` for the first of the
-    configured ones that can serve the words. `nearest` takes the most similar scene, with a warning, where nothing
-    matches; without it that is refused.
+    configured ones that can serve the words. `nearest` says what happens where nothing shows what they say: True takes
+    the nearest backdrop, with a warning, False refuses; None is as the backdrops are configured.
     """
 
     text: str = ""
     seed: int = 0
     generator: str = "auto"
-    nearest: bool = False
+    nearest: bool | None = None
 
 
 Backdrop: TypeAlias = Transparent | Color | Picture | Blur | Prompt

@@ -35,7 +35,7 @@ from mattebox.edit import (
     Transparent,
 )
 from mattebox.errors import Kind, MatteboxError
-from mattebox.fields import Fields, Flag, Number, Reader, ReadText, Relation, Text, Whole, Word, Written
+from mattebox.fields import Fields, Flag, Number, Reader, ReadFlag, ReadText, Relation, Text, Whole, Word, Written
 
 LONGEST_SIDE: Final = 65_535
 """Pixels; no file format that is written here can have more."""
@@ -168,9 +168,11 @@ class ReplaceOptions(EditOptions):
     generator: Annotated[
         Text, _OF_PROMPT, Field(description="What makes the backdrop; `auto` is the first that can.")
     ] = "auto"
-    nearest: Annotated[
-        Flag, _OF_PROMPT, Field(description="Take the most similar scene, with a warning, where nothing matches.")
-    ] = False
+    nearest: Annotated[bool | None, ReadFlag(), _OF_PROMPT] = Field(
+        None,
+        description="Where nothing shows what the words say: `true` takes the nearest backdrop, with a warning, "
+        "`false` refuses. By default as MATTEBOX_BACKDROPS_STRICT says.",
+    )
 
     def check_relations(self, called: Callable[[str], str] = str) -> None:
         """Refuse fields that cannot be combined, lack another one, or put nothing behind the subject.

@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,9 @@ def cutout(width: int = WIDTH, height: int = HEIGHT) -> Image:
     return Image(rgb=np.full((height, width, 3), 128, np.uint8), alpha=alpha)
 
 
-def plate(backdrops: Backdrops, text: str, *, seed: int = 0, generator: str = "auto", nearest: bool = False) -> Plate:
+def plate(
+    backdrops: Backdrops, text: str, *, seed: int = 0, generator: str = "auto", nearest: bool | None = None
+) -> Plate:
     prompt = Prompt(text, seed=seed, generator=generator, nearest=nearest)
     made = backdrops.choose(prompt)(cutout(), go_on)
     assert made.rgb.shape == (HEIGHT, WIDTH, 3)
@@ -181,23 +184,55 @@ def test_any_whole_number_is_a_seed(seed: int, bare: Backdrops) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["inside a volcano", "a beach with palm trees", "在仓库里", "auf dem Mond", "asdf qwer"]
+    "text", ["inside a whale's stomach", "a black hole", "在仓库里", "auf dem Mond", "inside a qwer"]
 )
-def test_what_nothing_shows_is_refused(text: str, bare: Backdrops) -> None:
+def test_what_nothing_comes_near_is_refused(text: str, bare: Backdrops) -> None:
     error = refusal(bare, text)
     assert (error.kind, error.parameter) == (Kind.INVALID_PARAMETER, "prompt")
     assert "No backdrop here shows this" in error.message
     assert text not in error.message
 
 
+IGLOO = "a marble table with an igloo"
+
+
+@pytest.mark.parametrize("text", ["inside a volcano", "a beach with palm trees", "asdf qwer", IGLOO])
+def test_a_strict_one_refuses_what_nothing_shows(text: str, options: BackdropOptions) -> None:
+    strict = Backdrops(replace(options, strict=True), fetch_when_used=False)
+    for error in (refusal(strict, text), refusal(Backdrops(options), text, nearest=False)):
+        assert (error.kind, error.parameter) == (Kind.INVALID_PARAMETER, "prompt")
+        assert "No backdrop here shows this" in error.message
+        assert text not in error.message
+    assert plate(strict, "white background").served.warning is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("inside a whale's stomach", "Nothing comes near it."),
+        ("inside a qwer", "Nothing comes near it."),
+        ("auf dem Mond", "Prompts must be in English."),
+        ("在仓库里", "Prompts must be in English."),
+    ],
+)
+def test_a_refusal_says_why_nothing_is_near(text: str, words: str, bare: Backdrops) -> None:
+    assert refusal(bare, text).message == f"No backdrop here shows this. {words}"
+
+
 def test_a_refusal_names_what_comes_near(bare: Backdrops) -> None:
-    assert "marble" in refusal(bare, "an igloo with a marble table").message
+    assert "marble" in refusal(bare, IGLOO, nearest=False).message
 
 
-def test_the_nearest_is_served_with_a_warning(bare: Backdrops) -> None:
-    made = plate(bare, "an igloo with a marble table", nearest=True)
+@pytest.mark.parametrize("nearest", [None, True])
+def test_the_nearest_is_served_with_a_warning(
+    nearest: bool | None, bare: Backdrops, options: BackdropOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mattebox.backdrops")
+    backdrops = Backdrops(replace(options, strict=bool(nearest)), fetch_when_used=False)
+    made = plate(backdrops, IGLOO, nearest=nearest)
     assert (made.served.backend, made.served.scene) == ("studio", "marble")
     assert made.served.warning == "Nothing here shows this; marble is the nearest."
+    assert caplog.messages == [made.served.warning]  # and not what was asked for
     assert made.served.score is not None
     assert 0 <= made.served.score < 1
     # What cannot be read has no nearest.
@@ -207,8 +242,8 @@ def test_the_nearest_is_served_with_a_warning(bare: Backdrops) -> None:
 
 
 def test_where_no_word_is_known_the_nearest_is_a_plain_studio(bare: Backdrops) -> None:
-    assert "Prompts must be in English" in refusal(bare, "asdf qwer").message
-    served = plate(bare, "asdf qwer", nearest=True).served
+    assert "Nothing comes near it" in refusal(bare, "asdf qwer", nearest=False).message
+    served = plate(bare, "asdf qwer").served
     assert (served.backend, served.scene, served.score) == ("studio", "sweep", None)
     assert served.warning is not None
     assert "a plain studio is used instead" in served.warning
@@ -216,7 +251,7 @@ def test_where_no_word_is_known_the_nearest_is_a_plain_studio(bare: Backdrops) -
 
 def test_where_the_nearest_place_is_not_installed_the_next_one_is_named(bare: Backdrops) -> None:
     # A courtyard is offered only where its file is; of the two places that are most like it, both are offered.
-    assert "city, piazza" in refusal(bare, "in a sunny courtyard").message
+    assert "city, piazza" in refusal(bare, "in a sunny courtyard", nearest=False).message
 
 
 def test_the_length_of_a_prompt_is_bounded(bare: Backdrops) -> None:
@@ -260,7 +295,9 @@ def test_a_scene_whose_file_is_damaged_says_so(bare: Backdrops, options: Backdro
 
 def test_a_scene_that_only_a_linux_distribution_has_is_offered_where_it_is_installed(options: BackdropOptions) -> None:
     def near() -> str:
-        return refusal(Backdrops(options, fetch_when_used=False), "construction site with a crane").message
+        return refusal(
+            Backdrops(options, fetch_when_used=False), "construction site with a crane", nearest=False
+        ).message
 
     assert "No backdrop here" in near()
     assert options.directory is not None
@@ -343,7 +380,7 @@ def test_who_is_asked_first_answers_first(options: BackdropOptions, painter: Pai
 def test_whoever_is_named_answers_alone(options: BackdropOptions, painter: Painter) -> None:
     backdrops = configured(options, painter, "scenes", "openai")
     assert plate(backdrops, "white background", generator="openai").served.backend == "openai"
-    error = refusal(backdrops, "inside a volcano", generator="scenes")
+    error = refusal(backdrops, "inside a volcano", generator="scenes", nearest=False)
     assert error.parameter == "prompt"
     assert len(painter.asked) == 1
 
@@ -438,7 +475,8 @@ def test_threads_share_one_painter(options: BackdropOptions, painter: Painter) -
 @pytest.fixture(scope="module")
 def real() -> Backdrops:
     """Everything that every machine can fetch, without the user's own packs."""
-    assert catalogue.pull() == ()
+    catalogue.pull()
+    assert catalogue.complete()
     backdrops = Backdrops(BackdropOptions(packs=Path("/nonexistent")), fetch_when_used=False)
     backdrops.warm()
     return backdrops
@@ -458,13 +496,27 @@ def test_each_seed_has_its_view_of_a_place(real: Backdrops) -> None:
 
 @pytest.mark.model
 def test_the_nearest_place_to_one_that_is_absent(real: Backdrops) -> None:
-    error = refusal(real, "supermarket aisle")
+    error = refusal(real, "supermarket aisle", nearest=False)
     assert (error.kind, error.parameter) == (Kind.INVALID_PARAMETER, "prompt")
     assert "esplanade" in error.message
-    served = plate(real, "supermarket aisle", nearest=True).served
+    served = plate(real, "supermarket aisle").served
     assert served.warning is not None
     assert served.score is not None
     assert 0 < served.score < 1
+
+
+@pytest.mark.model
+def test_a_table_in_a_place_has_the_place_behind_it(real: Backdrops) -> None:
+    alone = plate(real, "a wooden table")
+    made = plate(real, "a wooden table in a park")
+    assert (made.served.backend, made.served.scene) == ("studio", "wood")
+    assert made.served.warning == "Nothing here shows this; wood, before park, is the nearest."
+    assert made.horizon == alone.horizon
+    red, green, blue = mean(made.rgb[: HEIGHT // 2])  # lawn and sky
+    assert green > red
+    assert blue > mean(alone.rgb[: HEIGHT // 2])[2]
+    assert made.light.color != alone.light.color
+    assert plate(real, "a wooden table in a bright kitchen").served.scene == "table_room"
 
 
 def test_what_is_not_installed_is_left_to_a_painter_that_comes_after_it(tmp_path: Path) -> None:

@@ -316,22 +316,28 @@ def test_a_subject_in_a_place_in_words(backdrops: Path) -> None:
     assert {each.mode for each in made} == {"RGB"}
 
 
-def test_a_prompt_that_nothing_shows_is_refused_and_the_nearest_are_named(backdrops: Path) -> None:
+def test_a_prompt_that_nothing_shows_is_served_by_the_nearest_unless_that_is_not_wanted(
+    backdrops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photos(backdrops, "a.png")
     # Known by one of its words, and not served: two places at a time.
     args = ("replace", backdrops / "a.png", "-o", backdrops / "x.png", "--prompt", "marble and red brick")
-    result = mattebox(*args, "--json")
+    result = mattebox(*args, "--json", "--no-nearest")
     assert result.exit_code == 1
     assert "The nearest here are" in result.stderr
+    monkeypatch.setenv("MATTEBOX_BACKDROPS_STRICT", "true")
+    assert mattebox(*args).stderr == mattebox(*args, "--no-nearest").stderr
     told = json.loads(result.stdout)
     assert set(told) == {"input", "error", "kind"}
     assert told["kind"] == "invalid_parameter"
     assert not (backdrops / "x.png").exists()
-    anyway = mattebox(*args, "--json", "--nearest")
-    assert anyway.exit_code == 0, anyway.stderr
-    told = json.loads(anyway.stdout)
-    assert told["scene"] in result.stderr
-    assert told["warning"] in anyway.stderr
+    strict = mattebox(*args, "--json", "--nearest", "--overwrite")
+    monkeypatch.delenv("MATTEBOX_BACKDROPS_STRICT")
+    for anyway in (strict, mattebox(*args, "--json", "--overwrite")):
+        assert anyway.exit_code == 0, anyway.stderr
+        told = json.loads(anyway.stdout)
+        assert told["scene"] in result.stderr
+        assert told["warning"] in anyway.stderr
 
 
 def test_an_empty_prompt_is_a_plain_studio(backdrops: Path) -> None:
@@ -480,6 +486,18 @@ def test_scenes_that_cannot_be_fetched_are_sentences(backdrops: Path, monkeypatc
     assert "the panorama warehouse" in result.stderr.lower()
     assert "the panorama night" in result.stderr.lower()
     assert f"0 of {len(scene_views())} scenes" in result.stderr
+
+
+@pytest.mark.parametrize(("complete", "code"), [(True, 0), (False, 1)])
+def test_what_only_a_linux_distribution_has_is_told_and_not_missed(
+    backdrops: Path, monkeypatch: pytest.MonkeyPatch, *, complete: bool, code: int
+) -> None:
+    failure = MatteboxError(Kind.UNAVAILABLE, "The panorama garden cannot be fetched.")
+    monkeypatch.setattr("mattebox.backdrops.scenes.catalogue.pull", lambda *_, **__: (failure,))
+    monkeypatch.setattr("mattebox.backdrops.scenes.catalogue.complete", lambda _: complete)
+    for names, expected in (((), code), (("garden",), 1)):
+        result = mattebox("scenes", "pull", *names)
+        assert (result.exit_code, failure.message in result.stderr) == (expected, True)
 
 
 def test_device_and_own_files_reach_the_networks(tmp_path: Path) -> None:

@@ -197,3 +197,13 @@ def test_a_thing_on_a_table(kind: str, regenerate: bool) -> None:
     cutout, box = mug(92, 110, 62)
     made = composite.stage(cutout, box, studio.draw(kind, width=WIDTH, height=HEIGHT, seed=1))
     compare(f"scene-on-{kind}", picture(made.rgb), regenerate=regenerate, tolerance=0.1, worst=2)
+
+
+def test_a_thing_on_a_table_in_a_place(regenerate: bool) -> None:
+    cutout, box = mug(92, 110, 62)
+    camera = Camera.with_horizon(studio.TABLE_HORIZON, yaw=CAMERA.yaw)
+    assert camera.horizon == pytest.approx(studio.TABLE_HORIZON)
+    room = panorama.view(everywhere(), camera, width=WIDTH, height=HEIGHT)
+    plate = studio.draw("marble", width=WIDTH, height=HEIGHT, seed=1, room=room)
+    made = composite.stage(cutout, box, plate)
+    compare("scene-on-marble-in-a-place", picture(made.rgb), regenerate=regenerate, tolerance=0.1, worst=2)

@@ -38,6 +38,13 @@ class BackdropOptions:
     packs: Path | None = field(
         default=None, metadata={"doc": "Folder of packs of your own pictures; by default in the user's data folder."}
     )
+    strict: bool = field(
+        default=False,
+        metadata={
+            "doc": "Refuse a prompt that no backdrop shows, instead of serving the nearest with a warning. A request's "
+            "own `nearest` comes first."
+        },
+    )
     url: str = field(
         default="", metadata={"doc": "The generator's server, as in http://127.0.0.1:8188. It is trusted."}
     )

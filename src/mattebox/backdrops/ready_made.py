@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Image, Served
+from mattebox.image import RGB, Image, Served
 
 if TYPE_CHECKING:
     from mattebox.backdrops.options import BackdropOptions
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mattebox.backdrops.scenes.catalogue import View
     from mattebox.backdrops.scenes.packs import PackScene
     from mattebox.download.transfer import Progress
+
+_log = logging.getLogger(__name__)
 
 _PLAIN = Color(236, 236, 234)
 """The paper behind a subject when no background was described."""
@@ -27,12 +30,13 @@ _OWN_COLORS = {"brick": {"red", "brown", "orange"}, "wood": {"brown"}, "concrete
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Something ready-made that serves a prompt: a place, a studio, or a scene of a pack."""
+    """Something ready-made that serves a prompt: a place, a studio, or a scene of a pack. `place` is behind a table."""
 
     name: str
     seed: int
     color: Color | None
     score: float | None = None
+    place: str | None = None
     warning: str | None = None
 
 
@@ -74,7 +78,7 @@ class ReadyMade:
             MatteboxError: UNAVAILABLE where it is not installed, and nothing may be fetched now.
         """
         found = self.index().best(text)
-        return None if found is None else self._choice(found, text, seed, warning=None)
+        return None if found is None else self._choice(found, text, seed)
 
     def nearest(self, text: str, *, seed: int, allowed: bool) -> Choice:
         """The backdrop that comes nearest to a prompt, with a warning.
@@ -85,12 +89,13 @@ class ReadyMade:
         """
         near = self.index().nearest(text)
         if near and allowed:
-            name = near[0].name.replace("_", " ")
-            return self._choice(near[0], text, seed, warning=f"Nothing here shows this; {name} is the nearest.")
-        if allowed and self.index().reads(text):
+            return self._choice(near[0], text, seed, near=True)
+        if allowed and self.index().names_no_place(text):
+            _log.info("%s", _UNKNOWN)
             return plain_studio(seed, warning=_UNKNOWN)
         names = ", ".join(each.name.replace("_", " ") for each in near)
-        hint = f"The nearest here are {names}." if near else "Prompts must be in English."
+        nothing = "Nothing comes near it." if self.index().reads(text) else "Prompts must be in English."
+        hint = f"The nearest here are {names}." if near else nothing
         raise MatteboxError(Kind.INVALID_PARAMETER, f"No backdrop here shows this. {hint}", parameter="prompt")
 
     def show(self, choice: Choice, cutout: Image) -> Plate:
@@ -104,32 +109,56 @@ class ReadyMade:
 
         width, height = cutout.width, cutout.height
         served = Served(backend="studio", scene=choice.name, score=choice.score, warning=choice.warning)
-        if choice.name not in self._own and choice.name not in catalogue.places():
-            # Its random numbers take no seed below 0.
-            plate = studio.draw(choice.name, width=width, height=height, seed=choice.seed % 2**64, color=choice.color)
-            return replace(plate, served=served)
         try:
             if choice.name in self._own:
-                plate = packs.view(self._own[choice.name], width=width, height=height)
+                plate = packs.view(self._own[choice.name], width=width, height=height, seed=choice.seed)
                 return replace(plate, served=replace(served, backend="packs"))
-            view = self._fetched(choice)
-            plate = catalogue.view(view, width=width, height=height, directory=self._directory)
-            return replace(plate, served=replace(served, backend="scenes", scene=view.name))
+            if choice.name in catalogue.places():
+                view = self._fetched(choice)
+                plate = catalogue.view(view, width=width, height=height, directory=self._directory)
+                return replace(plate, served=replace(served, backend="scenes", scene=view.name))
+            room = self._behind_table(choice, width, height)
+            seed = choice.seed % 2**64  # its random numbers take none below 0
+            plate = studio.draw(choice.name, width=width, height=height, seed=seed, color=choice.color, room=room)
+            return replace(plate, served=served)
         except MatteboxError as error:
             if error.kind is Kind.CANCELLED:
                 raise
             # This machine's own picture is missing or unusable, which is never the asker's fault.
             raise MatteboxError(Kind.UNAVAILABLE, error.message, parameter="prompt") from error
 
-    def _choice(self, found: Match, text: str, seed: int, *, warning: str | None) -> Choice:
+    def _behind_table(self, choice: Choice, width: int, height: int) -> RGB | None:
+        """The place that the choice puts behind a table, with its horizon where the table's is."""
+        from mattebox.backdrops.scenes import catalogue, panorama
+        from mattebox.backdrops.studio.studio import TABLE_HORIZON
+
+        if choice.place is None:
+            return None
+        view = _view(choice.place, choice.seed)
+        camera = panorama.Camera.with_horizon(TABLE_HORIZON, yaw=view.camera.yaw)
+        return catalogue.view(replace(view, camera=camera), width=width, height=height, directory=self._directory).rgb
+
+    def _choice(self, found: Match, text: str, seed: int, *, near: bool = False) -> Choice:
         from mattebox.backdrops.prompts import prompt_parser
         from mattebox.backdrops.scenes import catalogue
+        from mattebox.backdrops.studio.studio import TABLES
         from mattebox.download import transfer
 
         color = _color(found.name, prompt_parser.color_in(text))
-        choice = Choice(name=found.name, seed=seed, color=color, score=found.score, warning=warning)
+        choice = Choice(name=found.name, seed=seed, color=color, score=found.score)
+        if found.name == "wood" and "table_room" in found.around:
+            choice = replace(choice, name="table_room")  # a wooden table in a kitchen
+        elif near and found.name in TABLES:
+            places = (name for name in found.around if name in catalogue.places())
+            here = (name for name in places if catalogue.installed(_view(name, seed), self._directory))
+            choice = replace(choice, place=next(here, None))
+        if near:
+            before = "" if choice.place is None else f", before {choice.place.replace('_', ' ')},"
+            sentence = f"Nothing here shows this; {choice.name.replace('_', ' ')}{before} is the nearest."
+            _log.info("%s", sentence)  # without the words, which are the asker's
+            choice = replace(choice, warning=sentence)
         if found.name in catalogue.places() and not self._fetch_when_used:
-            view = _view(choice)
+            view = _view(choice.name, seed)
             if not catalogue.installed(view, self._directory):
                 missing = transfer.not_installed(view.file.download)
                 raise MatteboxError(missing.kind, missing.message, parameter="prompt")
@@ -138,7 +167,7 @@ class ReadyMade:
     def _fetched(self, choice: Choice) -> View:
         from mattebox.backdrops.scenes import catalogue
 
-        view = _view(choice)
+        view = _view(choice.name, choice.seed)
         if self._fetch_when_used and not catalogue.installed(view, self._directory):
             for failure in catalogue.pull([view.name], directory=self._directory, progress=self._progress):
                 raise failure
@@ -164,11 +193,11 @@ class ReadyMade:
         return Index(entries)
 
 
-def _view(choice: Choice) -> View:
+def _view(place: str, seed: int) -> View:
     from mattebox.backdrops.scenes import catalogue
 
-    views = catalogue.places()[choice.name]
-    return views[choice.seed % len(views)]
+    views = catalogue.places()[place]
+    return views[seed % len(views)]
 
 
 def _color(kind: str, words: str | None) -> Color | None:

@@ -60,7 +60,7 @@ class Backdrops:
         """Match the prompt, or refuse it, before a subject is cut out for it. The result makes the backdrop.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER about `prompt` where it is too long or nothing here shows it, or about
+            MatteboxError: INVALID_PARAMETER about `prompt` where it is too long or nothing here comes near it, or about
                 `generator` where its name is unknown; NOT_OFFERED where that generator is not configured; UNAVAILABLE
                 where what serves the prompt is not installed. The result raises the generator's own failures.
         """
@@ -107,7 +107,8 @@ class Backdrops:
                 continue
             if found is not None:
                 return found
-        return self._ready_made.nearest(text, seed=prompt.seed, allowed=prompt.nearest)
+        allowed = not self._options.strict if prompt.nearest is None else prompt.nearest
+        return self._ready_made.nearest(text, seed=prompt.seed, allowed=allowed)
 
     def _asked(self, generator: str) -> Sequence[str]:
         if generator == "auto":

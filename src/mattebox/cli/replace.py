@@ -17,7 +17,7 @@ from mattebox.files import shown
 
 EPILOG = (
     "A prompt is served by the places of `mattebox scenes list`, by studios that are drawn, or by the generators of "
-    "MATTEBOX_BACKDROPS_GENERATORS. Where none shows it, that is an error which names what comes nearest."
+    "MATTEBOX_BACKDROPS_GENERATORS. Where none shows it, the nearest is taken, with a warning; --no-nearest refuses."
 )
 
 

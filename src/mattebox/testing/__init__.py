@@ -93,8 +93,8 @@ class FakeBackdrops:
         """The maker of this prompt's plates.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER about `prompt` for `nowhere`, unless `nearest` is allowed; NOT_OFFERED
-                about `generator` for any but `auto` and `fake`.
+            MatteboxError: INVALID_PARAMETER about `prompt` for `nowhere`, which nothing comes near, and for `elsewhere`
+                where `nearest` is False; NOT_OFFERED about `generator` for any but `auto` and `fake`.
         """
         warning = self._warning(prompt)
 
@@ -110,9 +110,10 @@ class FakeBackdrops:
             raise MatteboxError(
                 Kind.NOT_OFFERED, f"The generator {prompt.generator} is not configured here.", parameter="generator"
             )
-        if prompt.text.strip() != "nowhere":
+        text = prompt.text.strip()
+        if text not in ("elsewhere", "nowhere"):
             return None
-        if not prompt.nearest:
+        if text == "nowhere" or prompt.nearest is False:
             raise MatteboxError(
                 Kind.INVALID_PARAMETER,
                 "No backdrop here shows this. The nearest here are somewhere.",

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
+import numpy.typing as npt
+import OpenEXR
 import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
 
+from mattebox import color
 from mattebox.backdrops.prompts.tags import load_tags
 from mattebox.backdrops.scenes import catalogue, files, packs
 from mattebox.backdrops.scenes.packs import PackScene
@@ -83,13 +87,31 @@ def test_the_file_within_a_module_is_decoded(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == content
 
 
+@pytest.mark.parametrize("apt", ["/usr/bin/apt-get", None])
+def test_places_of_a_linux_distribution_are_pulled_where_apt_is(
+    apt: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def pull_all(downloads: Sequence[transfer.Download], **_: object) -> tuple[MatteboxError, ...]:
+        asked.extend(download.name for download in downloads)
+        return ()
+
+    monkeypatch.setattr(transfer, "pull_all", pull_all)
+    monkeypatch.setattr("mattebox.backdrops.scenes.catalogue.shutil.which", lambda _: apt)
+    assert catalogue.pull() == ()
+    assert {"garden", "hotel_room"} & set(asked) == ({"garden", "hotel_room"} if apt else set())
+    assert {"warehouse", "forest"} <= set(asked)
+
+
 # --- real panoramas
 
 
 @pytest.fixture(scope="module")
 def directory() -> Path:
     """Where the panoramas are: fetched, unless they are there already."""
-    assert catalogue.pull() == ()
+    catalogue.pull()
+    assert catalogue.complete()
     return files.default_directory()
 
 
@@ -120,14 +142,14 @@ def test_the_sun_at_sunset_is_before_the_camera_and_low(directory: Path) -> None
 
 @pytest.mark.model
 def test_what_is_here_is_not_fetched_again(directory: Path) -> None:
-    for row in files.panoramas().values():
-        if not row.optional:
-            assert transfer.verify(row.download, directory) is State.PRESENT
+    everywhere = [row for row in files.panoramas().values() if not row.optional]
+    for row in everywhere:
+        assert transfer.verify(row.download, directory) is State.PRESENT
 
     def fail(what: str, _done: int, _total: int | None) -> None:
         pytest.fail(f"something is fetched: {what}")
 
-    assert catalogue.pull(progress=fail) == ()
+    assert catalogue.pull([row.name for row in everywhere], progress=fail) == ()
 
 
 # --- packs
@@ -198,6 +220,113 @@ def test_without_a_directory_there_are_no_packs(tmp_path: Path) -> None:
     assert packs.load_packs(tmp_path / "nowhere") == ()
     (tmp_path / "empty").mkdir()
     assert packs.load_packs(tmp_path) == ()
+
+
+AROUND = """
+scene = [{ file = "Old_Hall_4k.hdr", tags = ["old hall"], licence = "CC0-1.0", author = "Jo Doe" }]
+"""
+
+
+def all_around(*, sun: float) -> npt.NDArray[np.float32]:
+    """Green below the horizon, blue above it, and a sun high in the middle of the panorama."""
+    light = np.empty((64, 128, 3), np.float32)
+    light[:32], light[32:] = (0.1, 0.2, 0.6), (0.1, 0.5, 0.1)
+    light[12:16, 62:66] = sun
+    return light
+
+
+def write_radiance(file: Path) -> None:
+    found, data = cv2.imencode(".hdr", all_around(sun=500)[..., ::-1])
+    assert found
+    file.write_bytes(data.tobytes())
+
+
+def write_exr(file: Path) -> None:
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    OpenEXR.File(header, {"RGB": all_around(sun=500)}).write(str(file))
+
+
+def write_jpeg(file: Path) -> None:
+    rgb = np.asarray(color.to_srgb(np.clip(all_around(sun=1), 0, 1)) * 255, np.uint8)
+    Pillow.fromarray(rgb).save(file, quality=95)
+
+
+@pytest.mark.parametrize(
+    ("file", "write", "more"),
+    [
+        ("Old_Hall_4k.hdr", write_radiance, ""),
+        ("Old_Hall_4k.exr", write_exr, ""),
+        ("Old_Hall_4k.jpg", write_jpeg, "panorama = true, "),
+    ],
+)
+def test_a_panorama_in_one_line(file: str, write: Callable[[Path], None], more: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "pack.toml").write_text(AROUND.replace("Old_Hall_4k.hdr", file).replace("tags", more + "tags"))
+    write(tmp_path / "mine" / file)
+    pack = packs.add_pack(tmp_path / "mine", tmp_path / "packs")
+    (scene,) = pack.scenes
+    assert (scene.name, scene.tags) == ("old_hall_4k", ("old hall",))
+    ahead, right, behind, left = (packs.view(scene, width=90, height=60, seed=seed) for seed in range(4))
+    for plate in (ahead, right, behind, left):
+        assert plate.rgb.shape == (60, 90, 3)
+        assert plate.horizon is not None
+        sky, ground = plate.rgb[2, 45].astype(int), plate.rgb[-2, 45].astype(int)
+        assert sky[2] > sky[1]
+        assert ground[1] > ground[2]
+        row = round(plate.horizon * 60)
+        assert plate.rgb[row - 4, 10, 2] > plate.rgb[row + 4, 10, 2]
+        assert plate.depth_of_field
+        assert plate.served.scene == "mine/old_hall_4k"
+    # The sun is high, before the camera that looks ahead and behind the one that looks back.
+    assert ahead.light.direction[2] < -0.3
+    assert behind.light.direction[2] > 0.3
+    assert ahead.light.direction[1] > 0.5
+    assert right.light.direction[0] < -0.3 < 0.3 < left.light.direction[0]
+
+
+def test_the_views_of_a_panorama_are_chosen(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    write_radiance(tmp_path / "mine" / "Old_Hall_4k.hdr")
+    more = "yaw = [10, -20.5], pitch = 3, field_of_view = 50, key = 0.05, ground = false, tags"
+    (tmp_path / "mine" / "pack.toml").write_text(AROUND.replace("tags", more))
+    (scene,) = packs.load_pack(tmp_path / "mine").scenes
+    assert scene.around is not None
+    assert [(camera.yaw, camera.pitch, camera.field_of_view) for camera in scene.around.cameras] == [
+        (10, 3, 50),
+        (-20.5, 3, 50),
+    ]
+    plate = packs.view(scene, width=30, height=20)
+    assert (plate.horizon, plate.depth_of_field) == (None, False)
+    assert plate.rgb.mean() < 90
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("panorama = false, ", "true for .hdr and .exr"),
+        ("horizon = 0.4, ", "is a panorama, which has no horizon"),
+        ("yaw = [], ", "yaw of scene old_hall_4k must be a number, or several"),
+        ('yaw = "north", ', "made of numbers"),
+        ("field_of_view = 5, ", "field_of_view of scene old_hall_4k must be from 20 to 120"),
+        ("ground = 1, ", "ground of scene old_hall_4k must be true or false"),
+    ],
+)
+def test_what_is_wrong_with_a_panorama_is_said(more: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    write_radiance(tmp_path / "mine" / "Old_Hall_4k.hdr")
+    (tmp_path / "mine" / "pack.toml").write_text(AROUND.replace("tags", more + "tags"))
+    with pytest.raises(MatteboxError, match=words):
+        packs.load_pack(tmp_path / "mine")
+
+
+def test_a_picture_that_is_no_panorama_is_not_added_as_one(folder: Path, tmp_path: Path) -> None:
+    text = RIGHT.replace('file = "hall.png"', 'file = "hall.png"\npanorama = true')
+    (folder / "pack.toml").write_text(text)
+    with pytest.raises(MatteboxError, match=r"home/hall\.png of a scene pack is not twice as wide as high"):
+        packs.add_pack(folder, tmp_path / "packs")
+    (folder / "pack.toml").write_text(RIGHT.replace("horizon = 0.4", "yaw = 3"))
+    with pytest.raises(MatteboxError, match="is no panorama, and needs no yaw"):
+        packs.load_pack(folder)
 
 
 @pytest.mark.parametrize(("width", "height"), [(90, 60), (45, 30), (200, 200), (400, 50), (50, 400), (1, 1)])

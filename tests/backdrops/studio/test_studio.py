@@ -224,9 +224,27 @@ def test_a_room_shows_behind_its_table() -> None:
     assert wall[1] > wall[2] + 50
 
 
-def test_a_room_is_for_its_own_kind_only() -> None:
+@pytest.mark.parametrize("kind", sorted(studio.TABLES))
+def test_every_table_can_stand_before_a_place_and_in_its_light(kind: str) -> None:
+    room = np.zeros((60, 90, 3), np.uint8)
+    before = {}
+    for name, channel in (("red", 0), ("blue", 2)):
+        room[:] = 60
+        room[..., channel] = 180
+        before[name] = studio.draw(kind, width=90, height=60, seed=0, room=room)
+    red, blue = before["red"], before["blue"]
+    assert red.horizon == blue.horizon == studio.TABLE_HORIZON
+    for part in (slice(0, 20), slice(45, 60)):  # the place, and the table
+        assert red.rgb[part, ..., 0].mean() > blue.rgb[part, ..., 0].mean() + 8
+        assert red.rgb[part, ..., 2].mean() < blue.rgb[part, ..., 2].mean() - 8
+    assert red.light.color[0] > blue.light.color[0]
+    dark = studio.draw(kind, width=90, height=60, seed=0, room=np.zeros_like(room))
+    assert dark.rgb[:20].mean() < 12
+
+
+def test_a_room_is_for_tables_only() -> None:
     with pytest.raises(ValueError, match="no room"):
-        studio.draw("wood", width=10, height=10, seed=0, room=np.zeros((4, 4, 3), np.uint8))
+        studio.draw("brick", width=10, height=10, seed=0, room=np.zeros((4, 4, 3), np.uint8))
 
 
 @pytest.mark.parametrize(("kind", "size", "blamed"), [("moon", (10, 10), "kind"), ("wood", (0, 10), "size")])

@@ -183,9 +183,13 @@ def test_a_scene_and_who_made_it(serve: Serve, photo: bytes) -> None:
         assert np.abs(image.rgb[2, 2].astype(int) - FakeBackdrops.color(prompt)).max() <= 4
     webp = client.post(REPLACE, files={"image_file": photo}, headers={"Accept": "image/webp"})
     assert webp.headers["content-type"] == "image/webp"
+    elsewhere = client.post(REPLACE, files={"image_file": photo}, data={"prompt": "elsewhere"})
+    assert (elsewhere.status_code, elsewhere.headers["content-type"]) == (200, "image/jpeg")
+    assert elsewhere.headers["x-mattebox-backdrop"] == "fake/somewhere"
+    assert elsewhere.headers["x-mattebox-warning"] == "Nothing here shows this; somewhere is the nearest."
     status, said = refused(client.post(REPLACE, files={"image_file": photo}, data={"prompt": "nowhere"}))
     assert (status, said.partition(":")[0]) == (400, "prompt")
-    assert client.get("/v1/me").json()["usedCredits"] == 4  # what was refused costs nothing
+    assert client.get("/v1/me").json()["usedCredits"] == 5  # what was refused costs nothing
 
 
 def test_without_a_generator_it_is_not_offered(client: TestClient, photo: bytes) -> None:

@@ -39,16 +39,23 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An entry for a prompt, and how well it fits: 1 where it serves the prompt, less where it only comes near."""
+    """An entry for a prompt.
+
+    `score` says how well it fits: 1 where it serves the prompt, less where it only comes near. `around` are those that
+    come nearest to the rest of what was asked for: the forest in "a table in a forest".
+    """
 
     name: str
     score: float
+    around: tuple[str, ...] = ()
 
 
 _NOBODY = -1
-_WEAK, _SUBJECT, _TIME, _ABSENT, _LESS_NEAR = 0.5, 0.3, 0.7, 0.8, 0.9
+_WEAK, _SUBJECT, _LATER, _DESCRIBES, _TIME, _ABSENT, _LESS_NEAR = 0.5, 0.3, 0.45, 0.6, 0.7, 0.8, 0.45
 """The worth of a phrase for `nearest`, against 1 for a tag of an entry: a tag that says little; a phrase before the
-place, which is the subject's; a time; a thing no backdrop shows, which speaks for its nearest entry; and each next."""
+place, which is the subject's; one in a later part of the prompt; one that describes the next, as in "beach restaurant";
+a time; a thing no backdrop shows, which speaks for its nearest entry; and each next, so little that two second choices
+do not outdo a first one."""
 
 Sort: TypeAlias = Literal["material", "attribute", "time", "region", "kind", "place"]
 
@@ -65,8 +72,11 @@ class _Span:
         loose: it only describes a word that nobody knows.
         shown: who has it in the picture without being called so.
         hints: where nobody shows it, who comes nearest, the nearest first.
-        before: whether the next phrase follows at once, so that this one describes it.
+        describes: whether the next phrase follows at once.
+        before: whether it is one that says what the place is, so that this one describes it.
         subject: whether it comes before the place, with what is to stand there.
+        near: whether it only is like the entries of `hints`, and may be overlooked beside what is theirs.
+        later: whether the prompt says something of the place before this part of it.
         what: what it is: a material and an attribute may be the subject's, a time is not a place of its own, and in a
             region there are many; a kind is another place for every word before it.
     """
@@ -78,8 +88,11 @@ class _Span:
     loose: bool
     shown: frozenset[int]
     hints: tuple[int, ...]
+    describes: bool
     before: bool
     subject: bool
+    near: bool
+    later: bool
     what: Sort
 
     @property
@@ -106,7 +119,8 @@ class Index:
         names = {entry.name: number for number, entry in enumerate(self._entries)}
         self._phrases: dict[tuple[str, ...], dict[int, int]] = {}
         self._hints: dict[tuple[str, ...], tuple[int, ...]] = {}
-        absent = [(name, group.nearest) for group in tags.absent for name in group.names]
+        absent = [(name, group.nearest) for group in (*tags.absent, *tags.near) for name in group.names]
+        self._near = frozenset(phrase(name) for group in tags.near for name in group.names)
         # A place that is only not installed is as absent as a beach.
         absent += [(tag, b.instead) for name, b in tags.backdrops.items() if name not in names for tag in b.tags]
         for denied, nearest in absent:
@@ -118,6 +132,7 @@ class Index:
                 owners.pop(_NOBODY, None)  # a tag of an entry is served, whatever the list of absent things says
                 owners.setdefault(number, rank)
         self._phrases.pop((), None)
+        self._studios = frozenset(names[kind] for kind in tags.studios if kind in names)
         self._shown: dict[tuple[str, ...], frozenset[int]] = {}
         for name, backdrop in tags.backdrops.items():
             for thing in backdrop.shows if name in names else ():
@@ -139,7 +154,8 @@ class Index:
         reading = read(prompt, _mended)
         if reading is None:
             return None
-        found = self._spans(reading)
+        everything = self._spans(reading)
+        found = [span for span in everything if not span.near]
         spans = _of_the_place(found)
         firm = [span for span in spans if not span.loose and not span.denied]
         if any(span.denied and not span.shown for span in spans) or (not firm and any(span.denied for span in found)):
@@ -148,6 +164,9 @@ class Index:
             return None
         chosen = self._together(firm)
         if chosen is None or not all(span.fits(chosen) for span in spans if span.denied):
+            return None
+        likened = [span for span in everything if span.near and not (span.subject or span.later)]
+        if not all(chosen in span.hints or span.fits(chosen) for span in likened):
             return None
         if all(span.weak for span in firm) and not self._knows_the_place(reading):
             return None
@@ -159,28 +178,48 @@ class Index:
     def nearest(self, prompt: str, n: int = 3) -> list[Match]:
         """The n entries that come nearest to the prompt, the best first; fewer where few of its words are known.
 
-        None of them need serve it. Scores are below 1.
+        None of them need serve it. Scores are below 1. What is asked for first, and what the subject is on or in,
+        counts most: "a table in a kitchen" is a table.
         """
         reading = read(prompt, _mended)
         if reading is None:
             return []
         spans = self._spans(reading)
         placed = any(not span.subject for span in spans)
+        if any(span.ranks.keys() == {_NOBODY} and not span.hints and not (span.subject and placed) for span in spans):
+            return []  # what it asks for is like nothing here, whatever else it says
         scores: defaultdict[int, float] = defaultdict(float)
-        for span in spans:
-            worth = span.length * (_WEAK if span.weak or span.loose else 1)
+        for at, span in enumerate(spans):
+            worth = _LATER if span.later else span.length
+            worth *= _WEAK if span.weak or span.loose else 1
             worth *= _SUBJECT if span.subject and placed else 1
+            worth *= _DESCRIBES if span.describes and span.what != "material" and not spans[at + 1].weak else 1
             worth *= _TIME if span.what == "time" else 1
             for owner, share in span.speaks_for():
                 scores[owner] += worth * share
         # Where scores are equal, the entry that was named first.
         order = sorted(scores, key=lambda owner: -scores[owner])[:n]
         words = 1 + sum(len(clause.words) for clause in reading.clauses)
-        return [Match(self._entries[owner].name, scores[owner] / words) for owner in order]
+        said = [[owner for owner, _ in span.speaks_for()] for span in spans if not (span.subject and placed)]
+        return [
+            Match(
+                self._entries[owner].name,
+                scores[owner] / words,
+                tuple(self._entries[owners[0]].name for owners in said if owners and owner != owners[0]),
+            )
+            for owner in order
+        ]
 
     def reads(self, prompt: str) -> bool:
         """Whether the prompt can be read: it is English and says something."""
         return read(prompt) is not None
+
+    def names_no_place(self, prompt: str) -> bool:
+        """Whether the prompt is English, names nothing absent, and puts the subject into nothing that is unknown."""
+        reading = read(prompt, _mended)
+        if reading is None or any(clause.within for clause in reading.clauses):
+            return False
+        return not any(span.denied for span in self._spans(reading))
 
     # phrases
 
@@ -189,9 +228,12 @@ class Index:
         if all(word in COLORS or word in SHADES for clause in reading.clauses for word in clause.words):
             named = any(is_color(clause.words, at) for clause in reading.clauses for at in range(len(clause.words)))
             reading = Reading((clause_of(("color", "background")),)) if named else reading
-        return [span for clause in reading.clauses for span in self._spans_of(clause)]
+        spans: list[_Span] = []
+        for clause in reading.clauses:
+            spans += self._spans_of(clause, later=any(not span.subject for span in spans))
+        return spans
 
-    def _spans_of(self, clause: Clause) -> list[_Span]:
+    def _spans_of(self, clause: Clause, *, later: bool) -> list[_Span]:
         words = clause.words
         taken = [False] * len(words)
         starts: set[int] = set()
@@ -204,14 +246,21 @@ class Index:
                 if ranks is not None:
                     taken[start : start + length] = [True] * length
                     found.append((start, length, ranks))
-                    starts.add(start)
+                    if not self._only_near(words[start : start + length], ranks):
+                        starts.add(start)
         spans = []
+        first: tuple[int, int] | None = None  # the part that says the place
         for start, length, ranks in sorted(found, key=lambda each: each[0]):
             last = start + length - 1
             head = clause.heads[last]
             loose = head is not None and not taken[last + 1] and not describes(head)
             around = " ".join(clause.all[clause.parts[start][0] : clause.parts[last][1]])
             tag = words[start : last + 1]
+            what = self._sorts.get(tag, "place")
+            subject = last < clause.subject and (not loose or head not in PLACE_NOUNS)
+            # "A wooden table in a forest" is about the table, which is no subject.
+            subject = subject and (loose or what != "place" or not ranks.keys() <= self._studios)
+            first = first or (None if subject else clause.parts[start])
             spans.append(
                 _Span(
                     ranks=ranks,
@@ -221,12 +270,18 @@ class Index:
                     loose=loose,
                     shown=self._shown.get(tag, frozenset()),
                     hints=self._hints.get(tag, ()) if _NOBODY in ranks else (),
+                    describes=head is not None and taken[last + 1],
                     before=head is not None and last + 1 in starts,
-                    subject=last < clause.subject and (not loose or head not in PLACE_NOUNS),
-                    what=self._sorts.get(tag, "place"),
+                    subject=subject,
+                    near=self._only_near(tag, ranks),
+                    later=later or (first is not None and clause.parts[start] != first),
+                    what=what,
                 )
             )
         return spans
+
+    def _only_near(self, tag: tuple[str, ...], ranks: Mapping[int, int]) -> bool:
+        return tag in self._near and ranks.keys() == {_NOBODY}
 
     def _owners_of(self, words: tuple[str, ...], start: int, length: int) -> Mapping[int, int] | None:
         tag = words[start : start + length]

@@ -30,6 +30,7 @@ class _Words:
     joiners: tuple[str, ...]
     stop: tuple[str, ...]
     placing: tuple[str, ...]
+    standing: tuple[str, ...]
     negations: tuple[str, ...]
     manners: tuple[str, ...]
     heads: tuple[str, ...]
@@ -51,6 +52,7 @@ _JOINED = {tuple(two.split()): one for two, one in _ENGLISH.joined.items()}
 _JOINERS = frozenset(_ENGLISH.joiners)
 _STOP = _JOINERS | frozenset(_ENGLISH.stop)
 _PLACING = frozenset(_ENGLISH.placing)
+_STANDING = frozenset(_ENGLISH.standing)
 _NEGATIONS = frozenset(_ENGLISH.negations)
 _MANNERS = tuple(tuple(manner.split()) for manner in _ENGLISH.manners)
 _HEADS = frozenset(_ENGLISH.heads)
@@ -168,6 +170,11 @@ class Clause:
         part = self.all[first[0] : first[1]]
         part = part[: part.index("of")] if "of" in part else part
         return part[-1] if part else ""
+
+    @property
+    def within(self) -> bool:
+        """Whether the subject is in something, and not only on or before it, which could be any table or wall."""
+        return any(word in _PLACING and word not in _STANDING for word in self.all)
 
     @property
     def place(self) -> str:

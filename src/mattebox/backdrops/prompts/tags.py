@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,12 +48,14 @@ class Tags:
         studios: the drawn studios by kind.
         kinds_of_words: tags that are treated differently.
         absent: what no backdrop shows.
+        near: what is like a backdrop.
     """
 
     scenes: Mapping[str, Tagged]
     studios: Mapping[str, Tagged]
     kinds_of_words: KindsOfWords
     absent: tuple[Absent, ...]
+    near: tuple[Absent, ...] = ()
 
     @property
     def backdrops(self) -> Mapping[str, Tagged]:
@@ -68,13 +71,12 @@ class Tags:
         unknown = sorted({name for name in self._named() if name not in self.backdrops})
         if unknown:
             raise ValueError(f"tags.toml: unknown backdrops {', '.join(unknown)}")
-        names = [name for group in self.absent for name in group.names]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"tags.toml: in two groups of [[absent]]: {', '.join(twice)}")
+        names = Counter(name for group in (*self.absent, *self.near) for name in group.names)
+        if twice := sorted(name for name, times in names.items() if times > 1):
+            raise ValueError(f"tags.toml: in two groups of [[absent]] and [[near]]: {', '.join(twice)}")
 
     def _named(self) -> Iterator[str]:
-        for group in self.absent:
+        for group in (*self.absent, *self.near):
             yield from group.nearest
         for each in self.backdrops.values():
             yield from each.instead

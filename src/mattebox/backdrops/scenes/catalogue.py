@@ -6,6 +6,7 @@ It is projected to any size and shape when it is asked for. Flat pictures of one
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -146,13 +147,18 @@ def installed(scene: View, directory: Path | None = None) -> bool:
     return transfer.path(scene.file.download, directory or default_directory()).is_file()
 
 
+def complete(directory: Path | None = None) -> bool:
+    """Whether everything is installed that every machine can fetch."""
+    return all(installed(view, directory) for view in views().values() if not view.file.optional)
+
+
 def pull(
     names: Sequence[str] = (), *, directory: Path | None = None, progress: Progress | None = None
 ) -> tuple[MatteboxError, ...]:
     """Fetch panoramas.
 
     Args:
-        names: of views, places or panoramas; empty means all that every machine can fetch.
+        names: of views, places or panoramas; empty means all that this machine has a package manager for.
         directory: where to.
         progress: told of the downloads.
 
@@ -162,7 +168,9 @@ def pull(
     Raises:
         MatteboxError: INVALID_PARAMETER where a name is unknown.
     """
-    wanted = chosen(names) if names else [row for row in panoramas().values() if not row.optional]
+    wanted = (
+        chosen(names) if names else [row for row in panoramas().values() if not row.optional or shutil.which("apt-get")]
+    )
     return transfer.pull_all(
         [row.download for row in wanted], directory=directory or default_directory(), progress=progress
     )

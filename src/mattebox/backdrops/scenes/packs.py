@@ -10,6 +10,15 @@ A pack is a folder with pictures and a `pack.toml` that says what they show:
     author = "Jo Doe"
     horizon = 0.42                # optional: the horizon's row as a fraction of the height
     light = { direction = [-0.5, 0.7, 0.5], color = [1.0, 0.95, 0.9], strength = 0.4 }   # optional
+
+A panorama of everything around one place has its horizon and its light in itself:
+
+    [[scene]]
+    file = "harbour.hdr"
+    tags = ["harbour"]
+    licence = "CC0-1.0"
+    author = "Jo Doe"
+    yaw = [0, 120]                # optional, like pitch, field_of_view, key and ground
 """
 
 from __future__ import annotations
@@ -21,6 +30,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -30,6 +40,7 @@ import platformdirs
 
 from mattebox import codec, color, files
 from mattebox.backdrops.plate import Light, Plate
+from mattebox.backdrops.scenes import panorama
 from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Served
@@ -41,7 +52,12 @@ BACKEND = "packs"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _MAX_TOML = 1 << 20
 _MAX_SCENES = 1000
-_KEYS = frozenset({"file", "name", "tags", "licence", "author", "horizon", "light"})
+_KEPT = 4
+_PANORAMA_KEYS = frozenset({"yaw", "pitch", "field_of_view", "key", "ground"})
+_FLAT_KEYS = frozenset({"horizon", "light"})
+_KEYS = frozenset({"file", "name", "tags", "licence", "author", "panorama"}) | _FLAT_KEYS | _PANORAMA_KEYS
+_LINEAR = frozenset({".hdr", ".exr"})
+_ALL_AROUND = (0.0, 90.0, 180.0, -90.0)
 _LIGHT_KEYS = frozenset({"direction", "color", "strength"})
 
 _Table: TypeAlias = dict[str, object]
@@ -49,8 +65,17 @@ _Triple: TypeAlias = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """How a panorama is looked at: one camera for each view. `key` and `ground` are those of `catalogue.View`."""
+
+    cameras: tuple[panorama.Camera, ...]
+    key: float = 0.18
+    ground: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackScene:
-    """A flat picture as a backdrop.
+    """A picture as a backdrop.
 
     Attributes:
         name: its own within the pack.
@@ -60,6 +85,7 @@ class PackScene:
         licence, author: of the picture.
         horizon: the horizon's row as a fraction of the picture's height; None where it is not given.
         light: how it is lit; None is even light.
+        around: set where it is a panorama, which has its own horizon and light.
     """
 
     name: str
@@ -70,6 +96,7 @@ class PackScene:
     author: str
     horizon: float | None = None
     light: Light | None = None
+    around: Around | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +169,10 @@ def check(pack: Pack, limits: Limits = Limits()) -> None:
         MatteboxError: what `codec.decode` raises, with the picture's name.
     """
     for scene in pack.scenes:
-        _picture(scene, limits)
+        if scene.around is None:
+            _picture(scene, limits)
+        else:
+            _panorama(scene, limits)
 
 
 def add_pack(folder: Path, directory: Path) -> Pack:
@@ -178,14 +208,16 @@ def add_pack(folder: Path, directory: Path) -> Pack:
     return load_pack(target)
 
 
-def view(scene: PackScene, *, width: int, height: int, limits: Limits = Limits()) -> Plate:
-    """The picture, cut to the shape that is asked for and made of exactly this size.
+def view(scene: PackScene, *, width: int, height: int, seed: int = 0, limits: Limits = Limits()) -> Plate:
+    """The picture, cut to the shape that is asked for and made of exactly this size; of a panorama the seed's view.
 
     As much of it is shown as fits. Where its top and bottom are cut, the horizon is kept in sight.
 
     Raises:
-        MatteboxError: what `codec.decode` raises.
+        MatteboxError: what `codec.decode` and `panorama.read` raise.
     """
+    if scene.around is not None:
+        return _looked_around(scene, scene.around, width=width, height=height, seed=seed, limits=limits)
     rgb = _picture(scene, limits)
     rows, columns = rgb.shape[:2]
     scale = max(width / columns, height / rows)
@@ -201,6 +233,34 @@ def view(scene: PackScene, *, width: int, height: int, limits: Limits = Limits()
         depth_of_field=scene.horizon is not None,
         served=Served(backend=BACKEND, scene=f"{scene.pack}/{scene.name}"),
     )
+
+
+def _looked_around(scene: PackScene, around: Around, *, width: int, height: int, seed: int, limits: Limits) -> Plate:
+    camera = around.cameras[seed % len(around.cameras)]
+    opened = _panorama(scene, limits)
+    return Plate(
+        rgb=panorama.view(opened, camera, width=width, height=height, key=around.key),
+        horizon=camera.horizon if around.ground else None,
+        light=panorama.light_of(opened, camera.yaw),
+        depth_of_field=around.ground,
+        served=Served(backend=BACKEND, scene=f"{scene.pack}/{scene.name}"),
+    )
+
+
+@lru_cache(_KEPT)
+def _panorama(scene: PackScene, limits: Limits) -> panorama.Panorama:
+    if scene.file.suffix.lower() not in _LINEAR:
+        rgb = _picture(scene, limits)
+        if rgb.shape[1] != 2 * rgb.shape[0]:
+            raise MatteboxError(
+                Kind.UNREADABLE_IMAGE,
+                f"The panorama {scene.pack}/{scene.file.name} of a scene pack is not twice as wide as high.",
+            )
+        return panorama.of_light(color.to_linear(rgb.astype(np.float32) / np.float32(255)))
+    try:
+        return panorama.read(scene.file)
+    except MatteboxError as error:
+        raise MatteboxError(error.kind, f"The pack {scene.pack}: {error.message}") from error
 
 
 def _resized(rgb: RGB, width: int, height: int) -> RGB:
@@ -238,13 +298,24 @@ def _scene(row: _Table, folder: Path, number: int) -> PackScene:
     unknown = row.keys() - _KEYS
     if unknown:
         raise _wrong(folder.name, f"{where} has the unknown key {_list(unknown)}; the keys are {_list(_KEYS)}")
-    name = _text(row, "name", folder.name, where)
+    file = _file(folder, _text(row, "file", folder.name, where), where)
+    # An HDRI's own name, as in `Old_Hall_4k.hdr`, will do.
+    name = _text(row, "name", folder.name, where) if "name" in row else re.sub(r"[^a-z0-9_-]", "-", file.stem.lower())
     if _NAME.fullmatch(name) is None:
         raise _wrong(folder.name, f"the name of {where} may contain only lower-case letters, digits, - and _")
     where = f"scene {name}"
     tags = row.get("tags")
     if not isinstance(tags, list) or not tags or not all(isinstance(tag, str) and tag.strip() for tag in tags):
         raise _wrong(folder.name, f"{where} needs tags, a list of words")
+    is_panorama = file.suffix.lower() in _LINEAR
+    if "panorama" in row:
+        if not isinstance(row["panorama"], bool) or (is_panorama and not row["panorama"]):
+            raise _wrong(folder.name, f"panorama of {where} must be true or false, and true for .hdr and .exr")
+        is_panorama = row["panorama"]
+    useless = row.keys() & (_FLAT_KEYS if is_panorama else _PANORAMA_KEYS)
+    if useless:
+        kind = "a panorama, which has" if is_panorama else "no panorama, and needs"
+        raise _wrong(folder.name, f"{where} is {kind} no {_list(useless)}")
     horizon = row.get("horizon")
     if horizon is not None:
         (horizon,) = _numbers([horizon], 1, folder.name, f"the horizon of {where}")
@@ -253,12 +324,13 @@ def _scene(row: _Table, folder: Path, number: int) -> PackScene:
     return PackScene(
         name=name,
         pack=folder.name,
-        file=_file(folder, _text(row, "file", folder.name, where), where),
+        file=file,
         tags=tuple(str(tag).strip() for tag in tags),
         licence=_text(row, "licence", folder.name, where),
         author=_text(row, "author", folder.name, where),
         horizon=horizon,
         light=None if "light" not in row else _light(row["light"], folder.name, where),
+        around=_around(row, folder.name, where) if is_panorama else None,
     )
 
 
@@ -290,6 +362,32 @@ def _finite(values: list[object], pack: str, what: str) -> Iterator[float]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise _wrong(pack, f"{what} must be made of numbers")
         yield float(value)
+
+
+def _around(row: _Table, pack: str, where: str) -> Around:
+    def number(key: str, default: float, low: float, high: float) -> float:
+        (value,) = _numbers([row.get(key, default)], 1, pack, f"{key} of {where}")
+        if not low <= value <= high:
+            raise _wrong(pack, f"{key} of {where} must be from {low:g} to {high:g}")
+        return value
+
+    yaw = row.get("yaw", list(_ALL_AROUND))
+    yaws = yaw if isinstance(yaw, list) else [yaw]
+    if not yaws:
+        raise _wrong(pack, f"yaw of {where} must be a number, or several in a list")
+    ground = row.get("ground", True)
+    if not isinstance(ground, bool):
+        raise _wrong(pack, f"ground of {where} must be true or false")
+    known = panorama.Camera()
+    pitch, field_of_view = number("pitch", known.pitch, -60, 60), number("field_of_view", 65, 20, 120)
+    return Around(
+        cameras=tuple(
+            panorama.Camera(yaw=each, pitch=pitch, field_of_view=field_of_view)
+            for each in _numbers(yaws, len(yaws), pack, f"yaw of {where}")
+        ),
+        key=number("key", 0.18, 0.01, 0.5),
+        ground=ground,
+    )
 
 
 def _light(value: object, pack: str, where: str) -> Light:

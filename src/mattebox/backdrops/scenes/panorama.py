@@ -25,6 +25,8 @@ _Floats: TypeAlias = npt.NDArray[np.float32]
 
 _MAX_PIXELS = 16384 * 8192
 _HALF_MAX = 65504.0
+# Finer ones are made smaller: a place is out of focus, and no view shows more than a quarter of the width.
+_WIDEST = 4096
 
 # Exposed light above this is white in the picture anyway. Interpolating an unclipped sun would draw rings around it.
 _CLIP = 12.0
@@ -72,6 +74,12 @@ class Camera:
     pitch: float = -8.0
     field_of_view: float = 60.0
 
+    @classmethod
+    def with_horizon(cls, horizon: float, *, yaw: float) -> Camera:
+        """One that looks there and has the horizon in this row, a fraction of the height."""
+        slope = (horizon - 0.5) * 2 * math.tan(math.radians(cls().field_of_view) / 2)
+        return cls(yaw=yaw, pitch=math.degrees(math.atan(slope)))
+
     @property
     def horizon(self) -> float:
         """The horizon's row as a fraction of the height. The same at every shape of the picture."""
@@ -109,6 +117,13 @@ def read(file: Path) -> Panorama:
     height, width = light.shape[:2]
     if width != 2 * height:
         raise _unreadable(f"{file.name} is not a full panorama: it is not twice as wide as high.")
+    return of_light(light)
+
+
+def of_light(light: _Floats) -> Panorama:
+    """A panorama of linear light, float32, shape (height, 2 * height, 3); what is finer than needed is made smaller."""
+    if light.shape[1] > _WIDEST:
+        light = np.asarray(cv2.resize(light, (_WIDEST, _WIDEST // 2), interpolation=cv2.INTER_AREA), np.float32)
     return Panorama(np.minimum(_healed(light), _HALF_MAX).astype(np.float16))
 
 

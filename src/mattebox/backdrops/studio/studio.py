@@ -38,7 +38,7 @@ from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Served
 
-__all__ = ["BASE", "FLOOR_EDGE", "FLOOR_HORIZON", "KINDS", "TABLE_EDGE", "TABLE_HORIZON", "Backdrop", "draw"]
+__all__ = ["BASE", "FLOOR_EDGE", "FLOOR_HORIZON", "KINDS", "TABLES", "TABLE_EDGE", "TABLE_HORIZON", "Backdrop", "draw"]
 
 LAMPS = 768
 """Largest shorter side, in pixels, of a picture of blurred lights."""
@@ -47,6 +47,8 @@ _SLIMMEST = 100
 """Longest side that is drawn, in pixels and in shorter sides; longer ones are stretched from that. OpenCV looks nothing
 up for more pixels, and what there is to draw grows with the proportions: a hundred thousand lamps on a thread."""
 PAPERS = ((0.93, 0.93, 0.92), (0.80, 0.79, 0.77), (0.72, 0.80, 0.86), (0.90, 0.76, 0.70), (0.78, 0.83, 0.74))
+TABLES = frozenset({"wood", "stone", "marble", "table_room"})
+"""The kinds that can be drawn before a picture of a place."""
 DEEP = ((0.22, 0.30, 0.44), (0.36, 0.36, 0.38), (0.46, 0.24, 0.24), (0.22, 0.37, 0.36), (0.42, 0.33, 0.26))
 """Colours of paper and of cloth, sRGB in 0..1, from which the seed chooses where none is asked for."""
 LAMP_COLORS: tuple[tuple[Triple, ...], ...] = (
@@ -71,8 +73,9 @@ def draw(
     """A backdrop of `kind`, one of `KINDS`, of exactly this size.
 
     The same arguments give the same picture; another seed varies it. `color` is that of the paper, the wall or the
-    lights (each kind's `doc` says which). `room` is a picture for the kind `table_room` only: it is cut to the plate's
-    aspect and put out of focus behind the table; its own horizon should be at `TABLE_HORIZON` of its height.
+    lights (each kind's `doc` says which). `room` is a picture for the kinds in `TABLES` only: it is cut to the plate's
+    aspect and put out of focus behind the table, which is in its light; its own horizon should be at `TABLE_HORIZON` of
+    its height.
 
     Raises:
         MatteboxError: INVALID_PARAMETER: the kind is unknown, or the size is less than one pixel.
@@ -86,7 +89,7 @@ def draw(
         )
     if min(width, height) < 1:
         raise MatteboxError(Kind.INVALID_PARAMETER, "A backdrop must have at least one pixel.", parameter="size")
-    if room is not None and kind != "table_room":
+    if room is not None and kind not in TABLES:
         raise ValueError(f"the backdrop {kind} shows no room")
     longest = min(_LONGEST, _SLIMMEST * min(width, height))
     if max(width, height) > longest:

@@ -34,13 +34,18 @@ def table_in_room(frame: Frame) -> Shot:
     """Planks before the frame's room, or before one that is furnished here."""
     side = main_side(frame)
     room = furnished_room(frame, side) if frame.room is None else given_room(frame.room, frame)
+    return _before_room(frame, wood(frame), room, side, gloss=0.62, rough=0.7)
+
+
+def _before_room(frame: Frame, surface: Surface, room: Floats, side: float, *, gloss: float, rough: float) -> Shot:
+    """A table in the light of what is behind it; in a furnished room that comes from `side`."""
     rows, columns = room.shape[1:]
     mean = room[:, : int(TABLE_EDGE * rows)].mean(axis=(1, 2))
-    tint = mean / float(color.luminance(mean))
+    tint = mean / max(float(color.luminance(mean)), 1e-6)
     tint = np.clip(0.5 + 0.5 * tint, 0.7, 1.4)
     if frame.room is not None:
         weight = room[:, : int(TABLE_EDGE * rows)].sum(axis=(0, 1)) ** 2
-        lean = float((weight * np.linspace(-1, 1, columns)).sum() / weight.sum())
+        lean = float((weight * np.linspace(-1, 1, columns)).sum() / max(float(weight.sum()), 1e-9))
         side = float(np.clip(4 * lean, -1.0, 1.0)) or -0.1
     warmth = (float(tint[0]), float(tint[1]), float(tint[2]))
     ground = Ground.table(frame, aperture=0.020)
@@ -48,10 +53,10 @@ def table_in_room(frame: Frame) -> Shot:
         frame,
         ground,
         behind=room,
-        surface=wood(frame),
+        surface=surface,
         light=_table_light(frame, side, tint.reshape(3, 1, 1).astype(np.float32), strength=1.05),
-        gloss=0.62,
-        rough=0.7,
+        gloss=gloss,
+        rough=rough,
     )
     return Shot(
         rows=painter,
@@ -63,6 +68,8 @@ def table_in_room(frame: Frame) -> Shot:
 
 def _on_table(frame: Frame, surface: Surface, *, gloss: float, rough: float, aperture: float = 0.016) -> Shot:
     side = main_side(frame)
+    if frame.room is not None:
+        return _before_room(frame, surface, given_room(frame.room, frame), side, gloss=gloss, rough=rough)
     warm: Triple = (1.06, 1.0, 0.90)
     tint = np.array(warm, np.float32).reshape(3, 1, 1)
     ground = Ground.table(frame, aperture=aperture)

@@ -146,7 +146,7 @@ def render(encoded: base.Encoded, cost: int, left: int | None) -> base.Response:
         "x-credits-consumed": str(cost),
         "Vary": "Accept",
         **({"X-Mattebox-Subject": base.subject_header(encoded)} if cost else {}),  # else nobody has looked for it
-        **base.backdrop_headers(encoded),
+        **base.backdrop_headers(encoded.served),
     }
     return base.picture_response(encoded, headers)
 

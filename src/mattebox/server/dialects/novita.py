@@ -382,7 +382,7 @@ async def remove_background_later(request: base.Request) -> base.Response:
     | _ERRORS,
 )
 async def replace_background(request: base.Request) -> base.Response:
-    """Put the subject of a picture where the prompt says. A prompt that nothing here shows is refused."""
+    """Put the subject of a picture where the prompt says. `X-Mattebox-Warning` says where it is elsewhere."""
     return await _run_now(request, ReplaceFields)
 
 
@@ -394,7 +394,7 @@ async def replace_background(request: base.Request) -> base.Response:
     responses=_QUEUED | _ERRORS,
 )
 async def replace_background_later(request: base.Request) -> base.Response:
-    """Queue a picture; `image_file` may be its address. A prompt that nothing here shows makes the task fail."""
+    """Queue a picture; `image_file` may be its address. A prompt that nothing here comes near makes it fail."""
     return await _run_later(request, ReplaceTaskFields)
 
 
@@ -405,7 +405,7 @@ async def _run_now(request: base.Request, model: type[RemoveFields]) -> base.Res
         encoded = await base.run_edit(request, account, edit, base.Sources(given.photo_source), picture="image_file")
     result = _Result(image_file=base.as_base64(encoded.data), image_type=edit.output.format.value)
     return base.json_response(
-        result, headers={"X-Mattebox-Subject": base.subject_header(encoded)} | base.backdrop_headers(encoded)
+        result, headers={"X-Mattebox-Subject": base.subject_header(encoded)} | base.backdrop_headers(encoded.served)
     )
 
 
@@ -432,7 +432,7 @@ async def _run_later(request: base.Request, model: type[RemoveTaskFields]) -> ba
     summary="A task's status and result",
     response_class=base.Response,
     openapi_extra=base.openapi.request(query=_TaskQuery),
-    responses=base.openapi.result("The task", model=TaskResult) | _ERRORS | _NO_TASK,
+    responses=base.openapi.result("The task", model=TaskResult, headers=_BACKDROP) | _ERRORS | _NO_TASK,
 )
 async def task_result(request: base.Request) -> base.Response:
     """The task, and its picture's address once it has succeeded."""
@@ -442,7 +442,8 @@ async def task_result(request: base.Request) -> base.Response:
         task = await base.actions.task(request, account, task_id)
     except base.MatteboxError as error:
         raise error.about("task_id") from error.__cause__
-    return base.json_response(render(task, _address(task, base.base_address(request))))
+    headers = {} if task.result is None else base.backdrop_headers(task.result.served)
+    return base.json_response(render(task, _address(task, base.base_address(request))), headers=headers)
 
 
 DIALECT = base.Dialect(

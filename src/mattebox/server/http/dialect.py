@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Encoded
+from mattebox.image import Encoded, Served
 from mattebox.server.jobs.webhooks import WebhookBody
 
 _log = logging.getLogger(__name__)
@@ -168,9 +168,8 @@ def json_response(
     return Response(pydantic_core.to_json(value), status_code=status, media_type=media_type, headers=headers)
 
 
-def backdrop_headers(encoded: Encoded) -> dict[str, str]:
+def backdrop_headers(served: Served | None) -> dict[str, str]:
     """The origin of a backdrop that was made for a prompt, and how well it matches; none for other results."""
-    served = encoded.served
     if served is None:
         return {}
     return {

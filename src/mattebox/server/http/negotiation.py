@@ -85,7 +85,7 @@ def render(request: Request, encoded: Encoded, answer: ResponseFormat, *, replay
         answer: how it goes out.
         replayed: it is one from before.
     """
-    headers = _headers(encoded, http.request_context(request).milliseconds) | http.backdrop_headers(encoded)
+    headers = _headers(encoded, http.request_context(request).milliseconds) | http.backdrop_headers(encoded.served)
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     if answer.as_json:

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from mattebox.image import Box
+from mattebox.image import Box, Served
 from mattebox.server.jobs.serialization import from_json
 from mattebox.server.jobs.tasks import UNFINISHED, Hook, Result, Status, Task
 from mattebox.server.store.database import TABLES, now
@@ -181,5 +181,9 @@ def result_to_json(result: Result) -> str:
 
 def _result_of(text: str) -> Result:
     values = json.loads(text)
-    subject = values.pop("subject")
-    return Result(**values, subject=None if subject is None else Box(**subject))
+    subject, served = values.pop("subject"), values.pop("served", None)  # which older rows lack
+    return Result(
+        **values,
+        subject=None if subject is None else Box(**subject),
+        served=None if served is None else Served(**served),
+    )

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from mattebox.edit import Edit
-from mattebox.image import Box
+from mattebox.image import Box, Served
 from mattebox.sources import Sources
 
 
@@ -43,6 +43,7 @@ class Result:
     height: int
     subject: Box | None = None
     confidence: float | None = None
+    served: Served | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

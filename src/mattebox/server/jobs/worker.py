@@ -105,6 +105,7 @@ class Worker:
             height=encoded.height,
             subject=encoded.subject,
             confidence=encoded.confidence,
+            served=encoded.served,
         )
 
     def webhook_body(self, task: Task) -> bytes:

@@ -84,7 +84,7 @@ def test_inside_json_it_says_where_the_backdrop_came_from(replacing: TestClient,
     assert found["backdrop"] == {"backend": "fake", "scene": "color", "score": 1.0, "warning": None}
     assert corner(codec.decode(base64.b64decode(found["image"]))) == FakeBackdrops.color("on a beach")
     assert found["subject"]["width"] > 0
-    answer = ask(prompt="nowhere", nearest="true")
+    answer = ask(prompt="elsewhere")
     warning = "Nothing here shows this; somewhere is the nearest."
     assert answer.json()["backdrop"] == {"backend": "fake", "scene": "somewhere", "score": 0.25, "warning": warning}
     assert answer.headers["x-mattebox-warning"] == warning
@@ -154,7 +154,7 @@ def test_the_layout_comes_before_the_scene(replacing: TestClient, photo: bytes) 
         ({"prompt": "x", "promt": "x"}, "promt"),
         ({"prompt": "x", "format": "gif"}, "format"),
         ({"prompt": "nowhere"}, "prompt"),
-        ({"prompt": "nowhere", "nearest": "0"}, "prompt"),
+        ({"prompt": "elsewhere", "nearest": "0"}, "prompt"),
     ],
 )
 def test_refusals(options: dict[str, str], parameter: str, replacing: TestClient, photo: bytes) -> None:

@@ -126,7 +126,7 @@ def test_every_way_in_gives_the_picture_that_the_direct_way_gives(queued: TestCl
             == direct.headers["x-mattebox-subject"]
         )
         assert f"{result.pop('confidence'):.4f}" == direct.headers["x-mattebox-confidence"]
-        assert result == {}
+        assert result == {"backdrop": None}
 
 
 def test_a_picture_behind_is_kept_until_the_task_is_done(queued: TestClient, photo: bytes) -> None:

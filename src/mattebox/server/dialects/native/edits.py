@@ -61,8 +61,8 @@ async def remove(request: base.Request) -> base.Response:
 async def replace(request: base.Request) -> base.Response:
     """Put the subject of a photo before something else, with its shadow and the light of the place.
 
-    It needs a `prompt`, or one of the backgrounds that `/api/v1/remove` has. A prompt that nothing here shows is
-    refused, unless `nearest` is set.
+    It needs a `prompt`, or one of the backgrounds that `/api/v1/remove` has. Where nothing here shows what the prompt
+    says, the nearest backdrop is taken, and `X-Mattebox-Warning` says so.
     """
     return await _edit(request, ReplaceFields)
 

@@ -20,7 +20,7 @@ from starlette.responses import StreamingResponse
 
 from mattebox.edit import Edit, Format
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Box
+from mattebox.image import Box, Served
 from mattebox.options import narrowed
 from mattebox.server.dialects import base
 from mattebox.server.dialects.native import options
@@ -199,6 +199,7 @@ class Result(base.BaseModel):
     height: int = base.Field(description="pixels")
     subject: Box | None = base.Field(description="in pixels; null where there is none")
     confidence: float | None = base.Field(description="0 to 1")
+    backdrop: Served | None = base.Field(description="what served the prompt; null where there was none")
     expires: Time
 
 
@@ -278,6 +279,7 @@ def _result(result: Finished, address: str | None) -> Result:
         height=result.height,
         subject=result.subject,
         confidence=result.confidence,
+        backdrop=result.served,
         expires=expires,
     )
 
