@@ -139,7 +139,7 @@ def remove_background(
             Pillow picture of any mode, an array (height, width), (height, width, 3) or (height, width, 4) of uint8,
             uint16, float in [0, 1] or bool, in any byte order, or an `image.Image`. An animated file gives its first
             frame.
-        model: a name from `mattebox models list`, or `family:path` for a file of your own.
+        model: a name from `mattebox models list`, such as `fast` or `best`, or `family:path` for a file of your own.
         refine: sharpen the matte at the photo's own resolution.
         foreground: how the background's colour is taken out of the edge.
         engine: an engine of your own, say for another device; by default one engine serves the whole process.

@@ -57,7 +57,9 @@ class EditOptions(Fields):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: Annotated[Text, Field(description="The network, by its name in the list of models.")] = "auto"
+    model: Annotated[
+        Text, Field(description="The network: `auto`, `fast`, `best` or another name of the models' list.")
+    ] = "auto"
     format: Annotated[Format | None, Word(FORMATS)] = Field(None, description="The result's file format.")
     quality: Annotated[int | None, Whole(1, 100)] = Field(
         None, description="Quality of JPEG, WebP, AVIF and the colours in a ZIP. 100 makes a WebP lossless."

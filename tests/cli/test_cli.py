@@ -52,7 +52,7 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.image import Image as Picture
 from mattebox.models import CATALOGUE, ModelOptions, Segmenter
-from mattebox.models.catalogue import Ensemble, Row, Variant
+from mattebox.models.catalogue import Choice, Ensemble, Row, Variant
 from mattebox.options import EditOptions, ReplaceOptions
 from mattebox.steps import Segmenters
 from mattebox.testing import FakeModels, FakeSegmenter, make_scene
@@ -1073,6 +1073,8 @@ def catalogue(address: str) -> dict[str, Row]:
         "fine": variant("fine", address),
         "solid": variant("solid", address, commercial=False),
         "gone": variant("gone", address),
+        "best": Choice(name="best", candidates=("huge", "fine"), note="The best."),
+        "huge": replace(variant("huge", address), memory=10**15),
         "by-hand": replace(variant("by-hand", address), sha256=None, bytes=None, sources=()),
     }
 
@@ -1100,7 +1102,13 @@ def test_models_list(here: tuple[Components, Path]) -> None:
         "commercial": True,
         "downloaded": True,
         "note": "",
+        "memory": 200_000_000,
+        "network": None,
+        "sources": ["127.0.0.1"],
     }
+    assert rows["by-hand"]["sources"] == []
+    assert rows["best"]["network"] == "fine"
+    assert rows["best"]["bytes"] == 3_000_000
     assert rows["auto"]["bytes"] == 4_000_000
     assert rows["auto"]["commercial"] is False
     assert rows["auto"]["downloaded"] is False
@@ -1126,6 +1134,29 @@ def test_pulling_an_ensemble_pulls_its_members(here: tuple[Components, Path]) ->
     assert result.stderr.count("fine: ready") == 1
     assert "solid may not be used commercially (CC-BY-NC-4.0)" in result.stderr
     assert "fine may not" not in result.stderr
+
+
+def test_pulling_a_choice_pulls_what_it_stands_for_and_says_so(here: tuple[Components, Path]) -> None:
+    parts, directory = here
+    result = mattebox("models", "pull", "best", parts=parts)
+    assert result.exit_code == 0
+    assert "best is fine here: the processor with" in result.stderr
+    assert "fine: ready" in result.stderr
+    assert {file.name for file in directory.iterdir() if not file.name.startswith(".")} == {"fine.onnx"}
+    assert mattebox("models", "path", "best", parts=parts).stdout == f"{directory / 'fine.onnx'}\n"
+    assert mattebox("models", "verify", "best", parts=parts).stdout == "fine: present\n"
+
+
+def test_a_choice_says_what_it_stands_for_when_it_is_used(tmp_path: Path, here: tuple[Components, Path]) -> None:
+    class Any(FakeModels):
+        def segmenter(self, name: str) -> Segmenter:
+            return super().segmenter("auto")
+
+    photos(tmp_path, "a.png")
+    parts = replace(here[0], networks=fake(Any()).networks)
+    result = mattebox("remove", tmp_path / "a.png", "--model", "best", parts=parts)
+    assert result.exit_code == 0
+    assert "best is fine here: the processor with" in result.stderr
 
 
 def test_what_cannot_be_pulled_is_a_sentence_and_the_others_are(here: tuple[Components, Path]) -> None:

@@ -35,6 +35,7 @@ from mattebox.download import (
     registries,
     transfer,
 )
+from mattebox.download import http as http_download
 from mattebox.errors import Kind, MatteboxError
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
@@ -57,6 +58,10 @@ class FileServer(http.server.ThreadingHTTPServer):
         self.cut_after: list[int] = []
         """How many bytes the next answers give before the connection breaks."""
         self.seconds = 0.0
+        self.status = 200
+        """The status of every answer; any but 200 comes without the file."""
+        self.silent_after: int | None = None
+        """After so many bytes the connection stays open and nothing more comes."""
         self.asked: list[str | None] = []
         """The Range of every request."""
 
@@ -85,6 +90,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if server.status != 200:
+            self.send_response(server.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         time.sleep(server.seconds)
         begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.ranges else 0
         body = server.content[begin:]
@@ -100,6 +110,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if server.cut_after:
             body = body[: server.cut_after.pop(0)]
+        if server.silent_after is not None:
+            self.wfile.write(body[: server.silent_after])
+            self.rfile.read(1)  # until the client hangs up
+            return
         with contextlib.suppress(ConnectionError):  # a client that has seen enough hangs up
             self.wfile.write(body)
 
@@ -243,6 +257,74 @@ def test_a_failure_says_what_to_do_and_keeps_every_reason(tmp_path: Path) -> Non
     assert "127.0.0.1" not in error.message
     assert isinstance(error.__cause__, ExceptionGroup)
     assert len(error.__cause__.exceptions) == 2
+
+
+def test_an_address_that_has_no_such_file_is_a_source_that_failed(server: FileServer, tmp_path: Path) -> None:
+    server.status = 404
+    error = unavailable(row(Address(server.url)), tmp_path)
+    assert isinstance(error.__cause__, ExceptionGroup)
+    assert "404" in str(error.__cause__.exceptions[0])
+    assert len(server.asked) == 1
+    assert names(tmp_path) == set()
+
+
+def test_a_server_that_falls_silent_is_left_and_the_next_one_asked(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_download, "_READ_SECONDS", 0.2)
+    server.silent_after = 1_000_000
+    with serving(FileServer()) as other:
+        fetched = transfer.pull(row(Address(server.url), Address(other.url)), directory=tmp_path)
+        assert fetched.read_bytes() == CONTENT
+        assert other.asked == ["bytes=3000000-"]  # what the first one gave in its three attempts is kept
+    assert names(tmp_path) == {"tiny.onnx"}
+
+
+# --- hosts that cannot be reached
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The hosts that were tried, where no connection is ever made nor refused."""
+    tried: list[str] = []
+    released = threading.Event()
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        tried.append(address[0])
+        released.wait(60)
+        raise TimeoutError
+
+    monkeypatch.setattr(http_download, "_unreachable", {})
+    monkeypatch.setattr(http_download, "_REACH_SECONDS", 0.05)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    yield tried
+    released.set()
+
+
+def test_each_host_is_waited_for_once_where_there_is_no_network(offline: list[str], tmp_path: Path) -> None:
+    addresses = [Address(f"https://{host}/{file}") for file in "ab" for host in ("one.test", "two.test")]
+    for name in ("tiny", "other"):
+        unavailable(dataclasses.replace(row(*addresses), name=name, file=f"{name}.onnx"), tmp_path)
+    assert offline == ["one.test", "two.test"]
+
+
+def test_a_host_is_tried_again_after_a_while(
+    offline: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_download, "_UNREACHABLE_SECONDS", 0.0)
+    for _ in range(2):
+        unavailable(row(Address("https://one.test/a")), tmp_path)
+    assert offline == ["one.test", "one.test"]
+
+
+def test_behind_a_proxy_only_the_proxy_is_reached_for(
+    offline: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    unavailable(row(Address("https://one.test/a")), tmp_path)
+    assert offline == ["proxy.test"]
 
 
 def test_a_secure_address_may_not_lead_to_an_insecure_one(

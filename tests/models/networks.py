@@ -12,22 +12,31 @@ from mattebox.models.catalogue import Family, Variant
 
 
 def tiny_model(
-    *, side: int | None, logits: bool, seed: int = 7, dtype: type[np.float32 | np.float16] = np.float32
+    *,
+    side: int | None,
+    logits: bool,
+    seed: int = 7,
+    dtype: type[np.float32 | np.float16] = np.float32,
+    answer: type[np.float32 | np.float16] = np.float32,
+    channels: int = 3,
 ) -> onnx.ModelProto:
-    """A random network of one layer with the shapes of a real one: (1, 3, S, S) to (1, 1, S, S), and a side output."""
+    """A random network of one layer with the shapes of a real one: (1, 3, S, S) to (1, 1, S, S), and a side output.
+
+    A network that takes a trimap too has 4 channels.
+    """
     rng = np.random.default_rng(seed)
     weights = {
-        "kernel": rng.normal(0, 0.5, (1, 3, 3, 3)).astype(dtype),
+        "kernel": rng.normal(0, 0.5, (1, channels, 3, 3)).astype(dtype),
         "bias": np.array([0.2], dtype),
         "unused": np.ones((4,), dtype),
     }
-    kind = TensorProto.FLOAT if dtype is np.float32 else TensorProto.FLOAT16
+    kind, answered = (TensorProto.FLOAT if each is np.float32 else TensorProto.FLOAT16 for each in (dtype, answer))
     height, width = (side, side) if side else ("height", "width")
     nodes = [
         helper.make_node("Cast", ["photo"], ["cast"], to=kind),
         helper.make_node("Conv", ["cast", "kernel", "bias"], ["edges"], pads=[1, 1, 1, 1]),
         helper.make_node("Identity" if logits else "Sigmoid", ["edges"], ["answer"]),
-        helper.make_node("Cast", ["answer"], ["alpha"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["answer"], ["alpha"], to=answered),
         helper.make_node("Add", ["edges", "unused_sum"], ["side"]),
         helper.make_node("ReduceSum", ["unused"], ["unused_sum"]),
     ]
@@ -35,9 +44,9 @@ def tiny_model(
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("photo", TensorProto.FLOAT, [1, 3, height, width])],
+        [helper.make_tensor_value_info("photo", TensorProto.FLOAT, [1, channels, height, width])],
         [
-            helper.make_tensor_value_info("alpha", TensorProto.FLOAT, [1, 1, height, width]),
+            helper.make_tensor_value_info("alpha", answered, [1, 1, height, width]),
             helper.make_tensor_value_info("side", kind, [1, 1, height, width]),
         ],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
@@ -51,5 +60,6 @@ def write_tiny(variant: Variant, directory: Path, *, dtype: type[np.float32 | np
     """Write a tiny network with a variant's shapes and return its file."""
     side = None if variant.family is Family.MODNET else variant.size
     file = directory / f"tiny-{variant.name}-{variant.size}-{np.dtype(dtype).name}.onnx"
-    onnx.save(tiny_model(side=side, logits=variant.logits, dtype=dtype), file)
+    channels = 3 if variant.rough is None else 4
+    onnx.save(tiny_model(side=side, logits=variant.logits, dtype=dtype, channels=channels), file)
     return file

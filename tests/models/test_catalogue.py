@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 
-from mattebox.download import Address, NpmPackage, PyPIPackage
+from mattebox.download import Address, NpmPackage, PyPIPackage, http
 from mattebox.models.catalogue import (
     CATALOGUE,
     DEFAULT,
@@ -13,6 +14,7 @@ from mattebox.models.catalogue import (
     Variant,
     licence_warnings,
     members,
+    network,
 )
 
 VARIANTS = [row for row in CATALOGUE.values() if isinstance(row, Variant)]
@@ -67,6 +69,31 @@ def test_sources_are_https_addresses_first_and_pinned_packages_then(row: Variant
             assert ".." not in source.member
 
 
+def test_without_internet_the_addresses_cost_less_than_five_seconds() -> None:
+    addresses = [source.url for row in VARIANTS for source in row.sources if isinstance(source, Address)]
+    hosts = {urlsplit(url).hostname for url in addresses}
+    assert len(hosts) * http._REACH_SECONDS < 5
+
+
+@pytest.mark.parametrize("row", VARIANTS, ids=lambda row: row.name)
+def test_addresses_on_a_hub_are_pinned_to_a_revision(row: Variant) -> None:
+    for source in row.sources:
+        if isinstance(source, Address) and "/resolve/" in source.url:
+            assert re.search("/resolve/[0-9a-f]{40}/", source.url)
+
+
+@pytest.mark.parametrize("row", VARIANTS, ids=lambda row: row.name)
+def test_a_row_says_how_much_memory_it_needs(row: Variant) -> None:
+    assert row.memory > 1.5 * (row.bytes or 0)
+    assert row.gpu == (row.size > 1024)
+
+
+def test_the_small_networks_claim_no_quality_that_was_not_measured() -> None:
+    measured = {"isnet-general", "u2net", "u2netp", "modnet-photographic"}
+    for row in VARIANTS:
+        assert row.name in measured or "Not measured by us" in row.note or not row.commercial
+
+
 def test_checksums_are_not_shared() -> None:
     known = [row.sha256 for row in VARIANTS if row.sha256]
     assert len(known) == len(set(known))
@@ -81,7 +108,7 @@ def test_an_ensemble_is_made_of_fetchable_variants(row: Ensemble) -> None:
 
 
 def test_the_default_may_be_used_commercially() -> None:
-    assert all(member.commercial for member in members(CATALOGUE[DEFAULT]))
+    assert all(member.commercial for member in members(network(DEFAULT)))
     assert licence_warnings(DEFAULT) == ()
 
 
@@ -89,7 +116,8 @@ def test_the_members_of_a_row_are_its_networks() -> None:
     for row in ENSEMBLES:
         assert members(row) == (CATALOGUE[row.detail], CATALOGUE[row.core])
     for variant in VARIANTS:
-        assert members(variant) == (variant,)
+        assert members(variant)[-1] is variant
+        assert members(variant)[:-1] == (members(network(variant.rough)) if variant.rough else ())
 
 
 @pytest.mark.parametrize("name", ["rmbg-2.0", "rmbg-2.0:/a.onnx", "both"])

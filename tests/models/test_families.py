@@ -53,6 +53,28 @@ def test_black_and_white_become_what_the_network_was_trained_on(
         np.testing.assert_allclose(batch[0, :, 5, 5], expected, atol=1e-4)
 
 
+def test_a_trimap_leaves_the_edge_open() -> None:
+    alpha = np.zeros((100, 200), np.float32)
+    alpha[:, 100:] = 1
+    alpha[40:60, 40:60] = 0.5  # see-through
+    known = families.trimap(alpha, (100, 200))
+    assert set(np.unique(known)) == {0, 0.5, 1}
+    assert (known[:, :25] == 0).all()
+    assert (known[:, 110:] == 1).all()  # up to the frame, where nothing says that the subject ends
+    assert (known[:, 96:104] == 0.5).all()
+    assert (known[36:64, 36:64] == 0.5).all()
+    assert families.trimap(alpha, (50, 60)).shape == (50, 60)
+
+
+def test_the_trimap_is_the_fourth_plane() -> None:
+    photo = np.full((8, 8, 3), 255, np.uint8)
+    known = np.full((16, 32), 0.5, np.float32)
+    batch = families.prepare(photo, variant("vitmatte-small"), (16, 32), known)
+    assert batch.shape == (1, 4, 16, 32)
+    np.testing.assert_array_equal(batch[0, :3], np.ones((3, 16, 32)))
+    np.testing.assert_array_equal(batch[0, 3], known)
+
+
 def test_a_dark_photo_stays_dark() -> None:
     # peers divide by the photo's own brightest value, which makes a black frame's noise into a picture
     dark = np.full((64, 64, 3), 3, np.uint8)

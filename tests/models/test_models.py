@@ -15,8 +15,8 @@ import pytest
 
 from mattebox.download import NpmPackage
 from mattebox.errors import Kind, MatteboxError
-from mattebox.models import CATALOGUE, EnsembleSegmenter, ModelOptions, Models, families, runtimes, weights
-from mattebox.models.catalogue import Ensemble, Row, Variant
+from mattebox.models import CATALOGUE, EnsembleSegmenter, ModelOptions, Models, families, memory, runtimes, weights
+from mattebox.models.catalogue import Choice, Ensemble, Row, Variant
 
 from .networks import write_tiny
 
@@ -173,6 +173,62 @@ def test_what_may_not_be_used_commercially_warns_when_it_is_loaded(
     assert caplog.text.count("may not be used commercially") == 1
 
 
+# --- memory
+
+
+def test_what_does_not_fit_is_refused_before_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = dataclasses.replace(installed("u2netp", tmp_path), memory=8_400_000_000)
+    monkeypatch.setattr(memory, "free", lambda: 5_000_000_000)
+    caplog.set_level(logging.INFO, "mattebox.models")
+    with pytest.raises(MatteboxError, match=r"u2netp needs about 8.4 GB of memory, and 5.0 GB are free") as caught:
+        models(tmp_path, row).segmenter(row.name)(PHOTO)
+    assert caught.value.kind is Kind.UNAVAILABLE
+    assert "loaded" not in caplog.text
+    assert not (tmp_path / "openvino").exists()
+    bold = ModelOptions(device="cpu", threads=1, directory=tmp_path, memory_check=False)
+    Models(bold, catalogue={row.name: row}).warm(row.name)
+
+
+def test_a_file_of_ones_own_is_measured_by_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free", lambda: 1_000_000_000)
+    file = write_tiny(variant("birefnet-general"), tmp_path)
+    models(tmp_path).warm(f"birefnet:{file}")  # some kilobytes
+    with file.open("ab") as growing:
+        growing.truncate(900_000_000)  # a hole: it takes no room on the disk
+    with pytest.raises(MatteboxError, match=r"needs about 8.4 GB of memory"):
+        models(tmp_path).warm(f"birefnet:{file}")
+
+
+# --- names for a purpose
+
+
+def test_a_choice_is_what_it_stands_for_here(tmp_path: Path) -> None:
+    large = dataclasses.replace(installed("u2net", tmp_path), memory=8_000_000_000)
+    small = installed("u2netp", tmp_path)
+    best = Choice(name="best", candidates=(large.name, small.name), note="The best.")
+    catalogue = {row.name: row for row in (best, large, small)}
+    options = ModelOptions(device="cpu", threads=1, directory=tmp_path, download=False, memory_check=False)
+    weights.path(small, tmp_path).unlink()
+    for room, there in ((12_000_000_000, True), (8_000_000_000, False)):
+        warm = Models(options, catalogue=catalogue, machine=memory.Machine(room))
+        assert warm.installed("best") is there
+    warm = Models(options, catalogue=catalogue, machine=memory.Machine(12_000_000_000))
+    np.testing.assert_array_equal(warm.segmenter("best")(PHOTO), warm.segmenter(large.name)(PHOTO))
+    assert warm.resolve(best) is large
+    # what is installed does not count: the name means the same before and after a download
+    with pytest.raises(MatteboxError, match="mattebox models pull u2netp"):
+        Models(options, catalogue=catalogue, machine=memory.Machine(8_000_000_000)).segmenter("best")(PHOTO)
+
+
+def test_a_server_names_the_choice_that_is_not_installed(tmp_path: Path) -> None:
+    row = dataclasses.replace(installed("u2netp", tmp_path), sources=(NpmPackage("x", "1", "x"),))
+    weights.path(row, tmp_path).unlink()
+    with pytest.raises(MatteboxError, match="best is not installed here; `mattebox models pull best` fetches it"):
+        server_models(tmp_path, Choice(name="best", candidates=(row.name,), note="The best."), row).segmenter("best")
+
+
 # --- a server: requests fetch nothing
 
 
@@ -295,7 +351,7 @@ def test_nobody_fetches_where_downloads_are_off(tmp_path: Path, source: Source) 
 
 
 def test_what_cannot_be_fetched_is_installed_only_as_a_file_of_ones_own(tmp_path: Path) -> None:
-    row = variant("birefnet-general")
+    row = variant("rmbg-2.0")
     weights.path(row, tmp_path).write_bytes(b"anything")
     warm = server_models(tmp_path, row, user_files=True)
     assert not warm.installed(row.name)
@@ -342,6 +398,69 @@ def test_the_ensemble_fuses_its_two(tmp_path: Path) -> None:
     np.testing.assert_array_equal(alpha, fused)
     assert agreement == matting.agreement(*looks)
     assert not isinstance(warm.segmenter(core.name), EnsembleSegmenter)
+
+
+def sketch(directory: Path, *, fill: float) -> Row:
+    """A network that sees a subject in the middle of every photo, as far as `fill` goes."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    plane = np.zeros((1, 1, 320, 320), np.float32)
+    plane[..., 80:240, 80:240] = fill
+    nodes = [
+        helper.make_node("ReduceMean", ["photo"], ["mean"], axes=[1]),
+        helper.make_node("Mul", ["mean", "nothing"], ["zero"]),
+        helper.make_node("Add", ["zero", "plane"], ["alpha"]),
+    ]
+    values = {"plane": plane, "nothing": np.zeros(1, np.float32)}
+    graph = helper.make_graph(
+        nodes,
+        "sketch",
+        [helper.make_tensor_value_info("photo", TensorProto.FLOAT, [1, 3, 320, 320])],
+        [helper.make_tensor_value_info("alpha", TensorProto.FLOAT, [1, 1, 320, 320])],
+        [numpy_helper.from_array(value, name) for name, value in values.items()],
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    row = dataclasses.replace(
+        variant("u2netp"), name="sketch", sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), sources=()
+    )
+    weights.path(row, directory).write_bytes(content)
+    return row
+
+
+def test_an_edge_is_drawn_anew_and_the_rest_stays(tmp_path: Path) -> None:
+    rough = sketch(tmp_path, fill=1.0)
+    edge = dataclasses.replace(installed("vitmatte-small", tmp_path), rough=rough.name)
+    warm = models(tmp_path, rough, edge)
+    alpha = warm.segmenter(edge.name)(PHOTO)
+    assert alpha.shape == (1024, 1024)
+    known = families.trimap(warm.segmenter(rough.name)(PHOTO), (1024, 1024))
+    np.testing.assert_array_equal(alpha[known == 0], 0)
+    np.testing.assert_array_equal(alpha[known == 1], 1)
+    network = runtimes.open_network(lambda: weights.path(edge, tmp_path), device="cpu", threads=1)
+    drawn = families.read_alpha(network(families.prepare(PHOTO, edge, (1024, 1024), known)), edge)
+    np.testing.assert_array_equal(alpha[known == 0.5], drawn[known == 0.5])
+    assert 0.01 < (known == 0.5).mean() < 0.2
+    own = warm.segmenter(f"{edge.name}:{weights.path(edge, tmp_path)}")(PHOTO)
+    np.testing.assert_array_equal(own, alpha)
+
+
+def test_no_edge_is_drawn_where_there_is_no_subject(tmp_path: Path) -> None:
+    rough = sketch(tmp_path, fill=0.0)
+    edge = dataclasses.replace(installed("vitmatte-small", tmp_path), rough=rough.name)
+    assert models(tmp_path, rough, edge).segmenter(edge.name)(PHOTO).max() == 0
+
+
+def test_what_refines_an_ensemble_says_how_far_its_networks_agree(tmp_path: Path) -> None:
+    detail, core = sketch(tmp_path, fill=1.0), installed("u2net", tmp_path)
+    auto = Ensemble(name="auto", detail=detail.name, core=core.name, note="Both.")
+    edge = installed("vitmatte-small", tmp_path)
+    warm = models(tmp_path, auto, detail, core, edge)
+    ensemble, refined = warm.segmenter("auto"), warm.segmenter(edge.name)
+    assert isinstance(ensemble, EnsembleSegmenter)
+    assert isinstance(refined, EnsembleSegmenter)
+    assert refined.look(PHOTO)[1] == ensemble.look(PHOTO)[1] < 1
+    weights.path(core, tmp_path).unlink()
+    assert not models(tmp_path, auto, detail, core, edge).installed(edge.name)
 
 
 def test_options_are_checked() -> None:

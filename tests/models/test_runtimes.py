@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.models import families, runtimes
 from mattebox.models.catalogue import CATALOGUE, Family, Variant
 
-from .networks import write_tiny
+if TYPE_CHECKING:
+    import onnx
+
+from .networks import tiny_model, write_tiny
 
 VARIANTS = [row for row in CATALOGUE.values() if isinstance(row, Variant)]
 
@@ -30,7 +34,9 @@ def never() -> Path:
 
 def photo_for(row: Variant) -> families.Batch:
     photo = np.random.default_rng(5).integers(0, 256, (70, 110, 3), dtype=np.uint8)
-    return families.prepare(photo, row, families.input_size(row, width=110, height=70))
+    size = families.input_size(row, width=110, height=70)
+    known = None if row.rough is None else families.trimap(np.tri(9, dtype=np.float32), size)
+    return families.prepare(photo, row, size, known)
 
 
 @pytest.mark.parametrize("row", VARIANTS, ids=lambda row: row.name)
@@ -66,6 +72,23 @@ def test_a_file_in_float16_gives_the_alpha_of_its_weights(tmp_path: Path) -> Non
         assert network.size == (row.size, row.size)
         alpha = families.read_alpha(network(photo_for(row)), row)
         np.testing.assert_allclose(alpha, expected, atol=4e-3)  # weights as large as 1 are rounded by up to 0.0005
+
+
+def test_an_answer_in_float16_is_read_as_one(tmp_path: Path) -> None:
+    """As BEN2's: its weights are float32 and its answer float16."""
+    import onnx
+
+    row = variant("ben2")
+    file, exact = tmp_path / "half.onnx", write_tiny(row, tmp_path)
+    onnx.save(tiny_model(side=row.size, logits=row.logits, answer=np.float16), file)
+    expected = runtimes.open_onnxruntime(exact, device="cpu", threads=1)(photo_for(row))
+    for network in (
+        runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32"),
+        runtimes.open_onnxruntime(file, device="cpu", threads=1),
+    ):
+        answer = network(photo_for(row))
+        assert answer.dtype == np.float32
+        np.testing.assert_allclose(answer, expected, atol=1e-3)
 
 
 def test_bf16_is_used_only_where_it_is_allowed_and_native(tmp_path: Path) -> None:
@@ -256,19 +279,138 @@ def test_auto_says_that_a_device_cannot_be_used_and_takes_the_processor(
     assert caught.value.kind is Kind.UNAVAILABLE
 
 
-@pytest.mark.parametrize("content", [b"", b"not a network at all" * 10], ids=["empty", "text"])
-def test_a_file_that_is_no_network_is_an_error(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "broken.onnx"
-    file.write_bytes(content)
-    loads: list[Callable[[], runtimes.Network]] = [
+def both(file: Path) -> list[Callable[[], runtimes.Network]]:
+    """The two ways to load a file on a processor."""
+    return [
         lambda: runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32"),
         lambda: runtimes.open_onnxruntime(file, device="cpu", threads=1),
     ]
-    for load in loads:
-        with pytest.raises(MatteboxError) as caught:
+
+
+def unknown_operator(model: onnx.ModelProto) -> bytes:
+    model.graph.node[1].op_type = "Convolve"
+    model.opset_import[0].version = 99
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("harm", ["empty", "text", "half", "newer"])
+def test_a_file_that_is_no_network_is_an_error(tmp_path: Path, harm: str) -> None:
+    whole = tiny_model(side=320, logits=False)
+    content = {
+        "empty": b"",
+        "text": b"not a network at all" * 10,
+        "half": (data := whole.SerializeToString())[: len(data) // 2],
+        "newer": unknown_operator(whole),
+    }[harm]
+    file = tmp_path / "broken.onnx"
+    file.write_bytes(content)
+    for load in both(file):
+        with pytest.raises(MatteboxError, match="may be damaged, or need a newer runtime") as caught:
             load()
         assert caught.value.kind is Kind.UNAVAILABLE
         assert str(tmp_path) not in caught.value.message
+
+
+def test_a_newer_operator_set_is_refused_or_computed_right(tmp_path: Path) -> None:
+    """ONNX Runtime refuses the number; OpenVINO goes by the operators, and these have not changed."""
+    import onnx
+
+    model = tiny_model(side=320, logits=False)
+    exact, newer = tmp_path / "exact.onnx", tmp_path / "newer.onnx"
+    onnx.save(model, exact)
+    model.opset_import[0].version = 99
+    onnx.save(model, newer)
+    batch = photo_for(variant("u2netp"))
+    vino, ort = both(newer)
+    expected = both(exact)[0]()(batch)
+    np.testing.assert_array_equal(vino()(batch), expected)
+    with pytest.raises(MatteboxError, match="need a newer runtime"):
+        ort()
+
+
+def other_network(*, channels: int, answer: list[int]) -> onnx.ModelProto:
+    """A network that takes and gives pictures of other kinds: all ones of the shape `answer`."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["photo"], ["mean"], keepdims=0),
+        helper.make_node("Add", ["mean", "ones"], ["alpha"]),
+    ]
+    photo = helper.make_tensor_value_info("photo", TensorProto.FLOAT, [1, channels, 320, 320])
+    alpha = helper.make_tensor_value_info("alpha", TensorProto.FLOAT, answer)
+    ones = numpy_helper.from_array(np.ones(answer, np.float32), "ones")
+    graph = helper.make_graph(nodes, "other", [photo], [alpha], [ones])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    ("channels", "answer", "sentence"),
+    [
+        (4, [1, 1, 320, 320], "made for another input"),
+        (3, [1, 2, 320, 320], "not one that answers with one matte"),
+        (3, [1, 1000], "not one that answers with one matte"),
+    ],
+    ids=["takes a trimap too", "answers with two planes", "classifies"],
+)
+def test_another_network_is_said_when_it_runs(channels: int, answer: list[int], sentence: str, tmp_path: Path) -> None:
+    import onnx
+
+    file = tmp_path / "other.onnx"
+    onnx.save(other_network(channels=channels, answer=answer), file)
+    for load in both(file):
+        network = load()
+        with pytest.raises(MatteboxError, match=sentence) as caught:
+            network(photo_for(variant("u2netp")))
+        assert caught.value.kind is Kind.UNAVAILABLE
+        assert caught.value.parameter == "model"
+
+
+class Refused(Exception):
+    """What a guard raises."""
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto", "openvino:CPU"])
+def test_the_guard_comes_before_the_processor_loads(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes, "_offered_providers", lambda: ["CPUExecutionProvider"])
+
+    def guard() -> None:
+        raise Refused
+
+    with pytest.raises(Refused):
+        runtimes.open_network(never, device=device, threads=1, guard=guard)
+
+
+def test_the_guard_is_asked_when_a_gpu_gives_way_to_the_processor(
+    offers_cuda: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(file: Path, *, device: str, threads: int) -> runtimes.Network:
+        raise MatteboxError(Kind.UNAVAILABLE, "No GPU.")
+
+    def guard() -> None:
+        raise Refused
+
+    monkeypatch.setattr(runtimes, "open_onnxruntime", fails)
+    file = write_tiny(variant("u2netp"), tmp_path)
+    with pytest.raises(Refused):
+        runtimes.open_network(lambda: file, device="auto", threads=1, guard=guard)
+
+
+def test_memory_that_ends_while_it_runs_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU's does: ONNX Runtime raises, and says it in its own words."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    def run(*_: object) -> object:
+        raise state.RuntimeException("Failed to allocate memory for requested buffer of size 12884901888")
+
+    network = runtimes.open_onnxruntime(write_tiny(variant("u2netp"), tmp_path), device="cpu", threads=1)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", run)
+    with pytest.raises(MatteboxError, match="too little memory") as caught:
+        network(photo_for(variant("u2netp")))
+    assert caught.value.kind is Kind.UNAVAILABLE
+    assert "12884901888" not in caught.value.message
 
 
 def test_a_network_that_takes_no_photo_is_an_error(tmp_path: Path) -> None:

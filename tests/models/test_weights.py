@@ -99,13 +99,13 @@ def test_a_failure_names_the_command_and_the_file(tmp_path: Path) -> None:
 
 
 def test_without_a_source_the_message_says_how_to_name_a_file(tmp_path: Path) -> None:
-    variant = CATALOGUE["birefnet-general"]
+    variant = CATALOGUE["rmbg-2.0"]
     assert isinstance(variant, Variant)
-    assert "birefnet-general:/path/to/file.onnx" in unavailable(variant, tmp_path).message
+    assert "rmbg-2.0:/path/to/file.onnx" in unavailable(variant, tmp_path).message
 
 
 def test_a_file_without_a_known_checksum_is_never_taken_from_the_directory(tmp_path: Path) -> None:
-    variant = CATALOGUE["birefnet-general"]
+    variant = CATALOGUE["rmbg-2.0"]
     assert isinstance(variant, Variant)
     weights.path(variant, tmp_path).write_bytes(b"anything")
     with pytest.raises(weights.NotInstalledError, match="no download"):

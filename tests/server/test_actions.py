@@ -20,6 +20,8 @@ from mattebox.edit import Edit
 from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
+from mattebox.models import choices
+from mattebox.models.memory import Machine
 from mattebox.server.actions import run_edit
 from mattebox.server.admission import UploadLimiter
 from mattebox.server.app import find_dialects
@@ -63,6 +65,7 @@ def test_the_work_ends_when_the_client_goes_away(photo: bytes, tmp_path: Path) -
             readiness=Readiness(runner),
             uploads=UploadLimiter(1),
             installed=lambda name: True,
+            resolve=lambda row: choices.resolve(row, Machine(None)),
         )
         app = SimpleNamespace(state=SimpleNamespace(server=state))
         scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b"", "state": {}}

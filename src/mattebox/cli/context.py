@@ -120,3 +120,13 @@ def warn_of_licence(catalogue: Mapping[str, Row], name: str) -> None:
 
     for sentence in licence_warnings(name, catalogue):
         say(sentence, style="yellow")
+
+
+def explain_choice(catalogue: Mapping[str, Row], name: str, device: str) -> None:
+    """Say which network a name such as `best` stands for on this machine."""
+    from mattebox.models import choices
+    from mattebox.models.catalogue import Choice
+
+    row = catalogue.get(name)
+    if isinstance(row, Choice):
+        say(choices.explain(row, choices.machine(device), catalogue))

@@ -19,6 +19,7 @@ from mattebox.batch import Done, Failed, Job, Plan, Results
 from mattebox.cli.context import (
     Components,
     check_standard_output,
+    explain_choice,
     picture_behind,
     warn_of_licence,
 )
@@ -149,6 +150,7 @@ def _engine(components: Components, edit: Edit, device: str | None, fetching: Fe
             raise
         raise typer.BadParameter(error.message, param_hint="--model") from error
     warn_of_licence(components.catalogue(), model)
+    explain_choice(components.catalogue(), model, device or options.device)
     wanted = isinstance(edit.backdrop, Prompt)
     return Engine(networks, components.backdrops(backdrop_options(), fetching) if wanted else None)
 

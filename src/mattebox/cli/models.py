@@ -7,17 +7,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, assert_never
+from urllib.parse import urlsplit
 
 import typer
 
 from mattebox import model_options
-from mattebox.cli.context import Components, warn_of_licence
+from mattebox.cli.context import Components, explain_choice, warn_of_licence
 from mattebox.cli.terminal import Bar, say
 from mattebox.errors import MatteboxError
 
 if TYPE_CHECKING:
+    from mattebox.download import Source
     from mattebox.models.catalogue import Row, Variant
+    from mattebox.models.memory import Machine
 
 app = typer.Typer(no_args_is_help=True, help="The networks: which there are, and their files.")
 
@@ -29,7 +32,8 @@ def list_models(
 ) -> None:
     """Show which networks there are."""
     catalogue, directory = context.ensure_object(Components).catalogue(), _directory()
-    rows = [_facts(row, catalogue, directory) for row in catalogue.values()]
+    here = _machine()
+    rows = [_facts(row, catalogue, directory, here) for row in catalogue.values()]
     if as_json:
         for row in rows:
             typer.echo(json.dumps(dataclasses.asdict(row)))
@@ -37,21 +41,26 @@ def list_models(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "size", "licence", "commercial", "downloaded", box=None, pad_edge=False)
-    table.columns[1].justify = "right"
+    from mattebox.models.memory import gigabytes
+
+    heads = ("name", "size", "memory", "licence", "commercial", "comes from", "downloaded")
+    table = Table(*heads, box=None, pad_edge=False)
+    table.columns[1].justify = table.columns[2].justify = "right"
     notes = Table("name", "what it is good at, and what its licence leaves open", box=None, pad_edge=False)
-    notes.columns[0].no_wrap = True
+    table.columns[0].no_wrap = notes.columns[0].no_wrap = True
     for row in rows:
         size = "-" if row.bytes is None else f"{row.bytes / 1e6:.0f} MB"
-        downloaded = "yes" if row.downloaded else "no" if row.bytes is not None else "by hand"
-        table.add_row(row.name, size, row.licence, "yes" if row.commercial else "NO", downloaded)
-        notes.add_row(row.name, row.note)
+        commercial, downloaded = "yes" if row.commercial else "NO", "yes" if row.downloaded else "no"
+        sources = ", ".join(row.sources) or "by hand"
+        table.add_row(row.name, size, gigabytes(row.memory), row.licence, commercial, sources, downloaded)
+        notes.add_row(row.name, row.note if row.network is None else f"{row.note} Here: {row.network}.")
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200  # a file or a pipe has no width: keep a model on one line
     console.print(table)
     console.print()
     console.print(notes)
+    console.print(f"\nNetworks run on {here}. Memory is an estimate of what a network needs on a processor.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +71,20 @@ class _Facts:
     commercial: bool
     downloaded: bool
     note: str
+    memory: int
+    network: str | None
+    """The network that a choice stands for on this machine."""
+    sources: tuple[str, ...]
+    """The places that its files come from; none where one of them has to be fetched by hand."""
 
 
-def _facts(row: Row, catalogue: Mapping[str, Row], directory: Path) -> _Facts:
-    from mattebox.models import weights
-    from mattebox.models.catalogue import members
+def _facts(row: Row, catalogue: Mapping[str, Row], directory: Path, here: Machine) -> _Facts:
+    from mattebox.models import choices, weights
+    from mattebox.models.catalogue import Choice, members
 
-    variants = members(row, catalogue)
+    network = choices.resolve(row, here, catalogue)
+    variants = members(network, catalogue)
+    places = [[_place(source) for source in member.sources] for member in variants]
     sizes = [member.bytes for member in variants]
     known = [size for size in sizes if size is not None]
     return _Facts(
@@ -78,7 +94,27 @@ def _facts(row: Row, catalogue: Mapping[str, Row], directory: Path) -> _Facts:
         commercial=all(member.commercial for member in variants),
         downloaded=all(weights.path(member, directory).is_file() for member in variants),
         note=row.note,
+        memory=sum(member.memory for member in variants),
+        network=network.name if isinstance(row, Choice) else None,
+        sources=tuple(dict.fromkeys(place for own in places for place in own)) if all(places) else (),
     )
+
+
+def _place(source: Source) -> str:
+    """The place that a file comes from, in a word or two."""
+    from mattebox.download import Address, DebianPackage, NpmPackage, PyPIPackage
+
+    match source:
+        case Address():
+            return urlsplit(source.url).hostname or source.url
+        case NpmPackage():
+            return "npm"
+        case PyPIPackage():
+            return "pip"
+        case DebianPackage():
+            return "apt"
+        case unknown:
+            assert_never(unknown)
 
 
 @app.command()
@@ -89,6 +125,8 @@ def pull(context: typer.Context, names: Annotated[list[str], typer.Argument(meta
     catalogue, directory = context.ensure_object(Components).catalogue(), _directory()
     failures: list[MatteboxError] = []
     with Bar() as bar:
+        for name in dict.fromkeys(names):
+            explain_choice(catalogue, name, model_options().device)
         for variant in _variants(names, catalogue):
             warn_of_licence(catalogue, variant.name)
             try:
@@ -148,8 +186,15 @@ def _directory() -> Path:
     return model_options().directory or weights.default_directory()
 
 
+def _machine() -> Machine:
+    from mattebox.models import choices
+
+    return choices.machine(model_options().device)
+
+
 def _variants(names: list[str], catalogue: Mapping[str, Row]) -> list[Variant]:
-    """The single networks behind names, each once."""
+    """The single networks behind names on this machine, each once."""
+    from mattebox.models import choices
     from mattebox.models.catalogue import members
 
     unknown = [name for name in names if name not in catalogue]
@@ -157,5 +202,7 @@ def _variants(names: list[str], catalogue: Mapping[str, Row]) -> list[Variant]:
         raise typer.BadParameter(
             f"there is no {', '.join(unknown)}; there are {', '.join(catalogue)}.", param_hint="NAME"
         )
-    found = [variant for name in names for variant in members(catalogue[name], catalogue)]
+    here = _machine()
+    networks = (choices.resolve(catalogue[name], here, catalogue) for name in names)
+    found = [variant for network in networks for variant in members(network, catalogue)]
     return list({variant.name: variant for variant in found}.values())

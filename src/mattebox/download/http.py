@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +21,11 @@ _BLOCK = 1 << 20
 _ATTEMPTS = 3
 _MOST_REDIRECTS = 5
 # A machine that cannot reach an address should learn so within seconds: there are other sources to try.
+_REACH_SECONDS = 2.0
 _CONNECT_SECONDS = 4.0
+_UNREACHABLE_SECONDS = 60.0
+_unreachable: dict[tuple[str, int], float] = {}
+"""Hosts and ports that could not be reached, and when: the next file does not wait for them again."""
 _READ_SECONDS = 30.0
 
 
@@ -32,10 +39,12 @@ def fetch(url: str, part: Path, *, total: int, report: Callable[[int], None]) ->
         report: called with the bytes that are there; what it raises ends the download.
 
     Raises:
-        SourceError: the address cannot be reached, refuses, or sends something else.
+        SourceError: the address cannot be reached within 2 s, refuses, or sends something else.
     """
     import urllib3
 
+    if _size(part) != total:
+        _reach(url)
     for attempt in range(1, _ATTEMPTS + 1):
         before = _size(part)
         if before == total:
@@ -49,6 +58,41 @@ def fetch(url: str, part: Path, *, total: int, report: Callable[[int], None]) ->
                 raise SourceError(f"the official address failed: {type(error).__name__} {error}") from error
         else:
             return
+
+
+def _reach(url: str) -> None:
+    """Find out within seconds whether the host of an address, or the proxy to it, can be connected to.
+
+    urllib3's time-out is one for each of a host's addresses, and does not count the look-up of its name, which takes
+    longest where there is no network. Here it is one for all, and a host that failed is not tried again for a minute.
+
+    Raises:
+        SourceError: it cannot.
+    """
+    parts = urlsplit(_proxy(url) or url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    failed = _unreachable.get((host, port))
+    if failed is not None and time.monotonic() - failed < _UNREACHABLE_SECONDS:
+        raise SourceError("the official address could not be reached a moment ago")
+    outcome: list[OSError | None] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), _REACH_SECONDS / 2).close()
+        except OSError as error:
+            outcome.append(error)
+        else:
+            outcome.append(None)
+
+    # a thread, because nothing ends the look-up of a name
+    attempt = threading.Thread(target=connect, name="reach", daemon=True)
+    attempt.start()
+    attempt.join(_REACH_SECONDS)
+    error = outcome[0] if outcome else TimeoutError("timed out")
+    if error is not None:
+        _unreachable[host, port] = time.monotonic()
+        raise SourceError(f"the official address cannot be reached: {error}") from error
+    _unreachable.pop((host, port), None)
 
 
 def _size(part: Path) -> int:
@@ -78,17 +122,23 @@ def _manager(url: str) -> urllib3.PoolManager:
 
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
-    parts, proxies = urlsplit(url), urllib.request.getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+    proxy = _proxy(url)
+    if proxy is None:
         return urllib3.PoolManager(ssl_context=context, timeout=timeout, retries=False)
-    if "://" not in proxy:
-        proxy = f"http://{proxy}"
     account = urlsplit(proxy).netloc.rpartition("@")[0]
     headers = urllib3.make_headers(proxy_basic_auth=unquote(account)) if account else None
     return urllib3.ProxyManager(
         proxy, proxy_headers=headers, proxy_ssl_context=context, ssl_context=context, timeout=timeout, retries=False
     )
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for an address; None where it is to be reached directly."""
+    parts, proxies = urlsplit(url), urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _write(response: urllib3.BaseHTTPResponse, part: Path, total: int, report: Callable[[int], None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol, runtime_checkable
@@ -19,8 +19,19 @@ from pydantic import AfterValidator
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
-from mattebox.models import families, runtimes, weights
-from mattebox.models.catalogue import CATALOGUE, DEFAULT, Family, Row, Variant, licence_warnings, like, members
+from mattebox.models import choices, families, memory, runtimes, weights
+from mattebox.models.catalogue import (
+    CATALOGUE,
+    DEFAULT,
+    Choice,
+    Family,
+    Network,
+    Row,
+    Variant,
+    licence_warnings,
+    like,
+    members,
+)
 
 __all__ = ["CATALOGUE", "DEFAULT", "EnsembleSegmenter", "ModelOptions", "Models", "Segmenter"]
 
@@ -64,6 +75,10 @@ class ModelOptions:
         default=False,
         metadata={"doc": "Let a model be named as `family:/path/to/file.onnx`, which is loaded without a checksum."},
     )
+    memory_check: bool = field(
+        default=True,
+        metadata={"doc": "Refuse to load a network that is expected to need more memory than is free."},
+    )
 
     def __post_init__(self) -> None:
         if self.threads < 0:
@@ -83,6 +98,7 @@ class Models:
         fetch_when_used: fetch a missing file at a segmenter's first call too, and not only in `warm`. A server says
             False, so that a request can neither start a download nor wait for one.
         catalogue: the networks there are, by name.
+        machine: what a choice such as `best` has to fit; by default what the device of `options` is here.
     """
 
     def __init__(
@@ -92,11 +108,13 @@ class Models:
         progress: weights.Progress | None = None,
         fetch_when_used: bool = True,
         catalogue: Mapping[str, Row] = CATALOGUE,
+        machine: memory.Machine | None = None,
     ) -> None:
         self._options = options or ModelOptions()
         self._progress = progress
         self._fetch_when_used = fetch_when_used
         self._catalogue = catalogue
+        self._machine = machine
         self._segmenters: dict[str, _NetworkSegmenter] = {}
         self._lock = threading.Lock()
 
@@ -122,10 +140,10 @@ class Models:
             for network in networks:
                 if not network.installed:
                     raise weights.not_installed(name, network.variant)
-        if len(networks) == 1:
-            return networks[0]
-        detail, core = networks
-        return _EnsembleSegmenter(detail, core)
+        *others, last = networks
+        if last.variant.rough is not None:
+            return _RefiningSegmenter(_together(others), last)
+        return _together(networks)
 
     def warm(self, name: str) -> None:
         """Fetch a model if need be, load it and run it once, so that the first photo does not wait.
@@ -149,10 +167,10 @@ class Models:
         return all(network.installed for network in self._networks(name))
 
     def _networks(self, name: str) -> list[_NetworkSegmenter]:
-        """The networks behind a name, one or an ensemble's two."""
+        """The networks behind a name: one or an ensemble's two, and perhaps one that refines them."""
         row = self._catalogue.get(name)
         if row is not None:
-            return [self._network(variant, None) for variant in members(row, self._catalogue)]
+            return [self._network(variant, None) for variant in members(self.resolve(row), self._catalogue)]
         base, colon, file = name.partition(":")
         variant = like(base, self._catalogue)
         if not colon or not file or variant is None:
@@ -163,7 +181,18 @@ class Models:
             )
         if not self._options.user_files:
             raise MatteboxError(Kind.INVALID_PARAMETER, "A model's file may not be named here.", parameter="model")
-        return [self._network(variant, Path(file).expanduser())]
+        rough = [] if variant.rough is None else self._networks(variant.rough)
+        return [*rough, self._network(variant, Path(file).expanduser())]
+
+    def resolve(self, row: Row) -> Network:
+        """The network that a row of the catalogue stands for on this machine, which is looked at once."""
+        if not isinstance(row, Choice):
+            return row
+        with self._lock:
+            if self._machine is None:
+                self._machine = choices.machine(self._options.device)
+                _log.info("choosing networks for %s", self._machine)
+        return choices.resolve(row, self._machine, self._catalogue)
 
     def _network(self, variant: Variant, file: Path | None) -> _NetworkSegmenter:
         key = variant.name if file is None else f"{variant.name}:{file}"
@@ -193,11 +222,17 @@ class Models:
             threads=self._options.threads,
             precision=variant.precision,
             prepared=prepared,
+            guard=lambda: self._check_memory(variant, file),
         )
         _log.info("loaded %s on %s in %.1f s", variant.name, network.where, time.perf_counter() - begin)
-        for sentence in licence_warnings(variant.name, {variant.name: variant}):
+        for sentence in licence_warnings(variant.name, self._catalogue):
             _log.warning("%s", sentence)
         return network
+
+    def _check_memory(self, variant: Variant, file: Path | None) -> None:
+        place = file or weights.path(variant, self.directory)
+        if self._options.memory_check and place.is_file():  # a missing file is another failure
+            memory.check(variant, place.stat().st_size)
 
     def _fetch(self, variant: Variant) -> None:
         weights.pull(variant, directory=self.directory, progress=self._progress)
@@ -226,9 +261,20 @@ class _NetworkSegmenter:
 
     def __call__(self, photo: RGB) -> Alpha:
         network = self.open()
+        batch = families.prepare(photo, self.variant, self._size(network, photo))
+        return families.read_alpha(network(batch), self.variant)
+
+    def refine(self, photo: RGB, rough: Alpha) -> Alpha:
+        """The alpha that this network draws where `rough` is unclear; elsewhere it stays 0 or 1."""
+        network = self.open()
+        size = self._size(network, photo)
+        known = families.trimap(rough, size)
+        drawn = families.read_alpha(network(families.prepare(photo, self.variant, size, known)), self.variant)
+        return np.where(known == 0.5, drawn, known)
+
+    def _size(self, network: runtimes.Network, photo: RGB) -> tuple[int, int]:
         height, width = photo.shape[:2]
-        size = network.size or families.input_size(self.variant, width=width, height=height)
-        return families.read_alpha(network(families.prepare(photo, self.variant, size)), self.variant)
+        return network.size or families.input_size(self.variant, width=width, height=height)
 
     @property
     def installed(self) -> bool:
@@ -280,6 +326,34 @@ class _EnsembleSegmenter:
             photo = families.shrink(photo, height=side, width=side)
         detail, core = self._detail(photo), self._core(photo)
         return matting.fuse(detail, core), matting.agreement(detail, core)
+
+
+class _RefiningSegmenter:
+    """The rough alpha of a segmenter, its unclear edge drawn by another network."""
+
+    def __init__(self, rough: Segmenter, edge: _NetworkSegmenter) -> None:
+        self._rough = rough
+        self._edge = edge
+
+    def __call__(self, photo: RGB) -> Alpha:
+        alpha, _ = self.look(photo)
+        return alpha
+
+    def look(self, photo: RGB) -> tuple[Alpha, float]:
+        self._edge.open()  # before anything runs, as in an ensemble
+        rough, agreement = (
+            self._rough.look(photo) if isinstance(self._rough, EnsembleSegmenter) else (self._rough(photo), 1.0)
+        )
+        # An empty scene stays empty: the network is asked about edges, and not whether there is a subject.
+        return (self._edge.refine(photo, rough) if rough.any() else rough), agreement
+
+
+def _together(networks: Sequence[_NetworkSegmenter]) -> Segmenter:
+    """One network as it is, or the two of an ensemble fused."""
+    if len(networks) == 1:
+        return networks[0]
+    detail, core = networks
+    return _EnsembleSegmenter(detail, core)
 
 
 def _named(file: Path) -> Path:

@@ -17,7 +17,11 @@ from mattebox.image import RGB, Alpha
 from mattebox.models.catalogue import Family, Variant
 
 Batch: TypeAlias = npt.NDArray[np.float32]
-"""A network's input, shape (1, 3, height, width): one normalised photo."""
+"""A network's input, shape (1, 3, height, width): one normalised photo. With its trimap, (1, 4, height, width)."""
+
+# How far into what is clear the network may look again, and what counts as clear, as the file's publisher has it.
+_TRIMAP_PIXELS = 10
+_TRIMAP_CLEAR = 10 / 255
 
 # MODNet keeps the photo's shape; beyond this ratio it is squashed, so that a banner does not need gigabytes
 _MODNET_STEP = 32
@@ -27,7 +31,7 @@ _MODNET_RATIO = 4
 def input_size(variant: Variant, *, width: int, height: int) -> tuple[int, int]:
     """Height and width of the input that `variant` wants for a photo of `width` by `height` pixels."""
     match variant.family:
-        case Family.ISNET | Family.U2NET | Family.BIREFNET:
+        case Family.ISNET | Family.U2NET | Family.BIREFNET | Family.BEN | Family.VITMATTE:
             return variant.size, variant.size
         case Family.MODNET:
             scale = variant.size / min(width, height)
@@ -59,11 +63,28 @@ def shrink(photo: RGB, *, height: int, width: int) -> RGB:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def prepare(photo: RGB, variant: Variant, size: tuple[int, int]) -> Batch:
-    """The photo as the network's input of `size` (height, width): (colour - mean) / scale, planes first."""
+def trimap(alpha: Alpha, size: tuple[int, int]) -> Alpha:
+    """The clear parts of a rough alpha, at `size` (height, width): 1 inside, 0 outside, and 0.5 where it is unclear."""
+    height, width = size
+    alpha = np.asarray(cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    square = np.ones((_TRIMAP_PIXELS, _TRIMAP_PIXELS), np.uint8)
+    outside, inside = (
+        cv2.erode(clear.astype(np.uint8), square).astype(bool)
+        for clear in (alpha < _TRIMAP_CLEAR, alpha > 1 - 1.5 * _TRIMAP_CLEAR)
+    )
+    return np.where(inside, np.float32(1), np.where(outside, np.float32(0), np.float32(0.5)))
+
+
+def prepare(photo: RGB, variant: Variant, size: tuple[int, int], known: Alpha | None = None) -> Batch:
+    """The photo as the network's input of `size` (height, width): (colour - mean) / scale, planes first.
+
+    `known` is the trimap, of that size, for a network that takes one.
+    """
     height, width = size
     small = shrink(photo, height=height, width=width)
-    batch = np.empty((1, 3, height, width), np.float32)
+    batch = np.empty((1, 3 if known is None else 4, height, width), np.float32)
+    if known is not None:
+        batch[0, 3] = known
     # plane by plane: five times cheaper than the same sum on (height, width, 3) and one transposed copy
     for channel, (mean, scale) in enumerate(zip(variant.mean, variant.scale, strict=True)):
         plane = batch[0, channel]

@@ -95,6 +95,7 @@ def open_network(
     threads: int = 0,
     precision: Precision = "f32",
     prepared: Path | None = None,
+    guard: Callable[[], None] = lambda: None,
 ) -> Network:
     """Load a network, ready to run.
 
@@ -105,15 +106,18 @@ def open_network(
         precision: the lowest that may be computed with. bf16 is used where the processor computes with it natively.
         prepared: where to keep OpenVINO's own form of this very network, without suffix. It loads in half the time
             and a third less memory than the ONNX file. None keeps nothing.
+        guard: called before the network is loaded into the processor's memory; what it raises ends the loading.
 
     Raises:
         MatteboxError: INVALID_PARAMETER for a device that does not exist, UNAVAILABLE for one that is not here or
             for a file that is not a network.
     """
     cores = thread_budget(threads)
+    if device in {"cpu", "openvino:CPU"}:
+        guard()
     match device:
         case "auto":
-            return _open_auto(onnx, threads=cores, precision=precision, prepared=prepared)
+            return _open_auto(onnx, threads=cores, precision=precision, prepared=prepared, guard=guard)
         case "cpu":
             return _open_cpu(onnx, threads=cores, precision=precision, prepared=prepared)
         case "cuda" | "coreml":
@@ -127,12 +131,25 @@ def open_network(
             )
 
 
-def _open_auto(onnx: Callable[[], Path], *, threads: int, precision: Precision, prepared: Path | None) -> Network:
+def may_use_cuda(device: str) -> bool:
+    """Whether a network may run on an NVIDIA GPU where `device` is asked for, if there is one."""
+    return device == "cuda" or (device == "auto" and _PROVIDERS["cuda"] in _offered_providers())
+
+
+def _open_auto(
+    onnx: Callable[[], Path],
+    *,
+    threads: int,
+    precision: Precision,
+    prepared: Path | None,
+    guard: Callable[[], None],
+) -> Network:
     offered = _offered_providers()
     accelerators = [device for device in ("cuda", "coreml") if _PROVIDERS[device] in offered]
     if platform.machine() != "arm64" and "coreml" in accelerators:
         accelerators.remove("coreml")  # on Intel Macs CoreML is slower than the processor
     if not accelerators:
+        guard()
         return _open_cpu(onnx, threads=threads, precision=precision, prepared=prepared)
     file = onnx()  # before any device is tried: a file that is not to be had is no device's fault
     for device in accelerators:
@@ -141,6 +158,7 @@ def _open_auto(onnx: Callable[[], Path], *, threads: int, precision: Precision, 
         except MatteboxError as error:
             reason = error.__cause__ or error
             _log.warning("%s is installed but cannot be used, taking the processor: %s", device, reason)
+    guard()
     return _open_cpu(lambda: file, threads=threads, precision=precision, prepared=prepared)
 
 
@@ -166,8 +184,11 @@ class _OpenVINO:
 
     def __call__(self, batch: Batch) -> npt.NDArray[np.float32]:
         with self._turn:
-            output = self._request.infer({0: batch.astype(self._dtype, copy=False)}, share_inputs=True)[0]
-        return _plane(output)
+            try:
+                output = self._request.infer({0: batch.astype(self._dtype, copy=False)}, share_inputs=True)[0]
+            except RuntimeError as error:  # OpenVINO's only exception
+                raise _not_run(self.where) from error
+            return _plane(output)
 
 
 def open_openvino(
@@ -197,7 +218,7 @@ def open_openvino(
         _expect_photo(network.input(0).get_partial_shape().rank.get_length())
         compiled = core.compile_model(network, device, options)
     except RuntimeError as error:  # OpenVINO's only exception
-        raise MatteboxError(Kind.UNAVAILABLE, f"The file cannot be loaded as a network on {device}.") from error
+        raise MatteboxError(Kind.UNAVAILABLE, _unfit(device)) from error
     return _OpenVINO(compiled, where=f"OpenVINO {device} {hint}")
 
 
@@ -262,7 +283,8 @@ def _digests(xml: Path, weights: Path) -> str:
 
 
 class _OnnxRuntime:
-    def __init__(self, session: Any, *, where: str) -> None:
+    def __init__(self, session: Any, *, where: str, failures: tuple[type[Exception], ...]) -> None:
+        self._failures = failures
         entry = session.get_inputs()[0]
         height, width = entry.shape[2:]
         self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
@@ -275,7 +297,10 @@ class _OnnxRuntime:
 
     def __call__(self, batch: Batch) -> npt.NDArray[np.float32]:
         with self._turn:
-            (output,) = self._session.run([self._output], {self._input: batch.astype(self._dtype, copy=False)})
+            try:
+                (output,) = self._session.run([self._output], {self._input: batch.astype(self._dtype, copy=False)})
+            except self._failures as error:
+                raise _not_run(self.where) from error
         return _plane(output)
 
 
@@ -292,9 +317,11 @@ def open_onnxruntime(file: Path, *, device: str, threads: int) -> Network:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Spinning threads burn a core between photos; the arena never gives memory back.
+    # Spinning threads burn a core between photos; the arena never gives memory back. Memory set aside by a pattern is
+    # a tenth more for IS-Net, and reported to be 2 of 10 GB for BiRefNet.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
     wanted: list[str | tuple[str, dict[str, str]]] = [provider]
     if device == "coreml":  # its older format takes no float16, and would leave IS-Net to the processor
         wanted = [(provider, {"ModelFormat": "MLProgram"})]
@@ -304,13 +331,13 @@ def open_onnxruntime(file: Path, *, device: str, threads: int) -> Network:
         session = onnxruntime.InferenceSession(file, sess_options=options, providers=wanted)
         session.disable_fallback()
     except _failures(state) as error:
-        raise MatteboxError(Kind.UNAVAILABLE, f"The file cannot be loaded as a network on {device}.") from error
+        raise MatteboxError(Kind.UNAVAILABLE, _unfit(device)) from error
     # Where a provider cannot start, ONNX Runtime only prints a line and computes on the processor.
     got = session.get_providers()
     if not got or got[0] != provider:
         raise MatteboxError(Kind.UNAVAILABLE, f"The device {device} could not be started.")
     _expect_photo(len(session.get_inputs()[0].shape))
-    return _OnnxRuntime(session, where=f"ONNX Runtime {device} f32")
+    return _OnnxRuntime(session, where=f"ONNX Runtime {device} f32", failures=_failures(state))
 
 
 def _failures(state: Any) -> tuple[type[Exception], ...]:
@@ -354,6 +381,23 @@ def _expect_photo(rank: int) -> None:
         raise MatteboxError(Kind.UNAVAILABLE, "The file is a network, but not one that takes a photo.")
 
 
+def _unfit(device: str) -> str:
+    return f"The file cannot be loaded as a network on {device}. It may be damaged, or need a newer runtime."
+
+
+def _not_run(where: str) -> MatteboxError:
+    """The failure to compute, with the reasons that runtimes do not tell apart."""
+    return MatteboxError(
+        Kind.UNAVAILABLE,
+        f"The network cannot be run ({where}): there is too little memory, or it is made for another input.",
+        parameter="model",
+    )
+
+
 def _plane(output: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """An output of shape (1, 1, height, width) or (1, height, width) as (height, width)."""
+    if output.ndim < 3 or output.size != output.shape[-1] * output.shape[-2]:
+        raise MatteboxError(
+            Kind.UNAVAILABLE, "The file is a network, but not one that answers with one matte.", parameter="model"
+        )
     return output.reshape(output.shape[-2:]).astype(np.float32, copy=False)

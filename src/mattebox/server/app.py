@@ -28,7 +28,9 @@ from mattebox import __version__
 from mattebox.backdrops import Backdrops
 from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
-from mattebox.models import Models
+from mattebox.models import Models, choices
+from mattebox.models.catalogue import Network, Row
+from mattebox.models.memory import Machine
 from mattebox.server import dialects
 from mattebox.server.admission import ARRIVING, UploadLimiter
 from mattebox.server.fetch import Fetcher
@@ -84,7 +86,7 @@ def create_app(
         app.state.readiness.progress(what, done, total)
 
     networks = models or _networks(settings, progress)
-    installed = networks.installed if isinstance(networks, Models) else _always
+    own = networks if isinstance(networks, Models) else None
     if backdrops is None and models is None:
         backdrops = Backdrops(settings.backdrops, fetch_when_used=False)
 
@@ -126,7 +128,8 @@ def create_app(
                 accounts=accounts,
                 readiness=readiness,
                 uploads=UploadLimiter(runner.capacity + ARRIVING),
-                installed=installed,
+                installed=own.installed if own else _always,
+                resolve=own.resolve if own else _on_any_machine,
                 tasks=queue,
                 blobs=blobs,
                 library=library,
@@ -252,6 +255,10 @@ def _make_silent(lifespan: Lifespan[FastAPI]) -> FastAPI:
 
 def _always(_name: str) -> bool:
     return True
+
+
+def _on_any_machine(row: Row) -> Network:
+    return choices.resolve(row, Machine(None))
 
 
 def _networks(settings: Settings, progress: Callable[[str, int, int | None], None]) -> Models:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from mattebox.codec import Limits
+from mattebox.models.catalogue import Network, Row
 from mattebox.server.admission import UploadLimiter
 from mattebox.server.fetch import FetchOptions
 from mattebox.server.health import Readiness
@@ -30,6 +31,8 @@ class ServerState:
     uploads: UploadLimiter
     installed: Callable[[str], bool]
     """Whether a network of the catalogue can be used without fetching it."""
+    resolve: Callable[[Row], Network]
+    """The network that a row of the catalogue stands for on this server."""
     idempotency: IdempotencyCache = field(default_factory=IdempotencyCache)
     tasks: Tasks | None = None
     """The queue; None where this server has none."""

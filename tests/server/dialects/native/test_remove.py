@@ -209,6 +209,10 @@ def test_a_network_is_chosen_by_its_name_and_auto_is_the_servers_own(serve: Serv
     assert [name for name, row in found.items() if row["default"]] == ["modnet-photographic"]
     assert found["auto"]["licence"] == "Apache-2.0"
     assert found["rmbg-2.0"]["commercial"] is False
+    assert found["best"]["network"] == "birefnet-general"
+    assert found["best"]["memory"] == 8_400_000_000
+    assert found["best"]["licence"] == "MIT"
+    assert found["auto"]["network"] is None
 
 
 @pytest.mark.parametrize("name", ["u2net:/etc/passwd", "birefnet:../x.onnx", "nothing"])

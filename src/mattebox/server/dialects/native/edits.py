@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from mattebox.errors import Kind
 from mattebox.models import CATALOGUE
-from mattebox.models.catalogue import Ensemble
+from mattebox.models.catalogue import Choice, Network, Row, members
 from mattebox.server.dialects import base
 from mattebox.server.dialects.native import options
 from mattebox.server.dialects.native.options import RemoveFields, ReplaceFields
@@ -74,6 +74,8 @@ class Model(base.BaseModel):
     licence: str = base.Field(description="of the weights, in SPDX terms")
     commercial: bool = base.Field(description="whether they may be used commercially")
     note: str = base.Field(description="what it is good at")
+    network: str | None = base.Field(description="the network that a name such as `best` stands for on this server")
+    memory: int = base.Field(description="bytes that it is expected to need on a processor")
     default: bool = base.Field(description="whether `auto` is this one")
     installed: bool = base.Field(description="whether it can be used now; the others are refused")
 
@@ -102,19 +104,23 @@ async def models(request: base.Request) -> base.Response:
     """The names that `model` takes, with the licence of each network's weights, and which are installed."""
     base.actions.authenticate(request)
     state = base.server_state(request)
-    rows = [_model(name, default=name == state.runner.model, installed=state.installed(name)) for name in CATALOGUE]
+    rows = [
+        _model(row, state.resolve(row), default=name == state.runner.model, installed=state.installed(name))
+        for name, row in CATALOGUE.items()
+    ]
     return base.json_response(Models(models=rows))
 
 
-def _model(name: str, *, default: bool, installed: bool) -> Model:
-    row = CATALOGUE[name]
-    parts = [CATALOGUE[row.detail], CATALOGUE[row.core]] if isinstance(row, Ensemble) else [row]
-    licences = {part.licence: part.commercial for part in parts if not isinstance(part, Ensemble)}
+def _model(row: Row, network: Network, *, default: bool, installed: bool) -> Model:
+    parts = members(network)
+    licences = {part.licence: part.commercial for part in parts}
     return Model(
-        name=name,
+        name=row.name,
         licence=" AND ".join(licences),
         commercial=all(licences.values()),
         note=row.note,
+        network=network.name if isinstance(row, Choice) else None,
+        memory=sum(part.memory for part in parts),
         default=default,
         installed=installed,
     )
