@@ -30,7 +30,7 @@ demo: .venv/runtime ## cut the sample photo out and say where the result is
 	@echo "cutout: $(CURDIR)/demo/cutout.png"
 
 test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) ## everything: lint, types, architecture, tests
-	$(BIN)/mattebox models pull auto u2netp modnet-photographic
+	$(BIN)/mattebox models pull auto u2net modnet-photographic
 	$(BIN)/mattebox scenes pull
 	$(BIN)/pytest -m "$(ALL)" $(PARALLEL)
 

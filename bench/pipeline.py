@@ -37,7 +37,7 @@ def mattebox_run(matte: Alpha, *, foreground: str = "fast") -> Run:
     from mattebox.models.catalogue import Variant
     from mattebox.testing import FakeModels
 
-    detail, core = CATALOGUE["isnet-general"], CATALOGUE["u2net"]
+    detail, core = CATALOGUE["isnet-general"], CATALOGUE["u2netp"]
     assert isinstance(detail, Variant)
     assert isinstance(core, Variant)
     coarse = np.asarray(cv2.resize(matte, (320, 320), interpolation=cv2.INTER_AREA), np.float32)

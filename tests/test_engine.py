@@ -101,7 +101,7 @@ class TwoNetworks:
         return self.look(photo)[0]
 
     def look(self, photo: RGB) -> tuple[Alpha, float]:
-        return matting.fuse(*self.looks), matting.agreement(*self.looks)
+        return (fused := matting.fuse(*self.looks)), matting.support(fused, *self.looks)
 
 
 def test_a_subject_that_one_network_alone_is_sure_of_is_kept_with_low_confidence() -> None:
@@ -128,7 +128,7 @@ def test_a_white_thing_on_clear_is_kept_whatever_a_network_sees() -> None:
         np.testing.assert_array_equal(cutout.rgb[SCENE.alpha > 0], 255)
         assert not cutout.rgb[SCENE.alpha == 0].any()
         assert cutout.subject == matting.find_subject(SCENE.alpha)
-        assert cutout.confidence == matting.confidence(SCENE.alpha)
+        assert cutout.confidence == matting.confidence(SCENE.alpha, 1)
 
 
 @pytest.mark.parametrize("rgb", [SCENE.foreground, np.zeros_like(WHITE), np.full_like(WHITE, 128)])

@@ -78,6 +78,38 @@ def test_agreement_is_the_share_that_both_mark() -> None:
     assert matting.agreement(half * 0, half * 0) == 1
 
 
+def test_two_looks_are_one_core_where_the_detail_sees_something_and_else_only_what_both_see() -> None:
+    detail = np.zeros((128, 128), np.float32)
+    detail[:, :64] = 0.5
+    first, second = (np.zeros((64, 64), np.float32) for _ in range(2))
+    first[:20] = 0.9
+    second[10:30] = 0.8
+    core = matting.merge(detail, first, second)
+    assert core.dtype == np.float32
+    np.testing.assert_array_equal(core[:, :32], np.maximum(first, second)[:, :32])
+    np.testing.assert_array_equal(core[:, 32:], np.minimum(first, second)[:, 32:])
+
+
+def test_what_is_filled_lies_deeper_where_the_two_agree() -> None:
+    """A core that agrees as a whole may only fill what is deep inside: near its edge, the detail knows better."""
+    agreeing = disc(1024, 300)
+    y, x = np.mgrid[:1024, :1024] - 511.5
+    agreeing[np.hypot(y, x) < 20] = 0  # a hole in the middle
+    rim = (np.abs(np.hypot(y, x) - 280) < 4) & (np.abs(x) < 100)  # and one at the edge, within the core
+    agreeing[rim] = 0
+    core = disc(1024, 300)
+    assert matting.agreement(agreeing, core) > matting.AGREED
+    fused = matting.fuse(agreeing, core)
+    assert fused[511, 511] > 0.99
+    assert fused[rim].max() < 0.1
+    half = agreeing.copy()
+    half[:450] = 0
+    assert matting.agreement(half, core) < matting.AGREED
+    fused = matting.fuse(half, core)
+    assert fused[511, 511] > 0.99
+    assert fused[rim & (y > 0)].min() > 0.9
+
+
 def test_a_small_sharp_subject_is_a_subject() -> None:
     assert matting.has_subject(disc(1024, 40), disc(320, 12, inside=0.6))
 
@@ -97,11 +129,41 @@ def test_find_subject_is_the_box_round_what_is_mostly_there() -> None:
     assert matting.find_subject(alpha * np.float32(0.4)) == Box(5, 10, 40, 10)  # however thin it is
 
 
-def test_confidence_falls_with_doubt() -> None:
-    assert matting.confidence(disc(100, 30)) == 1
-    assert matting.confidence(disc(100, 30, inside=0.5)) == 0
-    assert matting.confidence(disc(100, 30, inside=0.9)) == pytest.approx(0.8)
-    assert matting.confidence(disc(100, 0)) == 0
+def test_decision_falls_with_doubt() -> None:
+    assert matting.decision(disc(100, 30)) == 1
+    assert matting.decision(disc(100, 30, inside=0.5)) == 0
+    assert matting.decision(disc(100, 30, inside=0.9)) == pytest.approx(0.8)
+    assert matting.decision(disc(100, 0)) == 0
+
+
+def test_support_is_the_results_likeness_to_one_of_its_looks() -> None:
+    left, wide, nothing = (np.zeros((512, 512), np.float32) for _ in range(3))
+    left[:, :256] = 1
+    wide[:, :320] = 1
+    assert matting.support(left, left, left) == pytest.approx(1)
+    assert matting.support(wide, left, wide) == pytest.approx(1)  # 0.8 of the one is in the other
+    assert matting.support(left, left, nothing) == 0  # only one of them sees anything
+    wide[:] = 1
+    wide[:, 256:] = 0.6
+    assert matting.support(left, left, wide) == pytest.approx(1)
+    wide[:, 256:] = 1
+    wide[:, :64] = 0
+    assert matting.support(left, left, wide) == pytest.approx(2 * 192 / 512)
+
+
+def test_confidence_grows_with_decision_and_support() -> None:
+    sure, half = disc(100, 30), disc(100, 30, inside=0.9)
+    ranked = [
+        matting.confidence(disc(100, 0), 1),
+        matting.confidence(half, 0.5),
+        matting.confidence(sure, 0.5),
+        matting.confidence(half, 1),
+        matting.confidence(sure, 1),
+    ]
+    assert ranked == sorted(ranked)
+    assert len(set(ranked)) == len(ranked)
+    assert ranked[0] == 0
+    assert matting.confidence(sure, 0) == 0
 
 
 def test_ambiguity_is_the_share_of_undecided_pixels() -> None:

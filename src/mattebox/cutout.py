@@ -28,8 +28,7 @@ class Cutout:
         rgb: the subject's colours, uint8 (height, width, 3), straight; zero where alpha is 0.
         alpha: the matte, float32 (height, width) in [0, 1]; zero everywhere where no subject was found.
         subject: the box round the subject; None where no subject was found.
-        confidence: how decided the matte is (`matting.confidence`), times how far the networks agreed; in [0, 1], a
-            heuristic.
+        confidence: how likely the matte is a good one, in [0, 1] (`matting.confidence`); 0 where no subject was found.
         ambiguity: the fraction of pixels with an alpha between 0.1 and 0.9.
         icc: the ICC profile of `rgb`; None means sRGB.
     """

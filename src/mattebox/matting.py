@@ -5,6 +5,7 @@ The words are the field's: an image I is composed of a foreground F and a backgr
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias, assert_never
 
 import cv2
@@ -29,7 +30,8 @@ def fuse(detail: Alpha, core: Alpha) -> Alpha:
 
     A network of high resolution draws edges well and sometimes leaves holes inside; one of low resolution is the other
     way round. Where `core` is sure, away from its own soft border, the larger of the two alphas counts; everywhere
-    else, and so at every edge, `detail` is left as it is. Where `detail` has decided nothing, all of `core` counts.
+    else, and so at every edge, `detail` is left as it is. Where the two agree as a whole, only what is deep inside can
+    be such a hole. Where `detail` has decided nothing, all of `core` counts.
 
     Args:
         detail: alpha with fine edges; its resolution is the result's.
@@ -44,11 +46,30 @@ def fuse(detail: Alpha, core: Alpha) -> Alpha:
         return np.zeros_like(detail)
     if _decided(_shrunk(detail, _JUDGED)) < _DECIDED:
         return np.asarray(np.maximum(detail, core), np.float32)
-    reach = max(3, round(17 / 1024 * max(height, width)) | 1)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    solid = np.asarray(cv2.erode((core > 0.9).astype(np.uint8), disc), np.float32)
+    away = _FAR if agreement(detail, core) >= AGREED else _NEAR
+    reach = max(3, round(away * max(height, width)) | 1)
+    depth = cv2.distanceTransform((core > 0.7).astype(np.uint8), cv2.DIST_L2, 5)
+    solid = (depth > reach // 2).astype(np.float32)
     solid = np.asarray(cv2.GaussianBlur(solid, (0, 0), reach / 6), np.float32)
     return np.asarray(np.maximum(detail, solid * core), np.float32)
+
+
+AGREED = 0.9
+"""From this agreement on, two segmentations show the same thing and differ in its details."""
+_NEAR, _FAR = 17 / 1024, 97 / 1024  # of the longer side: the diameter of the disc that has to fit into the core
+
+
+def merge(detail: Alpha, core: Alpha, again: Alpha) -> Alpha:
+    """One core of two looks at a picture: what either saw, but where `detail` sees nothing, what both saw.
+
+    Args:
+        detail: alpha of another network, at any resolution.
+        core: the first look.
+        again: the second look, of the same shape.
+    """
+    height, width = core.shape
+    seen = cv2.resize(detail, (width, height), interpolation=cv2.INTER_AREA) > 0.02
+    return np.where(seen, np.maximum(core, again), np.minimum(core, again))
 
 
 def has_subject(*alphas: Alpha) -> bool:
@@ -153,16 +174,46 @@ def ambiguity(alpha: Alpha) -> float:
     return float(cv2.countNonZero(cv2.inRange(alpha, 0.1, 0.9)) / alpha.size)
 
 
-def confidence(alpha: Alpha) -> float:
-    """How decided the matte is, in [0, 1]: 1 where every pixel is fully in or out, 0 where there is no subject.
+def support(fused: Alpha, detail: Alpha, core: Alpha) -> float:
+    """How far the segmentations that were fused bear out the result, in [0, 1].
 
-    It is the mean of |2 alpha - 1|, each pixel weighing its alpha: a heuristic, not a calibrated probability.
+    It is the result's agreement with the one that it resembles more. Where the two agree by less than a half, nobody
+    knows which of them is wrong, and it falls with that, to 0 where one sees nothing.
+    """
+    nearest = max(agreement(fused, detail), agreement(fused, core))
+    return nearest * min(1.0, 2 * agreement(detail, core))
+
+
+def decision(alpha: Alpha) -> float:
+    """How decided a matte is, in [0, 1]: 1 where every pixel is fully in or out, 0 where there is no subject.
+
+    It is the mean of |2 alpha - 1|, each pixel weighing its alpha.
     """
     sample = alpha[::4, ::4] if alpha.size > 1_000_000 else alpha  # plenty for a mean
     weight = float(sample.sum(dtype=np.float64))
     if weight == 0:
         return 0.0
     return float(np.sum(sample * np.abs(2 * sample - 1), dtype=np.float64)) / weight
+
+
+def confidence(alpha: Alpha, support: float) -> float:
+    """How likely it is that a matte is a good one, with an intersection over union of more than 0.9.
+
+    It grows with `decision(alpha) * support`. The curve is fitted to mattes of the default model on photos with true
+    mattes (docs/models.md). Those of other models are ranked by it; how good they are at which value was not measured.
+
+    Args:
+        alpha: the matte.
+        support: what the segmentation says of itself.
+
+    Returns:
+        A probability; 0 where there is no subject.
+    """
+    raw = decision(alpha) * support
+    return 1 / (1 + math.exp(_OFFSET - _SLOPE * raw**4)) if raw else 0.0
+
+
+_OFFSET, _SLOPE = 4.26, 7.74
 
 
 def make_solid(alpha: Alpha) -> Alpha:

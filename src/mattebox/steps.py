@@ -64,7 +64,7 @@ class Work:
         is_cutout: the photo's own alpha shows that it is cut out already.
         seen: the colours of that part, without what may be hidden where the photo is clear.
         rough: its alpha as the network gives it.
-        agreement: of the networks on where the subject is, in [0, 1].
+        support: how far the networks bear it out, in [0, 1].
         rgb: the subject's own colours.
         alpha: the matte; like `rgb` of the region, and from `measure` on of the whole photo.
         icc: the colour profile of `rgb`.
@@ -80,7 +80,7 @@ class Work:
     behind: Image | None = None
     in_place: bool = False
     served: Served | None = None
-    agreement: float = 1.0
+    support: float = 1.0
     models: Segmenters = field(init=False)
     make_plate: PlateMaker = field(init=False)
     photo: Image = field(init=False)
@@ -129,7 +129,7 @@ def segment(work: Work) -> None:
     if work.is_cutout:
         work.rough = np.ones(work.seen.shape[:2], np.float32)
     elif isinstance(segmenter, EnsembleSegmenter):
-        work.rough, work.agreement = segmenter.look(work.seen)
+        work.rough, work.support = segmenter.look(work.seen)
     else:
         work.rough = segmenter(work.seen)
 
@@ -143,7 +143,7 @@ def judge(work: Work) -> None:
         alpha = work.photo.alpha
         is_opaque = alpha is None or float(alpha.min()) >= matting.CLEAR
         work.rough = np.full_like(work.rough, 0 if is_opaque else 1)
-        work.agreement = 0.0
+        work.support = 0.0
 
 
 def refine(work: Work) -> None:
@@ -176,7 +176,7 @@ def keep_transparency(work: Work) -> None:
 def measure(work: Work) -> None:
     """Find the subject's box and how decided the matte is; all outside of the region becomes background."""
     work.subject = matting.find_subject(work.alpha)
-    work.confidence = matting.confidence(work.alpha) * work.agreement
+    work.confidence = matting.confidence(work.alpha, work.support)
     work.ambiguity = matting.ambiguity(work.alpha)
     whole, region = work.photo.rgb, work.region
     if work.rgb.shape != whole.shape:

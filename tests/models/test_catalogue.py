@@ -112,6 +112,10 @@ def test_the_default_may_be_used_commercially() -> None:
     assert licence_warnings(DEFAULT) == ()
 
 
+def test_what_the_default_fetches_stays_below_a_hundred_megabytes() -> None:
+    assert sum(member.bytes or 10**9 for member in members(network(DEFAULT))) <= 100_000_000
+
+
 def test_the_members_of_a_row_are_its_networks() -> None:
     for row in ENSEMBLES:
         assert members(row) == (CATALOGUE[row.detail], CATALOGUE[row.core])

@@ -15,6 +15,7 @@ import pytest
 
 from mattebox.download import NpmPackage
 from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Alpha
 from mattebox.models import CATALOGUE, EnsembleSegmenter, ModelOptions, Models, families, memory, runtimes, weights
 from mattebox.models.catalogue import Choice, Ensemble, Row, Variant
 
@@ -383,21 +384,78 @@ def test_a_directory_that_cannot_be_written_is_enough(tmp_path: Path) -> None:
     assert weights.pull(row, directory=tmp_path).is_file()
 
 
-def test_the_ensemble_fuses_its_two(tmp_path: Path) -> None:
+@dataclasses.dataclass
+class Looks:
+    """Networks that answer with given alphas, in the place of `auto`'s, and remember what they were shown."""
+
+    answers: dict[int, list[npt.NDArray[np.float32]]]
+    shown: list[families.Batch] = dataclasses.field(default_factory=list)
+    where = "memory"
+    size = None
+
+    def __call__(self, batch: families.Batch) -> npt.NDArray[np.float32]:
+        self.shown.append(batch)
+        return self.answers[batch.shape[-1]].pop(0)
+
+
+def seen_by_auto(looks: Looks, photo: npt.NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> tuple[Alpha, float]:
+    monkeypatch.setattr(runtimes, "open_network", lambda *_, **__: looks)
+    auto = Models(ModelOptions(device="cpu", threads=1)).segmenter("auto")
+    assert isinstance(auto, EnsembleSegmenter)
+    found = auto.look(photo)
+    assert not any(looks.answers.values())  # every look was taken
+    return found
+
+
+def bar(side: int, start: float, end: float) -> npt.NDArray[np.float32]:
+    """An upright bar between two fractions of the width."""
+    alpha = np.zeros((side, side), np.float32)
+    alpha[side // 4 : side // 4 * 3, round(start * side) : round(end * side)] = 1
+    return alpha
+
+
+def test_where_the_two_networks_agree_each_looks_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from mattebox import matting
 
-    detail, core = (installed(name, tmp_path) for name in ("isnet-general", "u2net"))
-    auto = Ensemble(name="auto", detail=detail.name, core=core.name, note="Both.")
-    warm = models(tmp_path, auto, detail, core)
-    fused = warm.segmenter("auto")(PHOTO)
-    looks = warm.segmenter(detail.name)(PHOTO), warm.segmenter(core.name)(PHOTO)
-    np.testing.assert_array_equal(fused, matting.fuse(*looks))
-    ensemble = warm.segmenter("auto")
-    assert isinstance(ensemble, EnsembleSegmenter)
-    alpha, agreement = ensemble.look(PHOTO)
-    np.testing.assert_array_equal(alpha, fused)
-    assert agreement == matting.agreement(*looks)
-    assert not isinstance(warm.segmenter(core.name), EnsembleSegmenter)
+    detail, core = bar(1024, 0.3, 0.6), bar(320, 0.3, 0.6)
+    alpha, support = seen_by_auto(Looks({1024: [detail], 320: [core]}), PHOTO, monkeypatch)
+    np.testing.assert_array_equal(alpha, matting.fuse(detail, core))
+    assert support > 0.98
+    assert not isinstance(Models().segmenter("u2netp"), EnsembleSegmenter)  # a single network bears nothing out
+
+
+def test_where_they_disagree_the_core_is_looked_for_in_the_mirrored_photo_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mattebox import matting
+
+    detail, core, mirrored = bar(1024, 0.2, 0.4), bar(320, 0.2, 0.3), bar(320, 0.2, 0.8)
+    detail = np.maximum(detail, np.float32(0.03))  # it sees a little everywhere
+    looks = Looks({1024: [detail], 320: [core, mirrored[:, ::-1]]})
+    square = np.ascontiguousarray(np.resize(PHOTO, (320, 320, 3)))  # resizing is not quite the same mirrored
+    alpha, support = seen_by_auto(looks, square, monkeypatch)
+    np.testing.assert_array_equal(alpha, matting.fuse(detail, mirrored))
+    assert alpha[512, 700] == 1  # which the first look did not see
+    assert support == matting.support(alpha, detail, mirrored)
+    assert 0 < support < 0.7
+    np.testing.assert_array_equal(looks.shown[2], looks.shown[1][..., ::-1])
+
+
+def test_where_the_detail_sees_nothing_both_looks_have_to_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    core, mirrored = bar(320, 0.2, 0.7), bar(320, 0.5, 0.9)
+    alpha, _ = seen_by_auto(Looks({1024: [bar(1024, 0.2, 0.4)], 320: [core, mirrored[:, ::-1]]}), PHOTO, monkeypatch)
+    assert (alpha[512, [300, 460, 600, 800]] > 0.5).tolist() == [True, False, True, False]
+
+
+def test_what_only_one_of_two_looks_takes_for_a_subject_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    unsure, core, nothing = 0.6 * bar(1024, 0.2, 0.4), bar(320, 0.3, 0.6), np.zeros((320, 320), np.float32)
+    alpha, _ = seen_by_auto(Looks({1024: [unsure], 320: [core, nothing]}), PHOTO, monkeypatch)
+    assert not alpha.any()
+
+
+def test_an_empty_scene_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = np.full((1024, 1024), 0.2, np.float32)
+    cloud[:, :400] = 0.4
+    alpha, _ = seen_by_auto(Looks({1024: [cloud], 320: [cloud[:320, 300:620]]}), PHOTO, monkeypatch)
+    assert not alpha.any()
 
 
 def sketch(directory: Path, *, fill: float) -> Row:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
@@ -132,10 +133,33 @@ def test_the_prepared_form_is_made_once_and_then_enough(tmp_path: Path) -> None:
     assert not list((tmp_path / "kept").glob(".*"))
 
 
-@pytest.mark.parametrize("suffix", [".xml", ".bin", ".sha256"])
-@pytest.mark.parametrize("harm", ["changed", "gone"])
-def test_a_damaged_prepared_form_is_never_loaded(tmp_path: Path, suffix: str, harm: str) -> None:
-    file = write_tiny(variant("u2net"), tmp_path)
+def _forged(file: Path, content: bytes) -> None:
+    """A file with the right checksum of something that OpenVINO did not write."""
+    file.write_bytes(hashlib.sha256(content).hexdigest().encode().ljust(4096, b"\0") + content)
+
+
+def _flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+HARMS: dict[str, Callable[[Path], object]] = {
+    "gone": lambda file: file.unlink(),
+    "empty": lambda file: file.write_bytes(b""),
+    "head only": lambda file: file.write_bytes(file.read_bytes()[:4096]),
+    "cut in half": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "longer": lambda file: file.write_bytes(file.read_bytes() + b" "),
+    "one bit": _flipped,
+    "other bytes": lambda file: _forged(file, b"not a network at all" * 100),
+    "nothing compiled": lambda file: _forged(file, b""),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_a_damaged_compiled_network_is_made_again(tmp_path: Path, harm: Callable[[Path], object]) -> None:
+    row = variant("u2net")
+    file = write_tiny(row, tmp_path)
     asked: list[Path] = []
 
     def give() -> Path:
@@ -143,15 +167,61 @@ def test_a_damaged_prepared_form_is_never_loaded(tmp_path: Path, suffix: str, ha
         return file
 
     prepared = tmp_path / "kept" / "u2net"
-    runtimes.open_network(give, device="cpu", threads=1, prepared=prepared)
-    (part,) = (tmp_path / "kept").glob(f"*{suffix}")
-    if harm == "gone":
-        part.unlink()
-    else:
-        part.write_bytes(part.read_bytes() + b" ")
-    runtimes.open_network(give, device="cpu", threads=1, prepared=prepared)
+    first = runtimes.open_network(give, device="cpu", threads=1, prepared=prepared)(photo_for(row))
+    (kept,) = (tmp_path / "kept").iterdir()
+    harm(kept)
+    again = runtimes.open_network(give, device="cpu", threads=1, prepared=prepared)
     assert len(asked) == 2
+    np.testing.assert_array_equal(again(photo_for(row)), first)
     runtimes.open_network(never, device="cpu", threads=1, prepared=prepared)
+    assert list((tmp_path / "kept").iterdir()) == [kept]
+
+
+def test_what_another_processor_or_version_compiled_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openvino
+
+    row = variant("u2net")
+    file = write_tiny(row, tmp_path)
+    prepared = tmp_path / "kept" / "u2net"
+    runtimes.open_network(lambda: file, device="cpu", threads=1, prepared=prepared)
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino, "__version__", "2001.1")
+        runtimes.open_network(lambda: file, device="cpu", threads=1, prepared=prepared)
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    ours = openvino.Core.get_property
+
+    def named(core: openvino.Core, device: str, name: str) -> object:
+        return "Another processor" if name == "FULL_DEVICE_NAME" else ours(core, device, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino.Core, "get_property", named)
+        runtimes.open_network(lambda: file, device="cpu", threads=1, prepared=prepared)
+    assert len(list((tmp_path / "kept").iterdir())) == 3
+    runtimes.open_network(never, device="cpu", threads=1, prepared=prepared)
+
+
+def test_a_compiled_network_is_read_back_with_the_threads_that_are_wanted_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openvino
+
+    file = write_tiny(variant("u2net"), tmp_path)
+    prepared = tmp_path / "kept" / "u2net"
+    read_back = openvino.Core.import_model
+    settings: list[tuple[object, str]] = []
+
+    def recorded(core: openvino.Core, *arguments: object) -> openvino.CompiledModel:
+        compiled = read_back(core, *arguments)
+        threads = compiled.get_property("INFERENCE_NUM_THREADS")
+        settings.append((threads, compiled.get_property("INFERENCE_PRECISION_HINT").to_string()))
+        return compiled
+
+    monkeypatch.setattr(openvino.Core, "import_model", recorded)
+    for threads in (2, 1):  # compiled for two
+        runtimes.open_network(lambda: file, device="cpu", threads=threads, precision="f32", prepared=prepared)
+    assert settings == [(2, "f32"), (1, "f32")]
 
 
 def test_a_directory_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:

@@ -73,7 +73,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensemble:
-    """Two variants whose alphas are fused: the fine `detail` of one, the solid `core` of the other."""
+    """Two variants whose alphas are fused: the fine `detail` of one, the solid `core` of the other.
+
+    Where they disagree, the core's network looks at the mirrored photo as well.
+    """
 
     name: str
     detail: str
@@ -144,8 +147,8 @@ _ROWS: tuple[Row, ...] = (
     Ensemble(
         name=DEFAULT,
         detail="isnet-general",
-        core="u2net",
-        note="IS-Net's fine detail with U2-Net's solid core; the default.",
+        core="u2netp",
+        note="IS-Net's fine detail with the solid core of the small U2-Net; the default.",
     ),
     Choice(
         name="best",

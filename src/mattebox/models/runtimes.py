@@ -7,6 +7,7 @@ what is there and says in the log what it took.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib.util
 import logging
 import math
@@ -104,8 +105,8 @@ def open_network(
         device: one of `DEVICES`.
         threads: how many to compute with; 0 means all cores that the process may use.
         precision: the lowest that may be computed with. bf16 is used where the processor computes with it natively.
-        prepared: where to keep OpenVINO's own form of this very network, without suffix. It loads in half the time
-            and a third less memory than the ONNX file. None keeps nothing.
+        prepared: where to keep this very network as OpenVINO compiled it, without suffix. It loads in a third of the
+            time and with less memory than the ONNX file. None keeps nothing.
         guard: called before the network is loaded into the processor's memory; what it raises ends the loading.
 
     Raises:
@@ -172,7 +173,8 @@ def _open_cpu(onnx: Callable[[], Path], *, threads: int, precision: Precision, p
 
 
 class _OpenVINO:
-    def __init__(self, compiled: Any, *, where: str) -> None:
+    def __init__(self, compiled: Any, *, where: str, weights: npt.NDArray[np.uint8] | None = None) -> None:
+        self._weights = weights  # computed from where they are mapped: to be kept as long as the network
         shape = compiled.input(0).get_partial_shape()
         self.size = None if shape.is_dynamic else (int(shape.to_shape()[2]), int(shape.to_shape()[3]))
         self.where = where
@@ -195,88 +197,130 @@ def open_openvino(
     onnx: Callable[[], Path], *, device: str, threads: int, precision: Precision, prepared: Path | None = None
 ) -> Network:
     """Load a network with OpenVINO on one of its devices (`CPU`, `GPU`, `GPU.1`). See `open_network`."""
-    telemetry.switch_off()
-    try:
-        import openvino
-    except ImportError as error:
-        raise MatteboxError(Kind.UNAVAILABLE, "OpenVINO is not installed.") from error
-    core = openvino.Core()
-    if device not in core.available_devices:
-        raise MatteboxError(Kind.UNAVAILABLE, f"OpenVINO finds no device {device} on this machine.")
-    options: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
-    hint = "f32"
-    if device == "CPU":
-        # Without native bf16 the hint would be emulated: slower than f32, and less exact.
-        if precision == "bf16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            hint = "bf16"
-        # Pinning threads to cores would make two processes on one machine fight for the same ones.
-        options |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
-    options["INFERENCE_PRECISION_HINT"] = hint
-    try:
-        file = _prepare(openvino, core, onnx, precision, prepared)
-        network = _first_answer(openvino, core.read_model(file))
-        _expect_photo(network.input(0).get_partial_shape().rank.get_length())
-        compiled = core.compile_model(network, device, options)
-    except RuntimeError as error:  # OpenVINO's only exception
-        raise MatteboxError(Kind.UNAVAILABLE, _unfit(device)) from error
-    return _OpenVINO(compiled, where=f"OpenVINO {device} {hint}")
-
-
-def _prepare(openvino: Any, core: Any, onnx: Callable[[], Path], precision: Precision, prepared: Path | None) -> Path:
-    """OpenVINO's own form of the network: made once, checked by its recorded checksum whenever it is used.
-
-    ONNX weights are copied into memory when they are read; these are mapped from the file. They are stored as float16
-    where bf16 may be computed with, which loses nothing (IS-Net) or next to nothing (U2-Net: mean 0.0003 of alpha).
-    Measured for IS-Net and U2-Net together: 735 MB instead of 1040 MB, 1.6 s instead of 3.4 s.
-    """
-    if prepared is None:
-        return onnx()
-    half = precision == "bf16"
-    version = openvino.__version__.split("-")[0]  # what one version wrote, another need not read as well
-    xml = prepared.with_name(f"{prepared.name}-{'f16' if half else 'f32'}-{version}.xml")
-    weights, record = xml.with_suffix(".bin"), xml.with_suffix(".sha256")
-    if xml.is_file() and weights.is_file() and record.is_file() and record.read_text() == _digests(xml, weights):
-        return xml
+    compiler = _Compiler(device, threads=threads, precision=precision)
+    kept = None if prepared is None else compiler.file_of(prepared)
+    network = None if kept is None else compiler.read_back(kept)
+    if network is not None:
+        return network
     file = onnx()
     try:
-        xml.parent.mkdir(parents=True, exist_ok=True)
-        # Made aside and moved: two processes may prepare at once, and one may be killed. The record goes last, so
-        # that a half-made or mixed pair never matches it.
-        with tempfile.TemporaryDirectory(dir=xml.parent, prefix=".prepare-") as aside:
-            made = Path(aside) / xml.name
-            network = _first_answer(openvino, core.read_model(file))
-            _save(openvino, network, made, half=half)
-            made.with_suffix(".sha256").write_text(_digests(made, made.with_suffix(".bin")))
-            del network
-            for part in (weights, xml, record):
-                (Path(aside) / part.name).replace(part)
-    except OSError as error:
-        # A directory that cannot be written to costs memory and time at each start, not correctness.
-        _log.warning("cannot keep OpenVINO's form of the network, reading the ONNX file each time: %s", error)
-        return file
-    # Of this network in other forms, as other versions of OpenVINO keep it; and what killed processes left. A day
-    # spares those that another process makes right now.
-    others = set(xml.parent.glob(f"{prepared.name}-*")) - {weights, xml, record}
-    locks.remove_older([*others, *xml.parent.glob(".prepare-*")], seconds=_DAY)
-    give_back_memory()
-    return xml
+        if prepared is not None and kept is not None and compiler.keep(file, kept):
+            # Of this network in other forms, as other versions of OpenVINO keep it; and what killed processes left. A
+            # day spares those that another process makes right now.
+            others = set(kept.parent.glob(f"{prepared.name}-*")) - {kept}
+            locks.remove_older([*others, *kept.parent.glob(".prepare-*")], seconds=_DAY)
+            give_back_memory()
+            # Read back rather than used as it is: what was compiled here holds its weights a second time.
+            network = compiler.read_back(kept)
+        return network or compiler.compile(file)
+    except RuntimeError as error:  # OpenVINO's only exception
+        raise MatteboxError(Kind.UNAVAILABLE, _unfit(device)) from error
 
 
-def _first_answer(openvino: Any, network: Any) -> Any:
-    """The network without the side outputs that it was trained with, and without what only they need."""
-    return openvino.Model([network.get_results()[0]], network.get_parameters())
+class _Compiler:
+    """OpenVINO for one device: compiles networks for it, and keeps compiled ones in files.
 
+    What is kept is one file: the SHA-256 of the compiled network in hexadecimal, zeros up to the next page, and the
+    network. It is mapped into memory and not copied.
+    """
 
-def _save(openvino: Any, network: Any, xml: Path, *, half: bool) -> None:
-    try:
-        openvino.save_model(network, xml, compress_to_fp16=half)
-    except RuntimeError as error:  # how OpenVINO says that a disk is full
-        raise OSError(f"OpenVINO cannot write it: {error}") from error
+    _HEAD = 4096
 
+    def __init__(self, device: str, *, threads: int, precision: Precision) -> None:
+        telemetry.switch_off()
+        try:
+            import openvino
+        except ImportError as error:
+            raise MatteboxError(Kind.UNAVAILABLE, "OpenVINO is not installed.") from error
+        self._openvino: Any = openvino
+        self._core: Any = openvino.Core()
+        if device not in self._core.available_devices:
+            raise MatteboxError(Kind.UNAVAILABLE, f"OpenVINO finds no device {device} on this machine.")
+        self._device = device
+        self._half = precision == "bf16"
+        self._hint = "f32"
+        self._options: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
+        if device == "CPU":
+            # Without native bf16 the hint would be emulated: slower than f32, and less exact.
+            if self._half and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+                self._hint = "bf16"
+            # Pinning threads to cores would make two processes on one machine fight for the same ones.
+            self._options |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+        self._options["INFERENCE_PRECISION_HINT"] = self._hint
 
-def _digests(xml: Path, weights: Path) -> str:
-    """The contents of the record, in the form that `sha256sum -c` reads."""
-    return "".join(f"{locks.sha256(part)}  {part.name}\n" for part in (xml, weights))
+    def file_of(self, prepared: Path) -> Path:
+        """The file of a compiled network. What one version or processor compiled, another need not be able to run."""
+        version = self._openvino.__version__.split("-")[0]
+        names = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+        processor = repr([self._device, *(self._core.get_property(self._device, name) for name in names)])
+        key = hashlib.sha256(processor.encode()).hexdigest()[:8]
+        return prepared.with_name(f"{prepared.name}-{self._hint}-{version}-{key}.blob")
+
+    def compile(self, onnx: Path) -> Network:
+        """The network of an ONNX file. OpenVINO raises a RuntimeError where it is none."""
+        return self._network(self._compiled(self._first_answer(self._core.read_model(onnx))))
+
+    def keep(self, onnx: Path, kept: Path) -> bool:
+        """Compile a network and keep it in a file; False where the directory cannot take it.
+
+        Its weights are stored as float16 where bf16 may be computed with, which loses nothing (IS-Net) or next to
+        nothing (U2-Net: mean 0.0003 of alpha). The file is made aside and moved: two processes may make it at once, and
+        one may be killed.
+        """
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".prepare-") as aside:
+                network = self._first_answer(self._core.read_model(onnx))
+                if self._half:
+                    network = self._as_float16(network, Path(aside) / "network.xml")
+                exported = self._compiled(network).export_model().getbuffer()
+                made = Path(aside) / kept.name
+                with made.open("wb") as file:
+                    file.write(hashlib.sha256(exported).hexdigest().encode().ljust(self._HEAD, b"\0"))
+                    file.write(exported)
+                made.replace(kept)
+        except OSError as error:
+            # A directory that cannot be written to costs memory and time at each start, not correctness.
+            _log.warning("cannot keep the compiled network, compiling it each time: %s", error)
+            return False
+        return True
+
+    def read_back(self, kept: Path) -> Network | None:
+        """The network that is kept in a file; None where there is no sound one."""
+        try:
+            content = np.memmap(kept, np.uint8, mode="c")  # OpenVINO wants memory that may be written to
+        except (FileNotFoundError, ValueError):  # a file of no bytes cannot be mapped
+            return None
+        except OSError as error:
+            _log.warning("cannot read the compiled network, compiling it again: %s", error)
+            return None
+        head, network = content[: self._HEAD].tobytes(), content[self._HEAD :]
+        if head.rstrip(b"\0") != hashlib.sha256(network.data).hexdigest().encode():
+            return None
+        try:
+            tensor = self._openvino.Tensor(network, shared_memory=True)
+            return self._network(self._core.import_model(tensor, self._device, self._options), weights=network)
+        except RuntimeError as error:  # OpenVINO's only exception
+            _log.warning("cannot use the compiled network, compiling it again: %s", error)
+            return None
+
+    def _first_answer(self, network: Any) -> Any:
+        """The network without the side outputs that it was trained with, and without what only they need."""
+        return self._openvino.Model([network.get_results()[0]], network.get_parameters())
+
+    def _as_float16(self, network: Any, xml: Path) -> Any:
+        try:
+            self._openvino.save_model(network, xml, compress_to_fp16=True)
+        except RuntimeError as error:  # how OpenVINO says that a disk is full
+            raise OSError(f"OpenVINO cannot write it: {error}") from error
+        return self._core.read_model(xml)
+
+    def _compiled(self, network: Any) -> Any:
+        _expect_photo(network.input(0).get_partial_shape().rank.get_length())
+        return self._core.compile_model(network, self._device, self._options)
+
+    def _network(self, compiled: Any, *, weights: npt.NDArray[np.uint8] | None = None) -> Network:
+        return _OpenVINO(compiled, where=f"OpenVINO {self._device} {self._hint}", weights=weights)
 
 
 # --- ONNX Runtime -----------------------------------------------------------------------------------------------------

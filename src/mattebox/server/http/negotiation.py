@@ -153,7 +153,7 @@ _JSON_EXAMPLE = {
     "width": 1200,
     "height": 800,
     "subject": {"left": 310, "top": 42, "width": 480, "height": 758},
-    "confidence": 0.98,
+    "confidence": 0.96,
     "ambiguity": 0.007,
 }
 HEADERS = {
