@@ -71,6 +71,8 @@ docs: .venv/dev ## the generated pages
 	$(BIN)/python -m mattebox.server.settings > docs/settings.md
 	$(BIN)/python docs/images/make.py
 	$(BIN)/python docs/options.py
+	$(BIN)/python docs/metrics.py
+	$(BIN)/python tools/grafana_dashboard.py
 	$(BIN)/python docs/places.py
 	$(BIN)/python docs/images/gallery.py --sheet
 

@@ -16,7 +16,17 @@ from mattebox.samples import photo_file
 CORE = Path(__file__).parents[1] / ".core"
 SERVER_ONLY = {
     *("starlette", "fastapi", "uvicorn", "anyio", "sqlalchemy", "alembic", "dbos", "obstore", "pydantic_settings"),
-    *("httpx2", "psycopg", "cryptography", "trustme", "onnx", "mattebox.server"),
+    *(
+        "prometheus_client",
+        "structlog",
+        "opentelemetry",
+        "httpx2",
+        "psycopg",
+        "cryptography",
+        "trustme",
+        "onnx",
+        "mattebox.server",
+    ),
 }
 
 
@@ -92,6 +102,19 @@ def test_the_core_is_imported_and_helps(tmp_path: Path) -> None:
     helped = core("mattebox", "--help", folder=tmp_path)
     assert helped.returncode == 0
     assert all(word in helped.stdout for word in ("remove", "replace", "serve", "certificate", "database"))
+
+
+@pytest.mark.process
+def test_the_core_has_a_doctor(tmp_path: Path) -> None:
+    done = core("mattebox", "doctor", folder=tmp_path, MATTEBOX_MODELS_DIRECTORY=str(tmp_path))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    lines = done.stdout.splitlines()
+    assert "ok    server: not installed" in lines
+    wrong = [line for line in lines if line.startswith("WRONG")]
+    assert len(wrong) == 2
+    assert all("is missing" in line for line in wrong)
+    assert "      mattebox models pull isnet-general" in lines
 
 
 @pytest.mark.process

@@ -9,6 +9,7 @@ from mattebox.edit import Edit, Matte, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded, Image
 from mattebox.pipeline import Result
+from mattebox.stages import Stage, stage
 from mattebox.steps import Generators, Segmenters, Work
 
 
@@ -104,7 +105,8 @@ class Engine:
         """
         if self.backdrops is None:
             raise MatteboxError(Kind.NOT_OFFERED, "No image generator is configured here.")
-        plate = self.backdrops.paint(prompt, width=width, height=height, seed=seed, checkpoint=checkpoint)
+        with stage(Stage.BACKDROP):
+            plate = self.backdrops.paint(prompt, width=width, height=height, seed=seed, checkpoint=checkpoint)
         checkpoint()
         return Result(picture=Image(rgb=plate.rgb), served=plate.served).encode(Output())
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
+from types import MappingProxyType
 from typing import TypeAlias
 
 from mattebox import codec, steps
 from mattebox.cancellation import Checkpoint, go_on
 from mattebox.edit import Edit, Foreground, Output, Prompt, Transparent
 from mattebox.image import Box, Encoded, Image, Served
+from mattebox.stages import Stage, stage
 from mattebox.steps import Generators, Segmenters, Work
 
 Step: TypeAlias = Callable[[Work], None]
@@ -36,6 +39,25 @@ RECIPE: tuple[Step, ...] = (
     steps.blur_background,
     *COMPOSE,
 )
+STAGES: Mapping[Step, Stage] = MappingProxyType(
+    {
+        steps.match_prompt: Stage.MATCH,
+        steps.look: Stage.SEGMENT,
+        steps.segment: Stage.SEGMENT,
+        steps.judge: Stage.SEGMENT,
+        steps.refine: Stage.REFINE,
+        steps.make_solid: Stage.REFINE,
+        steps.estimate_foreground: Stage.FOREGROUND,
+        steps.keep_transparency: Stage.FOREGROUND,
+        steps.measure: Stage.FOREGROUND,
+        steps.blur_background: Stage.LAYOUT,
+        steps.lay_out: Stage.LAYOUT,
+        steps.cast_shadow: Stage.LAYOUT,
+        steps.choose_backdrop: Stage.BACKDROP,
+        steps.compose: Stage.COMPOSE,
+    }
+)
+"""The stage that each step belongs to. The recipe has the steps of a stage side by side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,9 +134,11 @@ def composed(work: Work, steps: tuple[Step, ...] = COMPOSE) -> Result:
 
 def perform(steps: tuple[Step, ...], work: Work) -> None:
     """Do the steps in their order, with a checkpoint before each."""
-    for step in steps:
-        work.checkpoint()
-        step(work)
+    for each, group in groupby(steps, key=lambda step: STAGES[step]):
+        with stage(each):
+            for step in group:
+                work.checkpoint()
+                step(work)
 
 
 def _essence(edit: Edit) -> Edit:

@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-import requests  # type: ignore[import-untyped]
+import requests
 from click.testing import CliRunner
 from novita_cli.core import client  # type: ignore[import-not-found]
 from novita_cli.novita_cli import cli  # type: ignore[import-not-found]

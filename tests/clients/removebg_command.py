@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 import removebg_cli  # type: ignore[import-not-found]
-import requests  # type: ignore[import-untyped]
+import requests
 
 
 def command(*arguments: str, key: str = "right-key") -> list[object]:
@@ -32,11 +32,12 @@ def command(*arguments: str, key: str = "right-key") -> list[object]:
 
 
 def main(address: str, photo: str, url: str, results: str) -> None:
-    class Redirected(requests.Session):  # type: ignore[misc]
-        def request(self, method: str, url: str, **rest: Any) -> Any:
-            return super().request(method, url.replace("https://api.remove.bg", address), **rest)
+    class Redirected(requests.Session):
+        def request(self, method: str, url: str | bytes, *more: Any, **rest: Any) -> requests.Response:
+            there = url if isinstance(url, str) else url.decode()
+            return super().request(method, there.replace("https://api.remove.bg", address), *more, **rest)
 
-    requests.sessions.Session = Redirected
+    vars(requests.sessions)["Session"] = Redirected
     said = {
         "where": removebg_cli.__file__,
         "account": command("--account"),

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import requests  # type: ignore[import-untyped]
+import requests
 from removebg import RemoveBg, removebg  # type: ignore[import-not-found]
 
 
@@ -22,7 +22,9 @@ def failure(action: Callable[[], object]) -> list[object]:
     try:
         action()
     except requests.HTTPError as error:
-        return [error.response.status_code, error.response.json()["errors"][0]["code"]]
+        answer = error.response
+        assert answer is not None
+        return [answer.status_code, answer.json()["errors"][0]["code"]]
     return ["nothing failed"]
 
 

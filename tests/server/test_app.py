@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import importlib.metadata
 import json
 import logging
@@ -42,7 +43,7 @@ from mattebox.server.middleware import RequestGuard
 from mattebox.server.settings import Settings
 from mattebox.server.store.blobs import Blobs
 from mattebox.server.store.database import connect
-from mattebox.testing import FakeModels, make_scene
+from mattebox.testing import FakeBackdrops, FakeModels, make_scene
 
 MB = 2**20
 CAPACITY = 1 + 1 + ARRIVING
@@ -235,8 +236,26 @@ def test_what_breaks_inside_is_answered_in_the_dialect_and_logged(
     expected = {"native": "internal", "novita": "TASK_FAILED", "poof": "internal_server_error"}
     assert (answer.status_code, VENDORS[name].word(answer)) == (500, expected[name])
     assert "secret" not in answer.text
-    said = [record for record in caplog.records if answer.headers["x-request-id"] in record.getMessage()]
-    assert any(record.exc_info and "a secret" in str(record.exc_info[1]) for record in said)
+    request_id = answer.headers["x-request-id"]
+    said = [record for record in caplog.records if vars(record).get("request_id") == request_id]
+    [record] = said
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert "a secret" in str(record.exc_info[1])
+
+
+def test_what_is_missing_is_logged_with_its_reason_and_without_a_stack(
+    serve: Serve, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(photo: RGB) -> Alpha:
+        raise MatteboxError(Kind.UNAVAILABLE, "The disk is away.") from OSError("on fire")
+
+    answer = serve(models=FakeModels(broken)).post("/api/v1/remove", files={"image": ("a.png", photo)})
+    assert answer.status_code == 503
+    assert "on fire" not in answer.text
+    [record] = [each for each in caplog.records if each.name == "mattebox.server.middleware"]
+    assert (record.levelno, record.exc_info) == (logging.ERROR, None)
+    assert record.getMessage() == "POST /api/v1/remove 503 unavailable: The disk is away. (OSError('on fire'))"
 
 
 def test_unknown_addresses_and_methods_are_answered_in_the_dialect(name: str, client: TestClient) -> None:
@@ -505,14 +524,35 @@ def test_each_request_is_one_line_of_the_log(
     answers = [VENDORS[name].send(client, data) for data in (photo, b"a letter")]
     client.headers["x-api-key"] = "wrong-hush"
     answers.append(VENDORS[name].send(client, photo))
-    for probe in ("/health", "/ready"):
+    for probe in ("/live", "/health", "/ready", "/metrics"):
         client.get(probe)
-    lines = [record.getMessage() for record in caplog.records if record.name.startswith("mattebox.server")]
+    lines = [vars(record) for record in caplog.records if record.name.startswith("mattebox.server")]
     assert len(lines) == len(answers)
+    path = VENDORS[name].path
     for line, answer in zip(lines, answers, strict=True):
-        begin = f"{answer.headers['x-request-id']} {name} {answer.status_code} "
-        assert re.match(re.escape(begin) + r"\d+ ms", line)
+        expected = {"request_id": answer.headers["x-request-id"], "dialect": name, "status": answer.status_code}
+        expected |= {"method": "POST", "route": path}
+        assert {field: line[field] for field in expected} == expected
+        assert 0 < line["seconds"] < 300
+        assert line["message"].startswith(f"POST {path} {answer.status_code}")
+    account = hashlib.sha256(b"hush").hexdigest()[:24]
+    assert [line["key"] for line in lines] == [account, account, None]
+    assert [line.get("kind") for line in lines] == [None, "unreadable_image", "invalid_key"]
     assert "hush" not in caplog.text
+    assert "hush" not in str(lines)
+
+
+def test_what_a_client_sent_is_not_in_the_log(serve: Serve, photo: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mattebox")
+    client = serve(backdrops=FakeBackdrops())
+    wrong = ({"prompt": "nowhere"}, {"prompt": "a hushed beach", "size": "hushed"}, {"a hushed beach": "prompt"})
+    for fields in wrong:
+        answer = client.post("/api/v1/replace", data=fields, files={"image": ("hushed.png", photo)})
+        assert answer.status_code == 400
+    lines = [vars(record) for record in caplog.records if record.name.startswith("mattebox.server")]
+    assert [line["kind"] for line in lines] == ["invalid_parameter"] * 3
+    assert [line["parameter"] for line in lines] == ["prompt", "size", "other"]
+    assert not any(word in str(lines) for word in ("hushed", "nowhere"))
 
 
 # --- who may come in ---------------------------------------------------------------------------------------------

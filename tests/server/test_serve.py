@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from http.client import HTTPConnection
@@ -105,11 +107,15 @@ def test_what_it_says_and_whom_it_lets_in(begin: Begin) -> None:
     status, body = running.ask("POST", "/v3/remove-background", {"Origin": "https://evil.example"}, b"{}")
     assert (status, json.loads(body)["reason"]) == (403, "API_NOT_ALLOWED")
     running.wait_for("the model cannot be loaded: ")
+    running.wait_for(r'(?s)"forbidden".*"forbidden"')
     said = running.said
     assert "Unknown setting MATTEBOX_KYES. Did you mean MATTEBOX_KEYS?" in said
     assert "MATTEBOX_EVAL" not in said
-    assert len(re.findall(r" INFO mattebox\S+ req_\w+ native 200 \d+ ms\n", said)) == 2
-    assert len(re.findall(r"req_\w+ \w+ 403 \d+ ms forbidden: ", said)) == 2
+    records = [json.loads(line) for line in said.splitlines() if line.startswith("{")]  # no terminal reads it
+    answered = [each for each in records if each.get("route") == "/api/v1/models" and each["status"] == 200]
+    assert [each["level"] for each in answered] == ["info", "info"]
+    assert len({each["request_id"] for each in answered}) == 2
+    assert [each["kind"] for each in records if each.get("status") == 403] == ["forbidden", "forbidden"]
     assert "Traceback" not in said
 
 
@@ -155,3 +161,18 @@ def test_a_worker_and_two_of_one_name(begin: Begin, tmp_path: Path) -> None:
         namesake.process.kill()
     assert "Another process is running as node" in namesake.said
     assert "Traceback" not in namesake.said
+
+
+def test_the_log_as_it_is_asked_for_and_metrics_on_a_port_of_their_own(begin: Begin) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    running = begin(NO_WEIGHTS | {"MATTEBOX_LOG_FORMAT": "text", "MATTEBOX_METRICS_PORT": str(port)})
+    assert running.ask("GET", "/api/v1/models", {})[0] == 200
+    line = running.wait_for(r"\d\S+Z \[info\s*\] GET /api/v1/models 200 .*\n")
+    assert re.search(r" request_id=req_\w{24} seconds=[\d.]+$", line.strip())
+    assert running.ask("GET", "/metrics", {})[0] == 404
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        assert b'route="/api/v1/models",status="200"} 1.0' in answer.read()
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(60) is not None
+    assert "Traceback" not in running.said

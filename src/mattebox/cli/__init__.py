@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from mattebox import __version__
-from mattebox.cli import certificate, database, models, remove, replace, scenes, serve, terminal
+from mattebox.cli import certificate, database, doctor, models, remove, replace, scenes, serve, terminal
 from mattebox.cli.context import Components
 from mattebox.cli.edit_command import EditCommand
 from mattebox.cli.terminal import say
@@ -66,6 +66,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(scenes.app, name="scenes")
 app.command()(serve.serve)
 app.command()(certificate.certificate)
+app.command()(doctor.doctor)
 app.add_typer(database.app, name="database")
 
 
@@ -100,6 +101,7 @@ def _root(
 ) -> None:
     context.ensure_object(Components)
     # A failure is said once, in its own sentence; the reasons behind it are for those who ask.
-    if verbose:
+    if verbose and context.invoked_subcommand != "serve":  # whose log has a form of its own
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
-    logging.getLogger("mattebox").setLevel(logging.INFO if verbose else logging.ERROR)
+    for name in ("mattebox", __name__):  # a server raises the former only
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)

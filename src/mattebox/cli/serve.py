@@ -62,7 +62,7 @@ def serve(
 ) -> None:
     """Serve the HTTP API. What it reads from the environment is in docs/settings.md."""
     with extras.needs("server", "The server"):
-        from mattebox.server import settings
+        from mattebox.server import logs, settings
 
     for name, nearest in settings.unknown(os.environ).items():
         hint = f" Did you mean {nearest}?" if nearest else ""
@@ -90,7 +90,7 @@ def serve(
         known = () if tls is None else _names_in(tls.certificate)
         found = found.model_copy(update={"hosts": (*_LOOPBACK, host, str(listener.getsockname()[0]), *known)})
     logging.getLogger("mattebox").setLevel(logging.INFO)  # a server has somebody who reads its log
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(found.log_format)
     said = f"mattebox serves at {address}, docs at {address}/docs.{who}"
     if found.role == "worker":
         said = f"mattebox works on tasks; {address}/ready says whether it can."

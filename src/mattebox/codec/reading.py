@@ -22,6 +22,7 @@ from mattebox.codec.pixels import as_image, exif_orientation, orientation_of, ro
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
+from mattebox.stages import Stage, stage
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -90,26 +91,27 @@ def decode(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Image:
         MatteboxError: TOO_MANY_BYTES, TOO_MANY_PIXELS, UNREADABLE_IMAGE with a sentence about what was found, or
             OVERLOADED where there is not enough memory.
     """
-    found = _told(data, limits)
-    match found:
-        case _Found.JPEG:
-            return jpeg.read(data, limits)
-        case _Found.PNG:
-            return _read_png(data, limits)
-        case _Found.TIFF:
-            return _read_tiff(data, limits)
-        case _Found.BMP:
-            return bmp.read(data, limits)
-        case _Found.AVIF | _Found.HEIF:
-            return _loaded(found, _readable(found, data), limits, heif.code_points(data))
-        # Two readers take memory for the whole canvas when they are made, so these headers are read here first.
-        case _Found.WEBP:
-            admit(_webp_size(data), limits)
-            return _loaded(found, _whole_webp(data), limits)
-        case _Found.GIF:
-            canvas, data = _gif_start(data)
-            admit(canvas, limits)
-            return _loaded(found, data, limits)
+    with stage(Stage.DECODE):
+        found = _told(data, limits)
+        match found:
+            case _Found.JPEG:
+                return jpeg.read(data, limits)
+            case _Found.PNG:
+                return _read_png(data, limits)
+            case _Found.TIFF:
+                return _read_tiff(data, limits)
+            case _Found.BMP:
+                return bmp.read(data, limits)
+            case _Found.AVIF | _Found.HEIF:
+                return _loaded(found, _readable(found, data), limits, heif.code_points(data))
+            # Two readers take memory for the whole canvas when they are made, so these headers are read here first.
+            case _Found.WEBP:
+                admit(_webp_size(data), limits)
+                return _loaded(found, _whole_webp(data), limits)
+            case _Found.GIF:
+                canvas, data = _gif_start(data)
+                admit(canvas, limits)
+                return _loaded(found, data, limits)
 
 
 def size(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from mattebox.codec.pixels import Bytes, alpha_levels, row_bands
 from mattebox.edit import Format, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Image
+from mattebox.stages import Stage, stage
 
 
 class _Written(NamedTuple):
@@ -69,15 +70,20 @@ def encode(image: Image, output: Output) -> bytes:
             parameter="format",
         )
     quality = output.quality or _WRITTEN[output.format].quality
-    if output.alpha_only:
-        if output.format is Format.ZIP:
-            raise MatteboxError(
-                Kind.INVALID_PARAMETER,
-                "A ZIP holds the colours and the matte; choose PNG for the matte alone.",
-                parameter="format",
-            )
-        return _encode_matte(image, output.format, quality)
-    match output.format:
+    if output.alpha_only and output.format is Format.ZIP:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            "A ZIP holds the colours and the matte; choose PNG for the matte alone.",
+            parameter="format",
+        )
+    with stage(Stage.ENCODE):
+        if output.alpha_only:
+            return _encode_matte(image, output.format, quality)
+        return _encode(image, output.format, quality)
+
+
+def _encode(image: Image, form: Format, quality: int) -> bytes:
+    match form:
         case Format.PNG:
             return _encode_png(image)
         case Format.JPEG:
@@ -85,7 +91,7 @@ def encode(image: Image, output: Output) -> bytes:
         case Format.ZIP:
             return _encode_zip(image, quality)
         case Format.WEBP | Format.AVIF:
-            return _save(_straight(image), output.format, quality, image.icc)
+            return _save(_straight(image), form, quality, image.icc)
 
 
 def _straight_bands(rgb: RGB, alpha: Alpha) -> Iterator[Bytes]:

@@ -51,7 +51,10 @@ def authenticate(request: Request) -> Account:
     Raises:
         MatteboxError: MISSING_KEY or INVALID_KEY.
     """
-    return server_state(request).accounts.authenticate(request_context(request).dialect.key(request))
+    here = request_context(request)
+    account = server_state(request).accounts.authenticate(here.dialect.key(request))
+    here.account = account.id
+    return account
 
 
 async def usage(request: Request) -> tuple[Account, Usage]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import final
 
@@ -23,6 +24,14 @@ class Line(Enum):
     TASKS = auto()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """The weights of those of one line that a limiter has let in, and of those that wait."""
+
+    held: tuple[int, ...]
+    waiting: tuple[int, ...]
+
+
 @final
 class FairLimiter:
     """A semaphore with weights and two lines. It lives in one event loop.
@@ -34,7 +43,16 @@ class FairLimiter:
     def __init__(self, total: int) -> None:
         self._total = self._free = total
         self._lines: dict[Line, deque[tuple[int, anyio.Event]]] = {line: deque() for line in Line}
+        self._held: dict[Line, list[int]] = {line: [] for line in Line}
         self._last = Line.TASKS
+
+    @property
+    def load(self) -> dict[Line, Load]:
+        """The load of each line."""
+        return {
+            line: Load(held=tuple(self._held[line]), waiting=tuple(weight for weight, _ in self._lines[line]))
+            for line in Line
+        }
 
     @asynccontextmanager
     async def hold(self, weight: int, line: Line) -> AsyncIterator[None]:
@@ -49,6 +67,7 @@ class FairLimiter:
         finally:
             if waiter[1].is_set():
                 self._free += weight
+                self._held[line].remove(weight)
             else:
                 self._lines[line].remove(waiter)
             self._admit()
@@ -61,6 +80,7 @@ class FairLimiter:
                 return
             self._lines[line].popleft()
             self._free -= weight
+            self._held[line].append(weight)
             self._last = line
             admitted.set()
 
@@ -86,6 +106,16 @@ class Admission:
     def free(self) -> int:
         """How many more requests would be admitted now."""
         return max(0, self.capacity - self._requests)
+
+    @property
+    def pictures(self) -> dict[Line, Load]:
+        """The pictures that are worked on, and those that wait for a worker, each of the weight 1 or alone."""
+        return self._workers.load
+
+    @property
+    def pixels_taken(self) -> dict[Line, Load]:
+        """The pixels of the pictures that are worked on, and of those that have a worker and wait."""
+        return self._pixels.load
 
     @contextmanager
     def request(self) -> Iterator[None]:

@@ -31,7 +31,7 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.models import Models, choices
 from mattebox.models.catalogue import Network, Row
 from mattebox.models.memory import Machine
-from mattebox.server import dialects
+from mattebox.server import dialects, metrics_page, tracing
 from mattebox.server.admission import ARRIVING, UploadLimiter
 from mattebox.server.fetch import Fetcher
 from mattebox.server.health import Health, Readiness, Stores
@@ -43,6 +43,7 @@ from mattebox.server.jobs import Status, Task, Tasks
 from mattebox.server.jobs.worker import Worker
 from mattebox.server.maintenance import Supervisor, flush, sweep
 from mattebox.server.middleware import METHODS, RequestGuard
+from mattebox.server.monitor import Monitor
 from mattebox.server.runner import Runner
 from mattebox.server.settings import Settings, node_of
 from mattebox.server.state import ServerState
@@ -81,6 +82,7 @@ def create_app(
         MatteboxError: INVALID_PARAMETER where the settings name an unknown model.
     """
     found = find_dialects()
+    monitor = tracing.start() if settings.tracing else Monitor()
 
     def progress(what: str, done: int, total: int | None) -> None:
         app.state.readiness.progress(what, done, total)
@@ -95,10 +97,17 @@ def create_app(
         async with AsyncExitStack() as closing:
             fetcher = Fetcher(settings.fetch)
             closing.push_async_callback(fetcher.aclose)
+            closing.push_async_callback(anyio.to_thread.run_sync, monitor.close)
             engine = Engine(networks, backdrops)
             blobs = Blobs(settings.blobs)
             runner = Runner(
-                engine, fetcher, blobs, limits=settings.limits, model=settings.model, options=settings.service
+                engine,
+                fetcher,
+                blobs,
+                limits=settings.limits,
+                model=settings.model,
+                options=settings.service,
+                observer=monitor.stage,
             )
             app.state.readiness = readiness = Readiness(runner)
             supervisor = Supervisor()
@@ -106,7 +115,7 @@ def create_app(
             supervisor.start("Loading the networks", readiness.load)
             queue: Tasks | None = None
             if tasks:
-                work = _worker(settings, runner, blobs, fetcher, readiness=readiness, found=found)
+                work = _worker(settings, runner, blobs, fetcher, readiness=readiness, found=found, monitor=monitor)
                 queue, accounts = _queue(settings, work)
                 database = queue.engine
                 await anyio.to_thread.run_sync(partial(queue.start, role=settings.role))
@@ -122,7 +131,16 @@ def create_app(
             _sweep_in_background(supervisor, Claims(database), blobs, library)
             closing.push_async_callback(supervisor.close)
             closing.push_async_callback(readiness.stop)  # first of all: a download has no part in the queue's grace
-            app.state.health = Health(readiness, Stores(database, blobs), runner, supervisor, queue)
+            app.state.health = health = Health(readiness, Stores(database, blobs), runner, supervisor, queue)
+            readings = metrics_page.Readings(
+                health=health,
+                runner=runner,
+                accounts=accounts,
+                database=database,
+                webhook_retries=settings.tasks.webhook_retries,
+            )
+            end_metrics = metrics_page.start(monitor, readings, settings.metrics)
+            closing.push_async_callback(anyio.to_thread.run_sync, end_metrics)
             app.state.server = ServerState(
                 runner=runner,
                 accounts=accounts,
@@ -140,14 +158,7 @@ def create_app(
             yield
 
     app = _make_silent(lifespan) if settings.role == "worker" else _make_documented(lifespan, settings.public_url)
-    _mount_probes(app)
-    if settings.role != "worker":
-        _mount_home(app)
-        app.include_router(results(sign=settings.storage.sign))
-        app.include_router(published())
-        for dialect in found:
-            app.include_router(dialect.router)
-    _mount_failures(app)
+    _mount_routes(app, settings, found, monitor)
     app.add_middleware(
         RequestGuard,
         dialects=found,
@@ -156,6 +167,7 @@ def create_app(
         origins=settings.origins,
         proxies=settings.trusted_proxies,
         uploads=settings.uploads,
+        monitor=monitor,
     )
     # Round the guard, whose refusals a page has to be able to read as well.
     app.add_middleware(
@@ -174,6 +186,19 @@ def _sweep_in_background(supervisor: Supervisor, claims: Claims, blobs: Blobs, l
     supervisor.start("Deleting results that have expired", sweep_blobs)
     sweep_images = partial(sweep, claims, "images", library.sweep, at_once=SWEPT_IMAGES)
     supervisor.start("Deleting images that were given up", sweep_images)
+
+
+def _mount_routes(app: FastAPI, settings: Settings, found: Sequence[Dialect], monitor: Monitor) -> None:
+    _mount_probes(app)
+    if not settings.metrics.port:
+        metrics_page.mount(app, monitor, keyless=not settings.keys)
+    if settings.role != "worker":
+        _mount_home(app)
+        app.include_router(results(sign=settings.storage.sign))
+        app.include_router(published())
+        for dialect in found:
+            app.include_router(dialect.router)
+    _mount_failures(app)
 
 
 async def _flush_at_the_end(accounts: Accounts) -> None:
@@ -203,6 +228,7 @@ def _worker(
     *,
     readiness: Readiness,
     found: Sequence[Dialect],
+    monitor: Monitor,
 ) -> Worker:
     return Worker(
         runner,
@@ -215,6 +241,7 @@ def _worker(
         webhook_timeout=settings.tasks.webhook_timeout,
         webhook_secret=settings.tasks.webhook_secret,
         webhook_bodies={each.name: each.webhook_body for each in found if each.webhook_body is not None},
+        monitor=monitor,
     )
 
 
@@ -316,6 +343,8 @@ def _mount_probes(app: FastAPI) -> None:
     can = openapi.success("They can", openapi.content([openapi.JSON], ready, example={"status": "ok"}))
     not_yet = openapi.failures(status, {503: {"status": "The model is still being loaded."}})
 
+    @app.head("/live", include_in_schema=False)
+    @app.get("/live", include_in_schema=False)
     @app.head("/health", include_in_schema=False)  # what some monitors ask with
     @app.get("/health", tags=["server"], summary="Whether the process is alive", responses=fine)
     async def _health() -> Response:

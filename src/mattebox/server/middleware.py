@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 import anyio
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server import request_target
-from mattebox.server.http.dialect import Dialect, RequestContext, error_response, speaking
+from mattebox.server.http.dialect import STATUS, Dialect, RequestContext, error_response, reason, speaking
+from mattebox.server.monitor import Monitor
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,8 @@ _DRAINED_BYTES = 64 * 2**20
 _DRAINED_SECONDS = 10.0
 _MOST_REQUESTS = 512
 """Inside at a time, whatever they ask for; the work and the uploads among them are bounded more narrowly elsewhere."""
-_PROBES = frozenset({"/health", "/ready"})
+_PROBES = frozenset({"/live", "/health", "/ready", "/metrics"})
+"""They are asked for every few seconds, so they are neither logged nor counted."""
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """Those that anything here takes."""
 
@@ -70,6 +73,7 @@ class RequestGuard:
         proxies: request_target.Networks = (),
         uploads: UploadOptions = UploadOptions(),
         most: int = _MOST_REQUESTS,
+        monitor: Monitor | None = None,
     ) -> None:
         """Build it.
 
@@ -82,6 +86,7 @@ class RequestGuard:
             proxies: whose word is taken for how a request came to them.
             uploads: how long a body may take to arrive.
             most: the most requests inside at a time.
+            monitor: counts, times and traces each request.
         """
         self._app = app
         self._dialects = dialects
@@ -91,6 +96,7 @@ class RequestGuard:
         self._proxies = proxies
         self._uploads = uploads
         self._free = most
+        self._monitor = monitor or Monitor()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
@@ -114,34 +120,74 @@ class RequestGuard:
         here = RequestContext(dialect=speaking(self._dialects, path), request_id=f"req_{secrets.token_hex(12)}")
         scope.setdefault("state", {})["context"] = here
         body = _Body(receive, Headers(scope=scope), self._uploads)
-        started = False
+        status: int | None = None
 
         async def answer(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
                 headers["X-Request-ID"] = here.request_id
-                if message["status"] < 400 and path not in _PROBES:
-                    line = (here.request_id, here.dialect.name, message["status"], here.milliseconds)
-                    _log.info("%s %s %d %d ms", *line)
                 if message["status"] >= 400 and not await body.finish():
                     headers["Connection"] = "close"
                 message["headers"] = headers.raw
             await send(message)
 
-        try:
-            refusal = malformed or _failure_of(self._let_in, scope)
-            if refusal is not None:
-                app = error_response(Request(scope, body.receive), refusal)
-            await app(scope, body.receive, answer)
-        except Exception as error:
-            if started:
-                _log.exception("%s %s failed while it was answered", here.request_id, here.dialect.name)
-                raise
-            unknown = MatteboxError(Kind.INTERNAL, "Something went wrong inside the server; its log says more.")
-            unknown.__cause__ = error
-            await error_response(Request(scope, body.receive), unknown)(scope, body.receive, answer)
+        with (
+            structlog.contextvars.bound_contextvars(request_id=here.request_id),
+            self._monitor.request_span(Headers(scope=scope), here.request_id),
+        ):
+            try:
+                refusal = malformed or _failure_of(self._let_in, scope)
+                if refusal is not None:
+                    app = error_response(Request(scope, body.receive), refusal)
+                await app(scope, body.receive, answer)
+            except Exception as error:
+                unknown = MatteboxError(Kind.INTERNAL, "Something went wrong inside the server; its log says more.")
+                unknown.__cause__ = error
+                if status is not None:  # it is being answered already
+                    here.failure = unknown
+                    raise
+                await error_response(Request(scope, body.receive), unknown)(scope, body.receive, answer)
+            finally:
+                if path not in _PROBES:
+                    self._note(here, scope, STATUS[Kind.CANCELLED] if status is None else status)
+
+    def _note(self, here: RequestContext, scope: Scope, status: int) -> None:
+        """Count a request that was answered, and write its line into the log."""
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        route = getattr(scope.get("route"), "path", "other")
+        failure = here.failure
+        self._monitor.request(
+            dialect=here.dialect.name,
+            method=method,
+            route=route,
+            status=status,
+            seconds=here.seconds,
+            failure=None if failure is None else failure.kind,
+        )
+        fields: dict[str, object] = {
+            "request_id": here.request_id,
+            "dialect": here.dialect.name,
+            "method": method,
+            "route": route,
+            "status": status,
+            "seconds": round(here.seconds, 3),
+            "key": here.account,
+        }
+        said = f"{method} {route} {status}"
+        if failure is None:
+            _log.info("%s", said, extra=fields)
+            return
+        fields |= {"kind": failure.kind.value, "parameter": _shown(failure.parameter)}
+        said += f" {failure.kind.value}"
+        match failure.kind:
+            case Kind.INTERNAL:
+                _log.error("%s: %s", said, failure.message, extra=fields, exc_info=failure.__cause__)
+            case Kind.UNAVAILABLE:
+                _log.error("%s: %s", said, reason(failure), extra=fields)
+            case _:  # its sentence may repeat what the client has sent
+                _log.info("%s", said, extra=fields)
 
     def _let_in(self, scope: Scope) -> None:
         """Take over what a proxy says about the request, and look at who sends it."""
@@ -192,6 +238,11 @@ def _tersely(send: Send) -> Send:
         await send(message)
 
     return say
+
+
+def _shown(parameter: str | None) -> str | None:
+    """A parameter's name for the log. An unknown one is the client's, and may be anything."""
+    return parameter if parameter is None or re.fullmatch(r"[\w.\[\]-]{1,40}", parameter) else "other"
 
 
 def _hostname(host: str) -> str:

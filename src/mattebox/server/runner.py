@@ -11,7 +11,7 @@ import logging
 import math
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias, TypeVar, assert_never, final
@@ -28,10 +28,11 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.models import DEFAULT
 from mattebox.picture_files import keep, transform
-from mattebox.server.admission import Admission, Line
+from mattebox.server.admission import Admission, Line, Load
 from mattebox.server.fetch import Fetcher
 from mattebox.server.store.blobs import Blobs
 from mattebox.sources import Link, Source, Sources, Stored, Upload
+from mattebox.stages import Observer, Stage, nobody, observed, stage
 from mattebox.transforms import Transform
 
 _T = TypeVar("_T")
@@ -90,6 +91,7 @@ class Runner:
         limits: what a picture may be at most.
         model: the model of an edit that names none.
         options: how much work is taken on at a time.
+        observer: told of the stages of each picture.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Runner:
         limits: Limits = Limits(),
         model: str = "auto",
         options: RunnerOptions = RunnerOptions(),
+        observer: Observer = nobody,
     ) -> None:
         self.limits = limits
         self.model = model
@@ -109,6 +112,7 @@ class Runner:
         self._fetcher = fetcher
         self._blobs = blobs
         self._options = options
+        self._observer = observer
         self._admission = Admission(workers=options.workers, queue=options.queue, pixels=options.pixels)
         self._stuck: set[asyncio.Task[Encoded | None]] = set()
 
@@ -121,6 +125,26 @@ class Runner:
     def free(self) -> int:
         """How many more requests would be admitted now."""
         return self._admission.free
+
+    @property
+    def workers(self) -> int:
+        """The most pictures that are worked on at a time."""
+        return self._options.workers
+
+    @property
+    def stuck(self) -> int:
+        """The workers that are held by a step that does not end."""
+        return len(self._stuck)
+
+    @property
+    def load(self) -> dict[Line, Load]:
+        """The pictures that are worked on or wait for a worker."""
+        return self._admission.pictures
+
+    @property
+    def pixel_load(self) -> dict[Line, Load]:
+        """The pixels that are worked on or wait."""
+        return self._admission.pixels_taken
 
     def check(self) -> None:
         """Whether there is a worker left.
@@ -233,7 +257,7 @@ class Runner:
                 checkpoint=anyio.from_thread.check_cancelled,
             )
 
-        return await self._request(partial(self._at_work, lambda: (photo(), None), work, photo_limits=kept))
+        return await self._request(partial(self._at_work, lambda: (_fetched(photo), None), work, photo_limits=kept))
 
     async def paint(self, prompt: str, *, width: int, height: int, seed: int) -> Encoded:
         """A picture for words alone; as `Engine.paint`, and admitted, timed and cancelled as in `run`.
@@ -248,7 +272,11 @@ class Runner:
             )
 
         async def painted(turn: _Turn) -> Encoded:
-            async with self._admission.worker(turn.line), self._admission.pixels(width * height, turn.line):
+            async with AsyncExitStack() as held:
+                with stage(Stage.QUEUE):
+                    await held.enter_async_context(self._admission.worker(turn.line))
+                with stage(Stage.PIXELS):
+                    await held.enter_async_context(self._admission.pixels(width * height, turn.line))
                 return await _in_thread(work)
 
         return await self._request(painted)
@@ -290,7 +318,8 @@ class Runner:
                 return await work()
             return None
 
-        job = asyncio.create_task(scoped())
+        with observed(self._observer):  # the task takes it along, and the threads that it waits for
+            job = asyncio.create_task(scoped())
         try:
             encoded = await asyncio.shield(job)
         finally:
@@ -341,7 +370,7 @@ class Runner:
             )
 
         return await self._at_work(
-            lambda: (photo if kept is None else kept(), backdrop),
+            lambda: (photo if kept is None else _fetched(kept), backdrop),
             work,
             turn,
             photo_limits=photo_limits,
@@ -369,11 +398,14 @@ class Runner:
             turn.begin()
             return work(files)
 
-        async with self._admission.worker(turn.line, alone=turn.alone):
+        async with AsyncExitStack() as held:
+            with stage(Stage.QUEUE):
+                await held.enter_async_context(self._admission.worker(turn.line, alone=turn.alone))
             files, pixels = await _in_thread(loaded)
-            async with self._admission.pixels(pixels, turn.line):
-                turn.deadline()
-                return await _in_thread(partial(begun, files))
+            with stage(Stage.PIXELS):
+                await held.enter_async_context(self._admission.pixels(pixels, turn.line))
+            turn.deadline()
+            return await _in_thread(partial(begun, files))
 
     def _for_kept(self, limits: Limits) -> Limits:
         return replace(self.limits & limits, max_bytes=sys.maxsize)
@@ -383,9 +415,11 @@ class Runner:
             case Upload(data):
                 return data
             case Link(url):
-                return await self._fetcher.fetch(url, max_bytes=limits.max_bytes)
+                with stage(Stage.FETCH):
+                    return await self._fetcher.fetch(url, max_bytes=limits.max_bytes)
             case Stored(key):
-                return await _in_thread(partial(self._stored, key))
+                with stage(Stage.FETCH):
+                    return await _in_thread(partial(self._stored, key))
             case _:
                 assert_never(source)
 
@@ -406,6 +440,11 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
     # In the thread `check_cancelled` raises once the scope that waits for the thread is cancelled. How many threads
     # there are is bounded by the workers.
     return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
+
+
+def _fetched(read: Callable[[], bytes]) -> bytes:
+    with stage(Stage.FETCH):
+        return read()
 
 
 @contextmanager

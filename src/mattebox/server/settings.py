@@ -31,6 +31,8 @@ from mattebox.models import ModelOptions
 from mattebox.server.fetch import FetchOptions
 from mattebox.server.http.results import ResultOptions
 from mattebox.server.jobs import TaskOptions
+from mattebox.server.logs import LogFormat
+from mattebox.server.metrics_page import MetricsOptions
 from mattebox.server.middleware import UploadOptions
 from mattebox.server.runner import RunnerOptions
 from mattebox.server.store.accounts import AccountOptions
@@ -74,8 +76,8 @@ class Settings(BaseSettings):
     model: str = Field(default="auto", description="The model that is loaded at start and used unless a request asks.")
     role: Literal["all", "api", "worker"] = Field(
         default="all",
-        description="What this process does: `api` takes tasks in, `worker` works on them and answers only /health and "
-        "/ready, `all` does both. `mattebox serve --role` comes first.",
+        description="What this process does: `api` takes tasks in, `worker` works on them and answers only whether "
+        "it is well, and /metrics, `all` does both. `mattebox serve --role` comes first.",
     )
     database_url: str = Field(
         default="",
@@ -104,7 +106,17 @@ class Settings(BaseSettings):
         description="This process's name among those that work on tasks. It stays the same over restarts, and each "
         "process needs its own: the name of its pod, say. Empty: one that is made up once and kept in the data folder.",
     )
+    log_format: LogFormat = Field(
+        default="auto",
+        description="How `mattebox serve` writes its log: `text`, `json`, or `auto`, which is text at a terminal and "
+        "JSON otherwise.",
+    )
+    tracing: bool = Field(
+        default=False,
+        description="Send traces to where OTEL_EXPORTER_OTLP_ENDPOINT says. It needs `pip install 'mattebox[otel]'`.",
+    )
     accounts: AccountOptions = AccountOptions()
+    metrics: MetricsOptions = MetricsOptions()
     limits: Limits = Limits()
     service: RunnerOptions = RunnerOptions()
     uploads: UploadOptions = UploadOptions()
@@ -155,6 +167,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "accounts",
+        "metrics",
         "limits",
         "service",
         "uploads",

@@ -365,6 +365,18 @@ def test_statuses(server: Server, status: int, kind: Kind) -> None:
     assert len(server.seen) == 1  # neither tried again nor followed
 
 
+@pytest.mark.parametrize("escaped", [True, False])
+@pytest.mark.parametrize("padding", [0, 480])
+def test_a_prompt_that_is_repeated_is_not_told_on(server: Server, escaped: bool, padding: int) -> None:
+    prompt = 'in "my" café by the sea'
+    body = " " * padding + json.dumps({"error": f"oops: {prompt}"}, ensure_ascii=escaped)
+    server.replies["/v1/images/generations"] = says(body.encode(), 500)
+    with pytest.raises(MatteboxError) as caught:
+        OpenAIImages(server.url).plate(prompt, None, width=64, height=64, seed=1, checkpoint=go_on)
+    assert "answered 500" in causes(caught.value)
+    assert not any(word in causes(caught.value) for word in ("my", "caf", "sea"))
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key(server: Server, status: int) -> None:
     server.replies["/v1/images/generations"] = says(f'{{"error":"{KEY} oops"}}'.encode(), status)

@@ -108,7 +108,7 @@ class OpenAIImages:
         if missing:
             path = _GENERATIONS
             answer = self._connection.post(path, fields, until=until, checkpoint=checkpoint)
-        picture = self._picture(path, answer)
+        picture = self._picture(path, answer, fields)
         if missing:
             # Only now: where both paths are missing, the address is wrong and may be put right.
             _log.warning("the generator cannot paint around a subject: from now on it paints without")
@@ -137,16 +137,16 @@ class OpenAIImages:
                 fields["num_inference_steps"] = self._steps
         return fields
 
-    def _picture(self, path: str, answer: Answer) -> Image:
+    def _picture(self, path: str, answer: Answer, fields: Json) -> Image:
         if not 200 <= answer.status < 300:
-            raise _refusal(answer) from self._said(path, answer)
+            raise _refusal(answer) from self._said(path, answer, fields)
         no_picture = MatteboxError(Kind.UNAVAILABLE, "The generator did not send a picture.")
         try:
             text = _picture_text(json.loads(answer.body))
         except (ValueError, RecursionError) as error:
-            raise no_picture from self._said(path, answer, error)
+            raise no_picture from self._said(path, answer, fields, error)
         if text is None:
-            raise no_picture from self._said(path, answer)
+            raise no_picture from self._said(path, answer, fields)
         import pybase64
 
         try:
@@ -154,12 +154,16 @@ class OpenAIImages:
             data = pybase64.b64decode("".join(text.split()), validate=True)
             return codec.decode(data, codec.Limits(max_bytes=self._max_bytes))
         except (ValueError, MatteboxError) as error:
-            raise no_picture from self._said(path, answer, error)
+            raise no_picture from self._said(path, answer, fields, error)
 
-    def _said(self, path: str, answer: Answer, error: Exception | None = None) -> _AnswerError:
-        text = answer.body[: _EXCERPT + len(self._key or "")].decode("utf-8", "replace")
-        if self._key is not None:  # before it is cut: a part of the secret is one too
-            text = text.replace(self._key, "***")
+    def _said(self, path: str, answer: Answer, fields: Json, error: Exception | None = None) -> _AnswerError:
+        prompt = str(fields["prompt"])
+        # Neither belongs into a log, and some servers repeat the request.
+        quoted = (json.dumps(prompt, ensure_ascii=each)[1:-1] for each in (True, False))
+        hidden = [each for each in (self._key, *quoted, prompt) if each]
+        text = answer.body[: _EXCERPT + 4 * max(map(len, hidden))].decode("utf-8", "replace")
+        for each in hidden:  # before it is cut: a part of a secret is one too
+            text = text.replace(each, "***")
         said = _AnswerError(f"{self._url}{path} answered {answer.status}: {text[:_EXCERPT]!r}")
         said.__cause__ = error
         return said

@@ -6,7 +6,6 @@ vendor's words. What it does between is in `work`, the same for all of them.
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 import time
@@ -24,8 +23,6 @@ from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded, Served
 from mattebox.server.jobs.webhooks import WebhookBody
-
-_log = logging.getLogger(__name__)
 
 STATUS: Mapping[Kind, int] = MappingProxyType(
     {
@@ -101,18 +98,29 @@ def speaking(dialects: Sequence[Dialect], path: str) -> Dialect:
     return max(matches, key=lambda match: match[0])[1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class RequestContext:
-    """One request: in which dialect, under which id, since when (`time.perf_counter`)."""
+    """One request: in which dialect, under which id, since when (`time.perf_counter`), and what came of it.
+
+    `account` is the id of the account that its key belongs to, and `failure` is what it was refused with, as soon as
+    these are known.
+    """
 
     dialect: Dialect
     request_id: str
     begin: float = field(default_factory=time.perf_counter)
+    account: str | None = None
+    failure: MatteboxError | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since the request's head was there."""
+        return time.perf_counter() - self.begin
 
     @property
     def milliseconds(self) -> int:
-        """Since the request's head was there."""
-        return round(1000 * (time.perf_counter() - self.begin))
+        """The same in whole milliseconds."""
+        return round(1000 * self.seconds)
 
 
 def request_context(request: Request) -> RequestContext:
@@ -124,7 +132,7 @@ def request_context(request: Request) -> RequestContext:
 
 
 def error_response(request: Request, error: MatteboxError, *, status: int | None = None) -> Response:
-    """A failure in the words of the request's dialect. It is logged here, in one line."""
+    """A failure in the words of the request's dialect."""
     here = request_context(request)
     named = here.dialect.parameters.get(error.parameter or "")
     if named is not None:
@@ -133,26 +141,11 @@ def error_response(request: Request, error: MatteboxError, *, status: int | None
         error.__cause__ = cause
     if status is None:
         status = here.dialect.status.get(error.kind, STATUS[error.kind])
-    _note(error, status, here)
+    here.failure = error
     response = here.dialect.render_error(error, status, here.request_id)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     return response
-
-
-def _note(error: MatteboxError, status: int, here: RequestContext) -> None:
-    ours = status >= 500 and error.kind not in (Kind.TIMED_OUT, Kind.OVERLOADED, Kind.NOT_OFFERED)
-    defect = error.kind is Kind.INTERNAL and ours
-    line = (here.request_id, here.dialect.name, status, here.milliseconds)
-    said = reason(error) if ours and not defect else error.message
-    _log.log(
-        logging.ERROR if ours else logging.INFO,
-        "%s %s %d %d ms %s: %s",
-        *line,
-        error.kind,
-        said,
-        exc_info=error.__cause__ if defect else None,
-    )
 
 
 def reason(error: MatteboxError) -> str:

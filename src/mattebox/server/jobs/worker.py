@@ -17,9 +17,11 @@ from mattebox.image import Encoded
 from mattebox.server.fetch import Fetcher
 from mattebox.server.jobs.tasks import Hook, Result, Task
 from mattebox.server.jobs.webhooks import WebhookBody, headers, result_address, signer
+from mattebox.server.monitor import Monitor
 from mattebox.server.runner import Runner
 from mattebox.server.store.blobs import Blobs, new_result_name
 from mattebox.sources import Sources
+from mattebox.stages import Stage
 
 _T = TypeVar("_T")
 
@@ -46,6 +48,7 @@ class Worker:
         webhook_timeout: seconds that a webhook's receiver may take.
         webhook_secret: signs webhooks that have no secret of their own; empty leaves them unsigned.
         webhook_bodies: for each dialect that sends webhooks, what writes them.
+        monitor: counts failures and deliveries.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Worker:
         webhook_timeout: float = 5.0,
         webhook_secret: str = "",
         webhook_bodies: Mapping[str, WebhookBody],
+        monitor: Monitor | None = None,
     ) -> None:
         self._runner = runner
         self._blobs = blobs
@@ -72,6 +76,7 @@ class Worker:
         self._webhook_timeout = webhook_timeout
         self._signer = signer(webhook_secret) if webhook_secret else None
         self._webhook_bodies = webhook_bodies
+        self._monitor = monitor or Monitor()
 
     def cut_out(
         self,
@@ -97,7 +102,8 @@ class Worker:
             # A generator's server, which may be so for ever, and each try cuts the subject out anew: a few will do.
             raise MatteboxError(Kind.UNAVAILABLE, error.message, retry_after=max(1, error.retry_after)) from error
         name = new_result_name(codec.extension(edit.output.format), keep=self._keep, now=time.time())
-        self._blobs.put(name, encoded.data, media_type=encoded.media_type)
+        with self._monitor.stage(Stage.STORE):
+            self._blobs.put(name, encoded.data, media_type=encoded.media_type)
         return Result(
             name=name,
             media_type=encoded.media_type,
@@ -136,7 +142,8 @@ class Worker:
                     Kind.UNREACHABLE_SOURCE, f"The webhook was not answered within {self._webhook_timeout:g} seconds."
                 )
 
-        self._on_loop(post, in_time)
+        with self._monitor.webhook():
+            self._on_loop(post, in_time)
 
     async def _run(self, edit: Edit, sources: Sources, *, alone: bool, begin: Callable[[], None]) -> Encoded:
         while True:
@@ -147,7 +154,8 @@ class Worker:
                 if error.kind is not Kind.UNAVAILABLE or error.retry_after is None:
                     raise
             await anyio.sleep(1)  # the networks are on their way, and a task can wait
-        return await self._runner.run_task(edit, sources, timeout=self._timeout, alone=alone, begin=begin)
+        with self._monitor.task():
+            return await self._runner.run_task(edit, sources, timeout=self._timeout, alone=alone, begin=begin)
 
     def _on_loop(self, work: Coroutine[object, object, _T], checkpoint: Callable[[], None]) -> _T:
         """Wait for what runs in the server's loop; cancel it where `checkpoint` raises."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import Column, Connection, Engine, Integer, String, Table, case, select, update
+from sqlalchemy import Column, Connection, Engine, Integer, String, Table, case, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mattebox.errors import Kind, MatteboxError
@@ -103,6 +103,18 @@ class Accounts:
             with reachable(), self._database.connect() as connection:
                 used = connection.scalar(select(_USAGE.c.images).where(_USAGE.c.account == account.id))
         return Usage(used=max(0, (used or 0) + counted), allowed=self.allowed)
+
+    def used(self) -> int:
+        """The pictures that all accounts together have had made, what is not written down yet included.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where the database is away.
+        """
+        with self._counting:
+            counted = sum(self._counted.values())
+            with reachable(), self._database.connect() as connection:
+                used = connection.scalar(select(func.sum(_USAGE.c.images)))
+        return max(0, int(used or 0) + counted)
 
     def flush(self) -> None:
         """Write down what was counted in memory.
