@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -355,6 +356,17 @@ def _closed() -> io.BytesIO:
     return file
 
 
+def _released() -> memoryview:
+    view = memoryview(PNG)
+    view.release()
+    return view
+
+
+class _NoPath:
+    def __fspath__(self) -> int:
+        return 3
+
+
 @pytest.mark.parametrize("name", ["photo", "image"])
 @pytest.mark.parametrize(
     "photo",
@@ -374,6 +386,8 @@ def _closed() -> io.BytesIO:
         np.full((4, 4), "a"),
         np.full((4, 4), np.nan),
         memoryview(b"rubbish"),
+        _released(),
+        _NoPath(),
         "no such file.png",
     ],
 )
@@ -469,6 +483,44 @@ def test_an_image_is_made_of_arrays() -> None:
         Image(rgb=pixels)
     with pytest.raises(TypeError, match="alpha must be a numpy array, not list"):
         Image(rgb=SCENE.photo, alpha=pixels)
+
+    text: Any = "x"
+    with pytest.raises(TypeError, match="icc must be bytes, not str"):
+        Image(rgb=SCENE.photo, icc=text)
+
+
+@pytest.mark.parametrize("level", [-0.1, 1.5, np.nan])
+def test_an_alpha_out_of_range_is_blamed_on_its_picture(level: float) -> None:
+    image = Image(rgb=SCENE.photo, alpha=np.full(SCENE.photo.shape[:2], level, np.float32))
+    given: dict[str, Callable[[], object]] = {
+        "photo": lambda: mattebox.remove_background(image, engine=ENGINE),
+        "image": lambda: replaced(image=image),
+        "backdrop": lambda: cut(PNG).encode(backdrop=image),
+    }
+    for name, call in given.items():
+        with pytest.raises(mattebox.MatteboxError, match=f"The alpha of {name} must be in") as caught:
+            call()
+        assert caught.value.parameter == name
+
+
+def test_a_backdrop_in_place_has_the_size_of_the_photo() -> None:
+    cutout = cut(PNG)
+    with pytest.raises(mattebox.MatteboxError, match="A backdrop in place must be") as caught:
+        cutout.encode(backdrop=Image(rgb=SCENE.photo[:5, :7].copy()), in_place=True)
+    assert caught.value.parameter == "backdrop"
+    shown = codec.decode(cutout.encode(backdrop=Image(rgb=SCENE.photo), in_place=True).data)
+    clear = cutout.alpha == 0
+    assert clear.any()
+    np.testing.assert_array_equal(shown.rgb[clear], SCENE.photo[clear])
+
+
+def test_an_engine_is_made_of_networks() -> None:
+    nothing: list[Any] = [None, 3, "u2netp"]
+    for models in nothing:
+        with pytest.raises(TypeError, match="models must have a method"):
+            Engine(models)
+    with pytest.raises(TypeError, match="backdrops must have a method"):
+        Engine(FakeModels(), nothing[1])
 
 
 def test_threads_that_ask_first_share_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:

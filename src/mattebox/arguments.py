@@ -48,7 +48,7 @@ def photo(value: object, name: str) -> Image:
 def _photo(value: object, name: str) -> Image:
     match value:
         case Image():
-            return value
+            return in_range(value, name)
         case np.ndarray():
             return codec.from_array(value)
         case PILImage():
@@ -56,12 +56,23 @@ def _photo(value: object, name: str) -> Image:
         case str() | os.PathLike():
             return codec.decode(files.read(path(value, name), codec.OWN_FILES.max_bytes), codec.OWN_FILES)
         case bytes() | bytearray() | memoryview() | array.array():
-            view = memoryview(value)
+            try:
+                view = memoryview(value)
+            except ValueError as error:  # released, or its file closed
+                raise wrong(name, _PHOTO, value) from error
             if view.ndim == 1 and view.itemsize == 1:
                 return codec.decode(view.tobytes(), codec.OWN_FILES)
             return codec.from_array(np.asarray(view))
         case _:
             return codec.decode(_content(value, name), codec.OWN_FILES)
+
+
+def in_range(image: Image, name: str) -> Image:
+    """A picture made by hand, if its alpha is in [0, 1]."""
+    alpha = image.alpha
+    if alpha is not None and not (alpha.min() >= 0 and alpha.max() <= 1):  # false for NaN too
+        raise MatteboxError(Kind.INVALID_PARAMETER, f"The alpha of {name} must be in 0..1.", parameter=name)
+    return image
 
 
 def _content(file: object, name: str) -> bytes:
@@ -86,7 +97,10 @@ def path(value: object, name: str) -> Path:
     """A path, given as text or as an object that has one."""
     if not isinstance(value, str | os.PathLike):
         raise wrong(name, "a path", value)
-    text = os.fsdecode(value)
+    try:
+        text = os.fsdecode(value)
+    except TypeError as error:  # its path is neither text nor bytes
+        raise wrong(name, "a path", value) from error
     if not text:
         raise MatteboxError(Kind.INVALID_PARAMETER, f"{name} is an empty path.", parameter=name)
     return Path(text)

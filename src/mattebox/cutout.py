@@ -89,7 +89,16 @@ class Cutout:
         arguments.instance(output, "output", Output)
         if shadow is not None:
             arguments.instance(shadow, "shadow", Shadow)
-        if not isinstance(backdrop, Image | Transparent):
+        in_place = arguments.flag(in_place, "in_place")
+        if isinstance(backdrop, Image):
+            arguments.in_range(backdrop, "backdrop")
+            if in_place and backdrop.rgb.shape != self.rgb.shape:
+                raise MatteboxError(
+                    Kind.INVALID_PARAMETER,
+                    f"A backdrop in place must be {self.image.width} × {self.image.height} pixels, as the photo is.",
+                    parameter="backdrop",
+                )
+        elif not isinstance(backdrop, Transparent):
             arguments.instance(backdrop, "backdrop", Color)
         behind = backdrop if isinstance(backdrop, Image) else None
         chosen = Picture() if isinstance(backdrop, Image) else backdrop

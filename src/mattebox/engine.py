@@ -19,9 +19,15 @@ class Engine:
     Args:
         models: the networks.
         backdrops: the generators of backdrops; without them an edit with a prompt is refused.
+
+    Raises:
+        TypeError: one of them is neither.
     """
 
     def __init__(self, models: Segmenters, backdrops: Generators | None = None) -> None:
+        for name, given, method in (("models", models, "segmenter"), ("backdrops", backdrops, "choose")):
+            if not callable(getattr(given, method, None)) and (given is not None or name == "models"):
+                raise TypeError(f"{name} must have a method {method}(), and {type(given).__name__} has none")
         self.models = models
         self.backdrops = backdrops
 

@@ -65,6 +65,9 @@ class Image:
         for name, value in given.items():
             if not isinstance(value, np.ndarray) and (value is not None or name == "rgb"):
                 raise TypeError(f"{name} must be a numpy array, not {type(value).__name__}")
+        icc: object = self.icc
+        if icc is not None and not isinstance(icc, bytes):
+            raise TypeError(f"icc must be bytes, not {type(icc).__name__}")
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or 0 in self.rgb.shape:
             raise ValueError(f"rgb must be uint8 (height, width, 3), not {self.rgb.dtype} {self.rgb.shape}")
         if self.alpha is not None and (self.alpha.dtype != np.float32 or self.alpha.shape != self.rgb.shape[:2]):

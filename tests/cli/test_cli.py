@@ -1025,6 +1025,38 @@ def test_ctrl_c_ends_a_wait_for_the_standard_input() -> None:
     running.communicate()
 
 
+@pytest.mark.process
+@pytest.mark.posix
+def test_a_second_ctrl_c_ends_the_process_at_once(tmp_path: Path) -> None:
+    code = """
+import signal, threading
+from mattebox.cli import Components, main
+class Stuck:
+    def warm(self, name): ...
+    def segmenter(self, name):
+        return self.never
+    def never(self, rgb):  # in a thread of its own, as native code that no signal reaches
+        print("busy", flush=True)
+        while signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+            threading.Event().wait(0.01)
+        print("winding down", flush=True)
+        threading.Event().wait()
+main(Components(networks=lambda options, fetching: Stuck()))
+"""
+    photos(tmp_path / "in", "a.png", "b.png")
+    args = ["remove", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    running = subprocess.Popen([sys.executable, "-c", code, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None
+    for word in (b"busy\n", b"winding down\n"):
+        assert running.stdout.readline() == word
+        running.send_signal(signal.SIGINT)
+    try:
+        assert running.communicate(timeout=60) == (b"", b"")
+    finally:
+        running.kill()
+    assert running.returncode == -signal.SIGINT
+
+
 # --- models ------------------------------------------------------------------------------------------------------
 
 WEIGHTS = {"/fine.onnx": b"f" * 3_000_000, "/solid.onnx": b"s" * 1_000_000}

@@ -188,3 +188,94 @@ def test_opencv_reads_the_same(color_type: int, channels: int, depth: int, adam7
     if channels in (2, 4):
         assert image.alpha is not None
         np.testing.assert_allclose(image.alpha, shares[..., 3], atol=0.005)
+
+
+@pytest.mark.parametrize("depth", [1, 8])
+def test_indices_without_a_palette_are_damage(depth: int) -> None:
+    rows, colors = (b"\0" + bytes(depth)) * 8, (b"PLTE", bytes((9, 8, 7)))
+    assert_near(codec.decode(raw_png(8, 8, depth, 3, rows, colors)).rgb, np.full((8, 8, 3), (9, 8, 7), np.uint8))
+    behind = raw_png(8, 8, depth, 3, rows)[:-12] + png_chunk(*colors) + png_chunk(b"IEND", b"")
+    key = (b"tRNS", b"\0")
+    for data in (raw_png(8, 8, depth, 3, rows), raw_png(8, 8, depth, 3, rows, key, (b"PLTE", b"")), behind):
+        assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is None
+        assert "damaged" in failure(data).message
+
+
+def test_a_header_that_is_not_first_or_not_alone_is_damage() -> None:
+    header, text = PLAIN[8:HEAD], png_chunk(b"tEXt", b"a\0b")
+    indices = png_chunk(b"IHDR", header[8:17] + b"\3" + header[18:-4])
+    for data in (with_chunks(header), with_chunks(indices), PLAIN[:8] + text + PLAIN[8:], PLAIN[:8] + PLAIN[HEAD:]):
+        assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is None
+        assert "damaged" in failure(data).message
+
+
+# --- colours in numbers
+
+
+def measured(pixels: npt.NDArray[np.uint8], *chunks: tuple[bytes, bytes], color_type: int = 2) -> bytes:
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    return raw_png(pixels.shape[1], pixels.shape[0], 8, color_type, rows, *chunks)
+
+
+def gamma(exponent: float) -> tuple[bytes, bytes]:
+    return b"gAMA", struct.pack(">I", round(100_000 / exponent))
+
+
+def chromaticities(*numbers: float) -> tuple[bytes, bytes]:
+    """White, red, green, blue."""
+    return b"cHRM", struct.pack(">8I", *(round(100_000 * number) for number in numbers))
+
+
+SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+P3 = (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
+RAMP = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+
+
+@pytest.mark.parametrize("exponent", [1.0, 1.8, 2.6])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gamma_is_its_curve(exponent: float, channels: int) -> None:
+    image = codec.decode(measured(RAMP[..., :channels], gamma(exponent), color_type={1: 0, 3: 2}[channels]))
+    linear = (np.arange(256) / 255) ** exponent
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    np.testing.assert_allclose(codec.in_profile(image, None).rgb[0, :, 1], 255 * srgb, atol=1.5)
+
+
+def test_chromaticities_without_a_gamma_have_the_curve_of_srgb() -> None:
+    red = np.full((4, 4, 3), (200, 30, 40), np.uint8)
+    image = codec.decode(measured(red, chromaticities(*P3)))
+    assert image.icc is not None
+    assert_near(image.rgb, red)
+    assert_near(codec.in_profile(image, None).rgb, np.full_like(red, (218, 0, 27)), 1)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [gamma(2.2)],
+        [gamma(1 / 0.45)],
+        [gamma(2.2), chromaticities(*SRGB)],
+        [chromaticities(*SRGB)],
+        [(b"sRGB", b"\0"), gamma(1.0), chromaticities(*P3)],
+        [(b"cICP", bytes((1, 13, 0, 1))), gamma(1.0)],
+        [(b"gAMA", bytes(4))],
+        [(b"gAMA", b"\xff" * 4)],
+        [(b"gAMA", b"\0\0\0\1")],
+        [(b"gAMA", b"\1")],
+        [(b"cHRM", bytes(32))],
+        [(b"cHRM", b"\xff" * 32)],
+        [(b"cHRM", bytes(31))],
+        [chromaticities(0.3127, 0.3290, *[0.3, 0.3] * 3)],
+        [chromaticities(0.3127, 0.0, *P3[2:])],
+    ],
+)
+def test_numbers_that_are_srgb_or_no_colours_change_nothing(chunks: list[tuple[bytes, bytes]]) -> None:
+    image = codec.decode(measured(quadrants(), *chunks))
+    assert image.icc is None
+    assert_near(image.rgb, quadrants())
+
+
+def test_a_profile_counts_before_gamma_unless_it_is_damaged() -> None:
+    p3 = b"x\0\0" + zlib.compress(display_p3())
+    assert codec.decode(measured(RAMP, (b"iCCP", p3), gamma(1.0))).icc == display_p3()
+    linear = codec.in_profile(codec.decode(measured(RAMP, (b"iCCP", b"x\0\0no"), gamma(1.0))), None)
+    assert linear.rgb[0, 55].tolist() == [128, 128, 128]

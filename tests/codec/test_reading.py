@@ -275,6 +275,8 @@ def test_a_file_is_told_by_its_bytes() -> None:
         (b"<!DOCTYPE html><html></html>", "HTML"),
         (b"%PDF-1.7", "PDF"),
         (b"8BPS\0\1", "Photoshop"),
+        (b"\0\0\0\x18ftypcrx " + bytes(40), "A camera's raw format"),
+        (b"IIU\0" + bytes(40), "A camera's raw format"),
         (b"\0\0\0\x20ftypisom" + bytes(40), "Video"),
         (b"PK\3\4" + bytes(40), "ZIP"),
         (b"\xff\x0a" + bytes(40), "JPEG XL"),

@@ -15,6 +15,7 @@ import pytest
 import tifffile
 
 from mattebox import codec
+from mattebox.errors import Kind as Refusal
 from mattebox.errors import MatteboxError
 from mattebox.image import Image
 
@@ -188,6 +189,12 @@ def test_strips_of_channels_that_are_stored_one_by_one() -> None:
         assert_near(codec.decode(data).rgb, COLORS, 1)
 
 
+def with_bits_turned(data: bytes) -> bytes:
+    """A TIFF whose bytes begin with their last bit, said in the place of its tag 305, the name of a program."""
+    at = data.index(struct.pack("<HH", 305, 2))
+    return data[:at] + struct.pack("<HHII", 266, 3, 1, 2) + data[at + 12 :]
+
+
 def unusual() -> dict[str, bytes]:
     plain, usual = struct.pack("<HHIH", 259, 3, 1, 1), struct.pack("<HHIH", 259, 3, 1, 7777)
     five = np.dstack([COLORS, ALPHA, ALPHA])
@@ -197,6 +204,9 @@ def unusual() -> dict[str, bytes]:
         "YCbCr": tiff(COLORS, photometric="ycbcr"),
         "16-bit signed": tiff(COLORS[..., 0].astype(np.int16)),
         "complex": tiff(COLORS[..., 0].astype(np.complex64)),
+        "compression 50001": tiff(COLORS, photometric="rgb").replace(plain, struct.pack("<HHIH", 259, 3, 1, 50001)),
+        "first byte first": tiff(COLORS, photometric="rgb", byteorder=">", bigtiff=True),
+        "This variety of TIFF": with_bits_turned(tiff(COLORS[..., 0], photometric="miniswhite")),
         "compression 7777": tiff(COLORS, photometric="rgb").replace(plain, usual),
     }
 
@@ -207,3 +217,25 @@ def test_what_is_whole_and_not_supported_is_called_that(words: str) -> None:
     assert words in message
     assert "not supported" in message
     assert "damaged" not in message
+
+
+def test_tags_without_values_and_negative_colours_are_no_defect() -> None:
+    """A kind of colour of no numbers counts as not said; a palette of signed numbers below 0 is none."""
+    grey = tiff(scaled(COLORS[..., 0], "u2"), compression="lzma")
+    empty = grey.replace(struct.pack("<HHI", 262, 3, 1), struct.pack("<HHI", 262, 3, 0))
+    assert empty != grey
+    assert read_or_refused(empty)
+    table = np.zeros((3, 256), np.uint16)
+    table[:, 1:] = 65535
+    colors = tiff(COLORS[..., 0], photometric="palette", colormap=table)
+    signed = colors.replace(struct.pack("<HHI", 320, 3, 768), struct.pack("<HHI", 320, 8, 768))
+    assert signed != colors
+    assert read_or_refused(signed)
+
+
+def read_or_refused(data: bytes) -> bool:
+    """True unless something else is raised than what a file is refused with."""
+    try:
+        return codec.decode(data).rgb.shape == COLORS.shape
+    except MatteboxError as error:
+        return error.kind is Refusal.UNREADABLE_IMAGE

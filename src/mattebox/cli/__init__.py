@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -73,6 +75,8 @@ app.add_typer(database.app, name="database")
 def main(components: Components | None = None) -> None:
     """Run the command line, on other components than the usual ones if there are some."""
     terminal.open_streams()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where whoever started it ignores Ctrl-C
+        signal.signal(signal.SIGINT, _interrupted)
     try:
         try:
             app(obj=components)
@@ -83,6 +87,15 @@ def main(components: Components | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:  # before a command has begun
         sys.exit(130)
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    """Wind down at the first Ctrl-C; a second one ends the process at once, whatever its threads are in the middle of.
+
+    Python would raise a second one in whatever waits for the threads, and abort where native code is still running.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""Colours that a file gives as code points (ITU-T H.273): `cICP` in PNG, `nclx` in AVIF and HEIC.
+"""Colours that a file gives in numbers: code points (ITU-T H.273) in PNG, AVIF and HEIC; `cHRM` and `gAMA` in PNG.
 
 Ordinary colours become an ICC profile, so that they are kept or converted as any other profile is. High dynamic range
 (PQ and HLG) has no place in 8 bits and is brought down to sRGB.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,13 @@ from mattebox.color import to_srgb
 from mattebox.image import RGB
 
 _Matrix = npt.NDArray[np.float64]
+Chromaticities: TypeAlias = tuple[tuple[float, float], ...]
+"""Red, green, blue and white as x and y."""
 
 _PQ, _HLG = 16, 18
 _D65, _C, _DCI = (0.3127, 0.3290), (0.310, 0.316), (0.314, 0.351)
-# Red, green, blue and white as x and y, of each number in H.273's table 2.
-_PRIMARIES = {
+# Of each number in H.273's table 2.
+_PRIMARIES: dict[int, Chromaticities] = {
     1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), _D65),  # BT.709, sRGB
     4: ((0.670, 0.330), (0.210, 0.710), (0.140, 0.080), _C),  # BT.470 M
     5: ((0.640, 0.330), (0.290, 0.600), (0.150, 0.060), _D65),  # BT.601, 625 lines
@@ -65,7 +67,30 @@ def icc_profile(points: CodePoints) -> bytes | None:
     if points.transfer not in _AS_SRGB and points.transfer not in _GAMMAS:
         refuse(f"A picture with transfer characteristics {points.transfer} is not supported")
     primaries = _known(points.primaries)
-    return None if (primaries, points.transfer in _AS_SRGB) == (1, True) else _profile(primaries, points.transfer)
+    if (primaries, points.transfer in _AS_SRGB) == (1, True):
+        return None
+    name = f"Color primaries {primaries}, transfer {points.transfer}"
+    return _profile(name, _PRIMARIES[primaries], _GAMMAS.get(points.transfer))
+
+
+def measured_profile(chromaticities: Chromaticities | None, gamma: float | None) -> bytes | None:
+    """An ICC profile of measured colours and the exponent of their curve; None where they are sRGB, or no colours.
+
+    What is not said is as in sRGB. So is an exponent that is within 5 % of 2.2: writers mean sRGB by it, and libpng
+    draws the line there.
+    """
+    if gamma is not None and not 0.1 <= gamma <= 10:
+        return None
+    if gamma is not None and abs(gamma / 2.2 - 1) < 0.05:
+        gamma = None
+    if chromaticities is not None:
+        (red, green, blue), inside = chromaticities[:3], all(0 <= x <= 1 and 0 < y <= 1 for x, y in chromaticities)
+        area = (green[0] - red[0]) * (blue[1] - red[1]) - (blue[0] - red[0]) * (green[1] - red[1])
+        if not inside or area < 1e-3:  # a hundredth of sRGB's triangle
+            return None
+    if chromaticities is None and gamma is None:
+        return None
+    return _profile("Measured colors", chromaticities or _PRIMARIES[1], gamma)
 
 
 def tone_mapped(rgb: RGB, points: CodePoints) -> RGB:
@@ -78,7 +103,7 @@ def tone_mapped(rgb: RGB, points: CodePoints) -> RGB:
     nits = _pq_nits(rgb) if points.transfer == _PQ else _hlg_nits(rgb, points)
     brightest = np.maximum(nits.max(axis=2, keepdims=True), np.float32(1e-4))
     nits *= _bent(brightest) / brightest
-    to_709 = np.linalg.inv(_to_xyz(1)) @ _to_xyz(_known(points.primaries))
+    to_709 = np.linalg.inv(_to_xyz(_PRIMARIES[1])) @ _to_xyz(_PRIMARIES[_known(points.primaries)])
     linear = np.clip(nits @ (to_709.T / _WHITE_NITS).astype(np.float32), 0, 1)
     levels: RGB = np.rint(to_srgb(linear) * np.float32(255)).astype(np.uint8)
     return levels
@@ -96,7 +121,7 @@ def _hlg_nits(rgb: RGB, points: CodePoints) -> npt.NDArray[np.float32]:
     signal = np.arange(256) / 255
     table = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - 0.55991073) / 0.17883277) + 0.28466892) / 12)
     scene = table.astype(np.float32)[rgb]
-    luminance = scene @ _to_xyz(_known(points.primaries))[1].astype(np.float32)
+    luminance = scene @ _to_xyz(_PRIMARIES[_known(points.primaries)])[1].astype(np.float32)
     nits: npt.NDArray[np.float32] = scene * (np.float32(_PEAK_NITS) * luminance[..., None] ** np.float32(0.2))
     return nits
 
@@ -140,28 +165,28 @@ def _xyz(x: float, y: float) -> _Matrix:
 
 
 @cache
-def _to_xyz(primaries: int) -> _Matrix:
+def _to_xyz(chromaticities: Chromaticities) -> _Matrix:
     """Linear RGB to XYZ under the primaries' own white."""
-    *colors, white = _PRIMARIES[primaries]
+    *colors, white = chromaticities
     columns = np.stack([_xyz(x, y) for x, y in colors], axis=1)
     scaled: _Matrix = columns * np.linalg.solve(columns, _xyz(*white))
     return scaled
 
 
 @cache
-def _profile(primaries: int, transfer: int) -> bytes:
-    """An ICC profile, version 4, of three primaries and one curve."""
+def _profile(name: str, chromaticities: Chromaticities, gamma: float | None) -> bytes:
+    """An ICC profile, version 4, of three primaries and one curve: an exponent, or sRGB's."""
     d50 = np.array([0.9642, 1, 0.8249])
     bradford = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-    cone = bradford @ _xyz(*_PRIMARIES[primaries][3])
+    cone = bradford @ _xyz(*chromaticities[3])
     adaptation = np.linalg.inv(bradford) @ np.diag(bradford @ d50 / cone) @ bradford
-    red, green, blue = (adaptation @ _to_xyz(primaries)).T
-    if transfer in _GAMMAS:
-        curve = b"para\0\0\0\0" + struct.pack(">HH", 0, 0) + _fixed(_GAMMAS[transfer])
+    red, green, blue = (adaptation @ _to_xyz(chromaticities)).T
+    if gamma is not None:
+        curve = b"para\0\0\0\0" + struct.pack(">HH", 0, 0) + _fixed(gamma)
     else:
         curve = b"para\0\0\0\0" + struct.pack(">HH", 3, 0) + _fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
     tags = {
-        b"desc": _text(f"Color primaries {primaries}, transfer {transfer}"),
+        b"desc": _text(name),
         b"cprt": _text("No copyright"),
         b"wtpt": b"XYZ \0\0\0\0" + _fixed(*d50),
         b"chad": b"sf32\0\0\0\0" + _fixed(*adaptation.ravel()),
@@ -173,8 +198,8 @@ def _profile(primaries: int, transfer: int) -> bytes:
         b"bTRC": curve,
     }
     table, body = struct.pack(">I", len(tags)), b""
-    for name, content in tags.items():
-        table += name + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(body), len(content))
+    for tag, content in tags.items():
+        table += tag + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(body), len(content))
         body += content + bytes(-len(content) % 4)
     head = struct.pack(">I4sI4s4s4s", 128 + len(table) + len(body), b"\0\0\0\0", 0x04200000, b"mntr", b"RGB ", b"XYZ ")
     head += struct.pack(">6H", 2024, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + _fixed(*d50)

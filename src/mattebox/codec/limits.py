@@ -30,7 +30,9 @@ _DAMAGE = (
     Warning,
 )
 # In these words they say that a file is whole and of a variety they do not know.
-_UNSUPPORTED = re.compile("unsupported|not supported|not yet supported|no decoding plugin", re.IGNORECASE)
+_UNSUPPORTED = re.compile(
+    "unsupported|not supported|not yet supported|no decoding plugin|unknown raw mode", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

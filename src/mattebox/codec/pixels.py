@@ -178,7 +178,8 @@ def _scaled(levels: npt.NDArray[np.generic], white: int) -> Bytes:
 def tiff_tags(picture: PIL.Image.Image) -> dict[int, object]:
     """Those of a TIFF's tags that tell how to read it; none for other formats."""
     tags = getattr(picture, "tag_v2", None)
-    return {} if tags is None else {number: tags[number] for number in (258, 262) if number in tags}
+    # `get` and not `in`: Pillow has tags without a value, which it calls contained.
+    return {} if tags is None else {number: tags.get(number) for number in (258, 262)}
 
 
 def orientation_of(picture: PIL.Image.Image) -> int:

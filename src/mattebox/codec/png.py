@@ -21,8 +21,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mattebox.codec import cicp
 from mattebox.codec.cicp import CodePoints
-from mattebox.codec.limits import refuse
+from mattebox.codec.limits import damaged, refuse
 
 _log = logging.getLogger(__name__)
 
@@ -48,18 +49,27 @@ class PixelsOnly(BytesIO):
     Nothing is copied. What of the pixels is damaged is left for their reader to find.
 
     Raises:
-        MatteboxError: UNREADABLE_IMAGE for the private variety that is made for iPhone apps.
+        MatteboxError: UNREADABLE_IMAGE for the private variety that is made for iPhone apps, and for damage that Pillow
+            does not notice: a header that is not first or not alone, indices of a palette that is not there.
     """
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
         if data[12:16] == b"CgBI":
             refuse("A PNG in the private form of iPhone apps (CgBI) is not supported")
+        if data[12:16] != b"IHDR":  # Pillow takes it wherever it is
+            raise damaged("PNG")
         self._pieces = [memoryview(_SIGNATURE)]
         lengths = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}.get(data[25] if len(data) > 25 else 0, range(0))
-        dropped = False
+        dropped, lacks_palette = False, data[25:26] == b"\3"
         for kind, chunk in _chunks(data):
             is_key = kind == b"tRNS" and _is_whole(chunk) and len(chunk) - 12 in lengths
+            if kind == b"IHDR" and len(self._pieces) > 1:
+                raise damaged("PNG")
+            if kind == b"PLTE" and len(chunk) >= 12 + 3:
+                lacks_palette = False
+            elif kind == b"IDAT" and lacks_palette:
+                raise damaged("PNG")
             if _is_critical(kind) or is_key:
                 self._pieces.append(chunk)
             elif kind == b"tRNS":
@@ -100,7 +110,7 @@ def metadata(data: bytes) -> Metadata:
     """
     first: dict[bytes, memoryview] = {}
     for kind, chunk in _chunks(data):
-        if kind in (b"iCCP", b"eXIf", b"cICP"):
+        if kind in (b"iCCP", b"eXIf", b"cICP", b"sRGB", b"gAMA", b"cHRM"):
             first.setdefault(kind, chunk)
     bodies: dict[bytes, bytes] = {}
     for kind, chunk in first.items():
@@ -109,9 +119,12 @@ def metadata(data: bytes) -> Metadata:
         else:
             _tell_of(kind)
     colors = bodies.get(b"cICP", b"")
+    icc = _profile(bodies[b"iCCP"]) if b"iCCP" in bodies else None
+    if icc is None and b"sRGB" not in bodies:
+        icc = _measured(bodies.get(b"cHRM"), bodies.get(b"gAMA"))
     return Metadata(
         exif=bodies.get(b"eXIf", b""),
-        icc=_profile(bodies[b"iCCP"]) if b"iCCP" in bodies else None,
+        icc=icc,
         code_points=CodePoints(colors[0], colors[1], bool(colors[3])) if len(colors) == 4 else None,
     )
 
@@ -153,6 +166,18 @@ def _profile(body: bytes) -> bytes | None:
         _tell_of(b"iCCP")
         return None
     return profile
+
+
+def _measured(chromaticities: bytes | None, gamma: bytes | None) -> bytes | None:
+    """The profile of a `cHRM` (white, red, green, blue) and a `gAMA`, in 1/100,000; None where they say nothing."""
+    colors: cicp.Chromaticities | None = None
+    exponent: float | None = None
+    if chromaticities is not None and len(chromaticities) == 32:
+        white, red, green, blue = ((x / 100_000, y / 100_000) for x, y in struct.iter_unpack(">II", chromaticities))
+        colors = (red, green, blue, white)
+    if gamma is not None and len(gamma) == 4 and any(gamma):
+        exponent = 100_000 / int.from_bytes(gamma)
+    return cicp.measured_profile(colors, exponent)
 
 
 def encode(

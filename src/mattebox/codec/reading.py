@@ -54,6 +54,7 @@ _SIGNATURES = (
     (b"II+\0", _Found.TIFF),
     (b"MM\0+", _Found.TIFF),
 )
+_RAW = (b"FUJIFILM", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0\0\0\x18ftypcrx ")
 _FOREIGN = (
     (b"%PDF", "PDF"),
     (b"%!PS", "PostScript"),
@@ -63,7 +64,7 @@ _FOREIGN = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\0\0\1\0", "ICO"),
-    (b"FUJIFILM", "A camera's raw format"),
+    *((start, "A camera's raw format") for start in _RAW),
     (b"PK\3\4", "ZIP"),
     (b"\x1f\x8b", "GZIP"),
     (b"\x1a\x45\xdf\xa3", "Video"),
@@ -79,9 +80,9 @@ def decode(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Image:
 
     The picture is turned as its EXIF says and is opaque (`alpha` None) unless something in it is transparent. Channels
     of 16 bits are scaled to 8. An RGB profile is kept in `icc`, unless it is sRGB; colours that are given as code
-    points become such a profile. Grey, CMYK and Lab colours are converted to sRGB with the profile that the file
-    brings, and high dynamic range (PQ, HLG) is brought down to sRGB. Of animations and of files with several pages the
-    first picture is read, of one with a gain map its ordinary picture.
+    points, or as a PNG's chromaticities and gamma, become such a profile. Grey, CMYK and Lab colours are converted to
+    sRGB with the profile that the file brings, and high dynamic range (PQ, HLG) is brought down to sRGB. Of animations
+    and of files with several pages the first picture is read, of one with a gain map its ordinary picture.
 
     Args:
         data: the file.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES = 254, 256, 257, 258, 259, 262, 277
 _PLANAR, _COLORS, _EXTRA, _FORMAT, _MAKER_NOTE, _DNG = 284, 320, 338, 339, 37399, 50706
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_UNCOMPRESSED = 1
+_UNCOMPRESSED, _WEBP = 1, 50001
 _YCBCR, _LAB, _CFA, _LINEAR_RAW = 6, 8, 32803, 34892
 _KINDS = {0: "grey", 1: "grey", 2: "RGB", 3: "a palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
 _NUMBERS = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "floating-point"}
@@ -29,14 +29,17 @@ def opened(data: bytes) -> TiffImageFile:
     """
     from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2, TiffImageFile
 
+    if data.startswith(b"MM\0+"):
+        refuse("A BigTIFF whose numbers have their first byte first is not supported")  # Pillow takes it for a TIFF
     with reading("TIFF"):
-        tags = ImageFileDirectory_v2(data[:16] if data[2:4] in (b"+\0", b"\0+") else data[:8])
+        tags = ImageFileDirectory_v2(data[:16] if data[2:4] == b"+\0" else data[:8])
         file = BytesIO(data)
         file.seek(tags.next)
         tags.load(file)
     layout = _Layout.of(tags)
     _refuse_raw(tags, layout)
-    if layout.compression not in COMPRESSION_INFO:
+    # Pillow's packages bring a libtiff without WebP, which tells the standard error and not its caller.
+    if layout.compression not in COMPRESSION_INFO or layout.compression == _WEBP:
         refuse(f"A TIFF with compression {layout.compression} is not supported")
     if not layout.is_read_right:
         layout.refuse()
@@ -140,5 +143,5 @@ def _adapt(picture: TiffImageFile, layout: _Layout) -> None:
         whole = (0, 0, tags[_WIDTH], tags[_HEIGHT])
         picture.tile = [ImageFile._Tile("libtiff", whole, 0, (raw_mode, False, tags.offset))]
     colors = _numbers(tags, _COLORS)
-    if picture.mode == "P" and colors and max(colors) < 256:
+    if picture.mode == "P" and colors and min(colors) >= 0 and max(colors) < 256:
         picture.palette = ImagePalette.raw("RGB;L", bytes(colors))
