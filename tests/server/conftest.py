@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import pytest
 import uvicorn
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from mattebox import codec
 from mattebox.edit import Output
@@ -83,24 +85,35 @@ def serve(tmp_path: Path, fresh_database: Path) -> Iterator[Serve]:
         yield start
 
 
+@contextmanager
+def running(
+    app: ASGIApp, *, http: type[asyncio.Protocol] | Literal["auto"] = "auto", lifespan: Literal["auto", "off"] = "auto"
+) -> Iterator[int]:
+    """The port of a server that runs meanwhile, on 127.0.0.1."""
+    config = uvicorn.Config(app, port=0, log_config=None, ws="none", proxy_headers=False, http=http, lifespan=lifespan)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield int(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
 @pytest.fixture
 def listen(tmp_path: Path) -> Iterator[Listen]:
     """Starts servers that can be connected to: `listen(keys=("k",), ...)` is the port on 127.0.0.1."""
-    with ExitStack() as running:
+    with ExitStack() as running_servers:
 
         def start(**settings: object) -> int:
             app = create_app(
                 Settings.model_validate({"data_dir": tmp_path} | settings), models=FakeModels(), tasks=False
             )
-            server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none", proxy_headers=False))
-            thread = threading.Thread(target=server.run)
-            thread.start()
-            running.callback(thread.join)
-            running.callback(setattr, server, "should_exit", True)
-            while not server.started:
-                assert thread.is_alive()
-                time.sleep(0.01)
-            return int(server.servers[0].sockets[0].getsockname()[1])
+            return running_servers.enter_context(running(app))
 
         yield start
 

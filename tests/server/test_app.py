@@ -269,6 +269,21 @@ def test_unknown_addresses_and_methods_are_answered_in_the_dialect(name: str, cl
     assert vendor.word(lost) == expected[name]
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/api/v1/tasks", "GET, POST"),
+        ("/api/v1/images/image_x", "DELETE, GET"),
+        ("/v1/images", "GET, POST"),
+        ("/api/v1/images/image_x/file", "GET, HEAD"),
+        ("/api/v1/remove", "POST"),
+    ],
+)
+def test_an_address_names_all_the_methods_that_it_takes(path: str, methods: str, client: TestClient) -> None:
+    refused = client.patch(path)
+    assert (refused.status_code, refused.headers["allow"]) == (405, methods)
+
+
 def test_keys_are_asked_for_in_the_dialect(name: str, serve: Serve, photo: bytes) -> None:
     client = serve(keys=("right", "other"))
     vendor = VENDORS[name]

@@ -1,22 +1,29 @@
-"""Bodies that are slow to arrive, by a clock that the test moves."""
+"""The guard: bodies that are slow to arrive, by a clock that the test moves; full servers; broken responses."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 
 import anyio.lowlevel
+import numpy as np
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
+from mattebox import codec
+from mattebox.edit import Output
 from mattebox.errors import Kind, MatteboxError
+from mattebox.image import Image
 from mattebox.server.app import find_dialects
 from mattebox.server.http import bodies
 from mattebox.server.http.dialect import Dialect, error_response
 from mattebox.server.middleware import RequestGuard, UploadOptions
+from mattebox.server.store.blobs import Blobs
 
 DIALECTS = find_dialects()
 OPTIONS = UploadOptions(idle=60, timeout=1000)
@@ -148,3 +155,57 @@ def test_times_are_numbers_above_zero(wrong: float) -> None:
     for make in makers:
         with pytest.raises(ValueError, match="above 0"):
             make()
+
+
+# --- a server that has much to do, and responses that break off --------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/ready", 200), ("/api/v1/models", 429)])
+def test_a_full_server_still_says_that_it_is_well(path: str, status: int) -> None:
+    sent = Sent()
+
+    async def nothing() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def story() -> None:
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [(b"host", b"a.test")]}
+        await RequestGuard(Response("fine"), dialects=DIALECTS, most=0)(scope, nothing, sent.send)
+
+    anyio.run(story)
+    assert sent.status == status
+
+
+def test_a_file_that_is_gone_while_it_is_sent_is_a_line_in_the_log(
+    serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    client = serve()
+    noise = np.random.default_rng(1).integers(0, 256, (900, 900, 3), np.uint8)  # more than is read at a time
+    photo = codec.encode(Image(rgb=noise), Output())
+    image = client.post("/api/v1/images", content=photo, headers={"Content-Type": "image/png"}).json()
+    whole = Blobs.part
+
+    def gone(self: Blobs, key: str, start: int, end: int) -> bytes:
+        if start > 0:
+            raise MatteboxError(Kind.NOT_FOUND, "It was deleted.")
+        return whole(self, key, start, end)
+
+    monkeypatch.setattr(Blobs, "part", gone)
+    sent = Sent()
+
+    async def never() -> Message:
+        await anyio.sleep_forever()
+        return {"type": "http.disconnect"}
+
+    async def story() -> None:
+        path = f"/api/v1/images/{image['id']}/file"
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [(b"host", b"a.test")]}
+        await client.app(scope, never, sent.send)
+
+    assert client.portal is not None
+    client.portal.call(story)
+    assert (sent.status, sent.headers[b"content-length"], len(sent.body)) == (200, b"%d" % len(photo), 2**20)
+    assert sent[-1]["more_body"]
+    found = [record for record in caplog.records if record.getMessage().endswith(" 200 not_found")]
+    assert [record.exc_info for record in found] == [None]
+    assert not any(record.exc_info for record in caplog.records)

@@ -175,3 +175,21 @@ def test_a_name_has_to_be_known_whichever_header_it_is_in(listen: Listen) -> Non
     assert ask(port, ask_for, "X-Forwarded-Host: cutout.example")[0] == 200
     assert ask(port, ask_for, "X-Forwarded-Host: evil.example")[0] == 403
     assert ask(port, ask_for, "X-Forwarded-Host: cutout.example", host="evil.example")[0] == 403
+
+
+# --- bodies with two ends ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_body_with_a_length_and_chunks_is_refused_and_nothing_behind_it_is_answered(first: str, port: int) -> None:
+    both = sorted(["Content-Length: 5", "Transfer-Encoding: chunked"], key=lambda each: each != first)
+    lines = ["POST /v1.0/removebg HTTP/1.1", f"Host: 127.0.0.1:{port}", *both, "", "0", "", ""]
+    behind = ["GET /health HTTP/1.1", f"Host: 127.0.0.1:{port}", "", ""]
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as connection:
+        connection.sendall("\r\n".join([*lines[:-1], *behind]).encode())
+        with connection.makefile("rb") as received:
+            head, _, body = received.read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in head.lower()
+    message = "Content-Length and Transfer-Encoding exclude each other."
+    assert json.loads(body) == {"errors": [{"title": message, "code": "invalid_request"}]}

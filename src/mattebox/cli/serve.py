@@ -95,7 +95,7 @@ def serve(
     if found.role == "worker":
         said = f"mattebox works on tasks; {address}/ready says whether it can."
     server = context.ensure_object(Components).server(found)
-    if not run(server, listener, ready=lambda: say(said), tls=tls):
+    if not run(server, listener, ready=lambda: say(said), idle=found.uploads.idle, tls=tls):
         raise MatteboxError(Kind.UNAVAILABLE, "The server could not start; the log above says why.")
 
 
@@ -195,9 +195,21 @@ def address_of(listener: socket.socket, *, secure: bool = False) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None], tls: Tls | None = None) -> bool:
-    """Serve until a signal comes. `ready` is called once requests are answered. False where it never came so far."""
+def run(
+    app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None], idle: float, tls: Tls | None = None
+) -> bool:
+    """Serve until a signal comes; whether it came so far that requests were answered.
+
+    Args:
+        app: the server.
+        listener: where it listens.
+        ready: called once requests are answered.
+        idle: seconds after which a connection is given up on which nothing moves.
+        tls: for https.
+    """
     import uvicorn
+
+    from mattebox.server.connection import Connection
 
     # The class is made here because its base comes from a package that takes long to import.
     class Server(uvicorn.Server):
@@ -209,7 +221,7 @@ def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None], tls
     server = Server(
         uvicorn.Config(
             app,
-            http="h11",  # the limit of a header's size is h11's
+            http=type("Connection", (Connection,), {"idle": idle}),  # of h11, whose the limit of a header's size is
             ws="none",
             lifespan="on",
             log_config=None,

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Match
 from starlette.types import Lifespan
 
 from mattebox import __version__
@@ -406,6 +407,16 @@ def _from_validation(error: Exception, _: Request) -> MatteboxError:
     return MatteboxError(Kind.INVALID_PARAMETER, f"{name or 'The request'}: {first['msg']}.", parameter=name or None)
 
 
+def _methods_at(request: Request) -> list[str]:
+    """The methods that the address of a request takes."""
+
+    def takes(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in METHODS if takes(method)]
+
+
 def _answer(
     translate: Callable[[Exception, Request], MatteboxError],
 ) -> Callable[[Request, Exception], Response]:
@@ -413,6 +424,8 @@ def _answer(
         if isinstance(error, HTTPException):
             response = error_response(request, translate(error, request), status=error.status_code)
             response.headers.update(error.headers or {})
+            if "allow" in response.headers:  # which names the methods of the first route at this address only
+                response.headers["allow"] = ", ".join(_methods_at(request))
             return response
         return error_response(request, translate(error, request))
 

@@ -40,7 +40,10 @@ class UploadOptions:
     """How long the body of a request may take to arrive."""
 
     idle: float = field(
-        default=60.0, metadata={"doc": "Seconds that a body may stop arriving before its request is refused."}
+        default=60.0,
+        metadata={
+            "doc": "Seconds that a request may stop arriving before it is refused, or its response stop being read."
+        },
     )
     timeout: float = field(default=1800.0, metadata={"doc": "Seconds that a body may take to arrive, in all."})
 
@@ -128,7 +131,7 @@ class RequestGuard:
                 status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
                 headers["X-Request-ID"] = here.request_id
-                if message["status"] >= 400 and not await body.finish():
+                if message["status"] >= 400 and (not await body.finish() or body.is_ambiguous):
                     headers["Connection"] = "close"
                 message["headers"] = headers.raw
             await send(message)
@@ -143,6 +146,11 @@ class RequestGuard:
                     app = error_response(Request(scope, body.receive), refusal)
                 await app(scope, body.receive, answer)
             except Exception as error:
+                if status is not None and isinstance(error.__cause__, MatteboxError):
+                    # What is left of a picture cannot be read, say because it was deleted meanwhile. The connection is
+                    # cut, which tells the client that there should be more.
+                    here.failure = error.__cause__
+                    return
                 unknown = MatteboxError(Kind.INTERNAL, "Something went wrong inside the server; its log says more.")
                 unknown.__cause__ = error
                 if status is not None:  # it is being answered already
@@ -191,8 +199,10 @@ class RequestGuard:
 
     def _let_in(self, scope: Scope) -> None:
         """Take over what a proxy says about the request, and look at who sends it."""
-        if self._free < 0:
+        if self._free < 0 and scope["path"] not in _PROBES:  # a server that has much to do is well
             raise MatteboxError(Kind.OVERLOADED, "Too many requests; please try again in a moment.", retry_after=2)
+        if _is_ambiguous(Headers(scope=scope)):
+            raise MatteboxError(Kind.INVALID_REQUEST, "Content-Length and Transfer-Encoding exclude each other.")
         self._check_host(scope)
         if request_target.forward(scope, self._proxies):
             # Both: a page of a name that resolves to this machine can write what it likes into the other header.
@@ -245,6 +255,14 @@ def _shown(parameter: str | None) -> str | None:
     return parameter if parameter is None or re.fullmatch(r"[\w.\[\]-]{1,40}", parameter) else "other"
 
 
+def _is_ambiguous(headers: Headers) -> bool:
+    """Whether the body has two ends, one of which a proxy may have believed, and behind which another request begins.
+
+    RFC 9112, 6.3: it is refused, and the connection is closed.
+    """
+    return "content-length" in headers and "transfer-encoding" in headers
+
+
 def _hostname(host: str) -> str:
     """The name in a Host header, without the port."""
     return re.sub(r":\d*$", "", host).strip("[]").rstrip(".").lower()
@@ -261,6 +279,7 @@ class _Body:
         self._until = anyio.current_time() + options.timeout
         self._begun = False
         self._late = False
+        self.is_ambiguous = _is_ambiguous(headers)
         self._ended = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
         self._waits = headers.get("expect", "").lower() == "100-continue"
 

@@ -208,6 +208,13 @@ def suspects(tasks: Tasks) -> list[str]:
         return list(connection.execute(text("SELECT id FROM tasks WHERE suspect")).scalars())
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def wait_for_note(folder: Path, note: str, times: int = 1) -> None:
     deadline = time.monotonic() + 20
     while Fake(folder).notes()[note] < times:
@@ -289,6 +296,28 @@ def test_only_the_owner_finds_a_task(tasks: Tasks) -> None:
     with pytest.raises(MatteboxError, match="no task with this id"):
         tasks.listing("you", after=task.id)
     wait(tasks, task)
+
+
+@pytest.mark.process
+def test_a_task_that_is_cancelled_as_it_begins_is_no_error(
+    tasks: Tasks, fake: Fake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin = steps.Steps.start
+
+    def cancelled_first(self: steps.Steps, task_id: str) -> bool:
+        tasks.cancel(task_id, "me")
+        return begin(self, task_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps.Steps, "start", cancelled_first)
+        (task,) = submit(tasks, "cancelled-as-it-begins")
+        wait(tasks, task, Status.CANCELLED)
+        wait_for(lambda: "no longer owned" in caplog.text)  # the queue has noticed
+    (after,) = submit(tasks, "after-it")
+    assert wait(tasks, after).status is Status.SUCCEEDED
+    assert fake.notes()[f"settled {task.id} cancelled"] == 1
+    assert fake.notes()["cut cancelled-as-it-begins"] == 0
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_tasks_are_cancelled_while_they_wait_and_while_they_run(tasks: Tasks, fake: Fake) -> None:

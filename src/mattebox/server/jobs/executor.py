@@ -99,7 +99,9 @@ class Executor:
         from dbos import DBOS, DBOSPortableJSONSerializer
 
         session = self._session
-        logging.getLogger("dbos").setLevel(logging.WARNING)
+        log = logging.getLogger("dbos")
+        log.setLevel(logging.WARNING)
+        log.addFilter(_is_no_cancelled_task)
 
         @DBOS.workflow(name=CUT_OUT)
         def cut_out(task_id: str) -> None:
@@ -154,5 +156,17 @@ class Executor:
         except MatteboxError as error:
             logger.warning("running tasks were left behind, and are suspects now: %s", error)
         # What is cut short from here on is taken up by the next start, and no error.
-        logging.getLogger("dbos").setLevel(logging.CRITICAL)
+        log = logging.getLogger("dbos")
+        log.setLevel(logging.CRITICAL)
+        log.removeFilter(_is_no_cancelled_task)
         _RUNNING_HERE.release()
+
+
+def _is_no_cancelled_task(record: logging.LogRecord) -> bool:
+    """Whether a record of the queue is about anything but a task that was cancelled in the moment it began.
+
+    To the queue that is an error of the task's function; the task's row has the truth already.
+    """
+    from dbos import error
+
+    return not (record.exc_info and isinstance(record.exc_info[1], error.DBOSAwaitedWorkflowCancelledError))
