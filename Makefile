@@ -1,7 +1,7 @@
 # Two commands set everything up: `make serve` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve demo test check coverage quality durability diffusion bench gallery golden docs lock clean
+.PHONY: help serve demo test chromium wheel check coverage quality durability diffusion bench gallery golden docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,9 +17,10 @@ NODE_CLIENTS := $(patsubst requirements/clients/%/package.json,%,$(wildcard requ
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-serve: .venv/runtime ## the server with its page of API docs on http://127.0.0.1:8000
+serve: .venv/runtime ## the server with its studio on http://127.0.0.1:8000
 	$(BIN)/mattebox models pull auto
 	$(BIN)/mattebox scenes pull
+	$(BIN)/mattebox studio pull
 	$(BIN)/mattebox serve
 
 demo: .venv/runtime ## cut the sample photo out and say where the result is
@@ -29,10 +30,22 @@ demo: .venv/runtime ## cut the sample photo out and say where the result is
 	@echo "photo:  $(CURDIR)/demo/photo.jpg"
 	@echo "cutout: $(CURDIR)/demo/cutout.png"
 
-test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) ## everything: lint, types, architecture, tests
+test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) chromium ## everything: lint, types, architecture, tests
 	$(BIN)/mattebox models pull auto u2net modnet-photographic
 	$(BIN)/mattebox scenes pull
+	$(BIN)/mattebox studio pull
 	$(BIN)/pytest -m "$(ALL)" $(PARALLEL)
+
+# The browser of the studio's tests: the system's own, installed where that is possible.
+chromium:
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+	  || { command -v apt-get >/dev/null && $(AS_ROOT) sh -c 'apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium'; } \
+	  || echo "No Chromium is on the PATH and none could be installed: the tests of the studio will fail."
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
+
+wheel: .venv/dev ## the package as one file in dist, with the studio's libraries in it
+	$(BIN)/mattebox studio pull --into src/mattebox/studio/vendor
+	$(UV) build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist
 
 coverage: .venv/dev ## the fast tests again, and how many of the branches in src they reach
 	COVERAGE_CORE=ctrace $(BIN)/coverage run -m pytest -q -p no:cacheprovider

@@ -22,7 +22,8 @@ _SERVERS = frozenset({"postgres", "postgres_url", "postgres_database", "s3", "s3
 """Fixtures that start a server's binary, and the ids of parameters that ask for them by name."""
 _SERVER_IDS = frozenset({"postgresql", "s3", "postgresql and s3"})
 _CLIENTS = Path(__file__).parent / "clients"
-_MAY_START_PROCESSES = ("process", "server", "client", "durability", "quality")
+_BROWSER = Path(__file__).parent / "browser"
+_MAY_START_PROCESSES = ("process", "server", "client", "durability", "quality", "browser")
 _running: list[pytest.Item] = []
 """The test that runs now, if any."""
 
@@ -42,6 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.server)
         if _CLIENTS in item.path.parents:
             item.add_marker(pytest.mark.client)
+        if _BROWSER in item.path.parents:
+            item.add_marker(pytest.mark.browser)
         if sys.platform == "win32" and any(map(item.get_closest_marker, (*_MAY_START_PROCESSES, "posix"))):
             item.add_marker(pytest.mark.skip(reason="needs POSIX: signals, links, pipes or permissions"))
 

@@ -128,12 +128,6 @@ def test_what_another_package_announces_must_be_a_dialect(monkeypatch: pytest.Mo
         find_dialects()
 
 
-def test_the_front_door_leads_to_the_documentation(client: TestClient) -> None:
-    answer = client.get("/", follow_redirects=False)
-    assert answer.status_code == 307
-    assert urljoin("https://cutout.example/under/", answer.headers["location"]) == "https://cutout.example/under/docs"
-
-
 def test_the_documentation_needs_no_other_server(client: TestClient) -> None:
     page = client.get("/docs").text
     assert re.findall(r"""(?:https?:)?//[^"'\s]+""", page) == []
@@ -665,12 +659,14 @@ def test_who_asks_often_whether_it_is_ready_does_not_ask_its_storage_each_time(t
 
 
 def test_a_server_that_is_not_ready_says_so(client: TestClient, tmp_path: Path) -> None:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    assert client.portal is not None
+    client.portal.call(partial(app.state.server.readiness.check, patience=60))
     assert client.get("/ready").json() == {"status": "ok"}
     blobs = Blobs((tmp_path / "blobs").as_uri())
     (tmp_path / "blobs").rename(tmp_path / "away")
     (tmp_path / "blobs").write_text("a file")
-    app = client.app
-    assert isinstance(app, FastAPI)
     database = connect(f"sqlite:///{tmp_path}/mattebox.db")
     state = app.state.server
     app.state.health = Health(state.readiness, Stores(database, blobs), state.runner, Supervisor(), None)

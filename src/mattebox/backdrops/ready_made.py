@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
@@ -40,6 +41,23 @@ class Choice:
     warning: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A backdrop that can be asked for.
+
+    Attributes:
+        name: what serves it, as in `warehouse`, `wood` or `mypack/kitchen`.
+        prompt: words that choose it and no other.
+        tags: what it is called, the most fitting first.
+        score: how well it fits the prompt that was asked about, 0 to 1; None without a prompt.
+    """
+
+    name: str
+    prompt: str
+    tags: tuple[str, ...]
+    score: float | None = None
+
+
 def plain_studio(seed: int, warning: str | None = None) -> Choice:
     """The studio for prompts that describe nothing."""
     return Choice(name="sweep", seed=seed, color=_PLAIN, warning=warning)
@@ -59,6 +77,7 @@ class ReadyMade:
         self._lock = threading.Lock()
         self._index: Index | None = None
         self._own: dict[str, PackScene] = {}
+        self._scenes: tuple[Scene, ...] | None = None
 
     def index(self) -> Index:
         """The words that prompts are compared with; read once.
@@ -97,6 +116,48 @@ class ReadyMade:
         nothing = "Nothing comes near it." if self.index().reads(text) else "Prompts must be in English."
         hint = f"The nearest here are {names}." if near else nothing
         raise MatteboxError(Kind.INVALID_PARAMETER, f"No backdrop here shows this. {hint}", parameter="prompt")
+
+    def scenes(self, text: str = "") -> tuple[Scene, ...]:
+        """The backdrops that are installed and that words choose, those that fit `text` first.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where a pack is not right.
+        """
+        index = self.index()
+        with self._lock:
+            if self._scenes is None:
+                self._scenes = tuple(self._chosen_by_words(index))
+        if not text:
+            return self._scenes
+        best = index.best(text)
+        scores = {each.name: each.score for each in index.nearest(text, len(index.entries))}
+        scores |= {} if best is None else {best.name: best.score}
+        scored = (replace(each, score=scores.get(each.name, 0.0)) for each in self._scenes)
+        return tuple(sorted(scored, key=lambda each: -(each.score or 0.0)))
+
+    def preview(self, name: str, *, width: int, height: int) -> RGB:
+        """The backdrop of this name, one of `scenes()`, without a subject, uint8 (height, width, 3).
+
+        Raises:
+            MatteboxError: UNAVAILABLE where its picture is missing or unusable.
+        """
+        import numpy as np
+
+        canvas = Image(rgb=np.zeros((height, width, 3), np.uint8))
+        return self.show(Choice(name=name, seed=0, color=None), canvas).rgb
+
+    def _chosen_by_words(self, index: Index) -> Iterator[Scene]:
+        from mattebox.backdrops.scenes import catalogue
+
+        for entry in index.entries:
+            views = catalogue.places().get(entry.name)
+            if views and not catalogue.installed(views[0], self._directory):
+                continue
+            for tag in entry.tags:
+                found = index.best(tag)
+                if found is not None and found.name == entry.name:
+                    yield Scene(name=entry.name, prompt=tag, tags=entry.tags)
+                    break
 
     def show(self, choice: Choice, cutout: Image) -> Plate:
         """The chosen backdrop, at the cutout's size.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, final
 
 from mattebox.backdrops.options import GENERATORS, LONGEST_PROMPT, BackdropOptions
-from mattebox.backdrops.ready_made import Choice, ReadyMade, plain_studio
+from mattebox.backdrops.ready_made import Choice, ReadyMade, Scene, plain_studio
 from mattebox.errors import Kind, MatteboxError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mattebox.cancellation import Checkpoint
     from mattebox.download.transfer import Progress
     from mattebox.edit import Prompt
+    from mattebox.image import RGB
 
 
 @final
@@ -46,6 +47,24 @@ class Backdrops:
     def paints(self) -> bool:
         """Whether one of the generators paints whatever it is asked for."""
         return any(name != "scenes" for name in self._options.generators)
+
+    def scenes(self, prompt: str = "") -> tuple[Scene, ...]:
+        """The scenes that can be asked for here, those that fit the prompt first; see `ReadyMade.scenes`.
+
+        Raises:
+            MatteboxError: INVALID_PARAMETER about `prompt` where it is too long; UNAVAILABLE where a pack is not right.
+        """
+        return self._ready_made.scenes(_checked(prompt)) if "scenes" in self._options.generators else ()
+
+    def preview(self, name: str, *, width: int, height: int) -> RGB:
+        """The scene of this name without a subject, uint8 (height, width, 3).
+
+        Raises:
+            MatteboxError: NOT_FOUND where none of `scenes()` has the name; UNAVAILABLE where its picture is unusable.
+        """
+        if name not in {each.name for each in self.scenes()}:
+            raise MatteboxError(Kind.NOT_FOUND, "There is no scene of this name here.")
+        return self._ready_made.preview(name, width=width, height=height)
 
     def warm(self) -> None:
         """Read the words that prompts are compared with, so that the first request does not wait for it.

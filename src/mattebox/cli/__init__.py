@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from mattebox import __version__
-from mattebox.cli import certificate, database, doctor, models, remove, replace, scenes, serve, terminal
+from mattebox.cli import certificate, database, doctor, models, remove, replace, scenes, serve, studio, terminal
 from mattebox.cli.context import Components
 from mattebox.cli.edit_command import EditCommand
 from mattebox.cli.terminal import say
@@ -66,6 +66,7 @@ app.command(cls=EditCommand, epilog=remove.EPILOG)(remove.remove)
 app.command(cls=EditCommand, epilog=replace.EPILOG)(replace.replace)
 app.add_typer(models.app, name="models")
 app.add_typer(scenes.app, name="scenes")
+app.add_typer(studio.app, name="studio")
 app.command()(serve.serve)
 app.command()(certificate.certificate)
 app.command()(doctor.doctor)

@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Lifespan
 
@@ -32,7 +32,7 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.models import Models, choices
 from mattebox.models.catalogue import Network, Row
 from mattebox.models.memory import Machine
-from mattebox.server import dialects, metrics_page, tracing
+from mattebox.server import dialects, metrics_page, studio, tracing
 from mattebox.server.admission import ARRIVING, UploadLimiter
 from mattebox.server.fetch import Fetcher
 from mattebox.server.health import Health, Readiness, Stores
@@ -155,6 +155,7 @@ def create_app(
                 fetch=settings.fetch,
                 public_url=settings.public_url,
                 listing_url=settings.listing_url,
+                scenes=backdrops if isinstance(backdrops, Backdrops) else None,
             )
             yield
 
@@ -194,11 +195,11 @@ def _mount_routes(app: FastAPI, settings: Settings, found: Sequence[Dialect], mo
     if not settings.metrics.port:
         metrics_page.mount(app, monitor, keyless=not settings.keys)
     if settings.role != "worker":
-        _mount_home(app)
         app.include_router(results(sign=settings.storage.sign))
         app.include_router(published())
         for dialect in found:
             app.include_router(dialect.router)
+        studio.mount(app, public_url=settings.public_url)
     _mount_failures(app)
 
 
@@ -324,12 +325,6 @@ def _mount_failures(app: FastAPI) -> None:
     app.add_exception_handler(MatteboxError, _answer(_as_it_is))
     app.add_exception_handler(HTTPException, _answer(_from_http))
     app.add_exception_handler(RequestValidationError, _answer(_from_validation))
-
-
-def _mount_home(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    async def _home() -> Response:
-        return RedirectResponse("docs")  # relative, as the page's own addresses
 
 
 def _mount_probes(app: FastAPI) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from mattebox.backdrops import Backdrops
 from mattebox.codec import Limits
 from mattebox.models.catalogue import Network, Row
 from mattebox.server.admission import UploadLimiter
@@ -41,6 +42,8 @@ class ServerState:
     """The images that clients keep here; None where this server has none."""
     fetch: FetchOptions = FetchOptions()
     """The hosts that pictures may come from and webhooks go to, among other things."""
+    scenes: Backdrops | None = None
+    """The scenes that prompts can ask for; None where another program paints them."""
     public_url: str = ""
     """The address by which clients see the server, without a slash at its end; empty: that of each request."""
     listing_url: str = ""

@@ -149,6 +149,11 @@ class Index:
         self._weak = frozenset(phrase(word) for word in words.weak)
         self._lengths = sorted({len(tag) for tag in self._phrases}, reverse=True)
 
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Everything that can be served."""
+        return self._entries
+
     def best(self, prompt: str) -> Match | None:
         """The entry that serves the prompt, or None where none does. Only its first 1000 characters count."""
         reading = read(prompt, _mended)

@@ -1,0 +1,119 @@
+// The native API, as any other client uses it. Its description is at docs.
+import { signal } from "./view.js";
+
+export const key = signal(sessionStorage.getItem("key") ?? "");
+
+export function setKey(value) {
+  key.value = value;
+  sessionStorage.setItem("key", value); // ends with the tab
+}
+
+export const address = (path) => new URL(path, document.baseURI);
+const authorization = () => (key.value ? { Authorization: `Bearer ${key.value}` } : {});
+
+// A failure in the server's words (RFC 9457); status 0 where no answer came.
+export class Problem extends Error {
+  constructor(status, { detail = "", kind = "", parameter = null } = {}, retryAfter = null) {
+    super(detail || `HTTP ${status}`);
+    Object.assign(this, { status, kind, parameter, retryAfter });
+  }
+}
+
+function problem(status, text, retryAfter) {
+  let told = {};
+  try {
+    told = JSON.parse(text);
+  } catch {
+    // a proxy answers in its own way; the status has to do
+  }
+  return new Problem(status, told, retryAfter ? Number(retryAfter) || null : null);
+}
+
+export async function get(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(address(path), { ...options, headers: { ...authorization(), ...options.headers } });
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Problem(0);
+  }
+  if (!answer.ok) throw problem(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+  return answer;
+}
+
+// A form, with news of how much of it has been sent, which `fetch` does not tell.
+export function post(path, form, { signal: abort, sent = () => {} } = {}) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", address(path));
+    request.responseType = "blob";
+    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
+    request.upload.onprogress = (event) => event.lengthComputable && sent(event.loaded / event.total);
+    request.onload = async () => {
+      const header = (name) => request.getResponseHeader(name);
+      if (request.status < 300) resolve({ blob: request.response, header });
+      else reject(problem(request.status, await request.response.text(), header("Retry-After")));
+    };
+    request.onerror = () => reject(new Problem(0));
+    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    abort?.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}
+
+// One edit: the picture's file and the options in, the result's file and what is known of it out.
+export async function edit(call, picture, behind, control) {
+  const form = new FormData();
+  form.set("image", picture, picture.name || "picture");
+  for (const [name, value] of Object.entries(call.options)) form.set(name, value);
+  if (behind) form.set("background_image", behind, behind.name || "background");
+  const { blob, header } = await post(`api/v1/${call.path}`, form, control);
+  return { blob, info: measures(header, blob) };
+}
+
+function measures(header, blob) {
+  const [left, top, width, height] = (header("X-Mattebox-Subject") ?? "none").split(",").map(Number);
+  const number = (name) => (header(name) === null ? null : Number(header(name)));
+  return {
+    subject: width ? { left, top, width, height } : null,
+    confidence: number("X-Mattebox-Confidence"),
+    ambiguity: number("X-Mattebox-Ambiguity"),
+    width: number("X-Image-Width"),
+    height: number("X-Image-Height"),
+    milliseconds: number("X-Processing-Time-Ms"),
+    backdrop: header("X-Mattebox-Backdrop"),
+    score: number("X-Mattebox-Backdrop-Score"),
+    warning: header("X-Mattebox-Warning"),
+    bytes: blob.size,
+    type: blob.type,
+  };
+}
+
+// The picture behind an address. The page may not fetch from other sites, so the server does, and forgets it again.
+export async function fetched(url, control) {
+  const form = new FormData();
+  form.set("image_url", url);
+  const kept = JSON.parse(await (await post("api/v1/images", form, control)).blob.text());
+  try {
+    return await (await get(`api/v1/images/${kept.id}/file`)).blob();
+  } finally {
+    await get(`api/v1/images/${kept.id}`, { method: "DELETE" });
+  }
+}
+
+// The networks that are installed; empty while the key is missing, and `auto` is always there.
+export const models = signal([]);
+export async function askForModels() {
+  try {
+    models.value = (await (await get("api/v1/models")).json()).models.filter((each) => each.installed);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+  }
+}
+export const usage = async () => (await get("api/v1/me")).json();
+export async function scenes(prompt, abort) {
+  const query = prompt ? `?prompt=${encodeURIComponent(prompt)}` : "";
+  return (await (await get(`api/v1/scenes${query}`, { signal: abort })).json()).scenes;
+}
+export const thumbnail = async (name) =>
+  (await get(`api/v1/scenes/${name.split("/").map(encodeURIComponent).join("/")}/thumbnail`)).blob();
+export const healthy = () => get("health").then(() => true, () => false);

@@ -1,0 +1,191 @@
+// The pictures and the work on them: two at a time, the one that is looked at first.
+import { batch, computed, signal } from "./view.js";
+import * as api from "./api.js";
+import * as store from "./store.js";
+import { behindFile, call, recipe, sameFrame, signature, transparent } from "./recipe.js";
+import { has, language, percent, t } from "./words.js";
+import { thumbnail } from "./thumbnails.js";
+
+export const LIMIT = 200;
+const AT_ONCE = 2;
+const TRIES = 20; // while the server is busy
+const BROKEN = 3; // connections that break while a picture is sent
+
+export const pictures = signal([]);
+export const selected = signal(null);
+export const notice = signal(""); // one sentence for the whole page
+export const said = signal(""); // for screen readers
+export const server = signal("ready"); // or "away"
+export const wantsKey = signal(false);
+const controls = new Map();
+let counter = Date.now();
+
+export const current = computed(() => pictures.value.find((each) => each.id === selected.value) ?? null);
+export const counts = computed(() => {
+  const found = { waiting: 0, working: 0, done: 0, failed: 0, cancelled: 0 };
+  for (const each of pictures.value) found[each.status] += 1;
+  return found;
+});
+// What was made, or could not be made, of another recipe.
+export const stale = (picture) => ["done", "failed"].includes(picture.status) && picture.asked !== signature.value;
+
+export const find = (id) => pictures.value.find((each) => each.id === id);
+
+export function update(id, patch, { keep = true } = {}) {
+  if (!find(id)) return;
+  pictures.value = pictures.value.map((each) => (each.id === id ? { ...each, ...patch } : each));
+  if (keep) store.put("pictures", id, { ...find(id), note: null, thumb: null });
+}
+
+// Take files in, as many as there is room for.
+export async function add(files) {
+  const room = LIMIT - pictures.value.length;
+  if (files.length > room) notice.value = t("limit", { limit: LIMIT, taken: Math.max(room, 0), left: files.length - Math.max(room, 0) });
+  const taken = [...files].slice(0, Math.max(room, 0));
+  const added = taken.map((file) => ({
+    id: String(++counter), name: file.name || "picture", bytes: file.size, status: "waiting", error: null, note: null, info: null, asked: null,
+  }));
+  for (const [at, each] of added.entries()) await store.putFile(each.id, "original", taken[at]);
+  batch(() => {
+    pictures.value = [...pictures.value, ...added];
+    selected.value ??= added[0]?.id ?? null;
+  });
+  for (const each of added) store.put("pictures", each.id, each);
+  if (added.length) said.value = t("added", { n: added.length });
+  pump();
+  for (const each of added) await thumbnail(each.id, "original");
+}
+
+// What the last visit left here.
+export async function restore() {
+  const kept = (await store.all("pictures")).sort((one, other) => Number(one.id) - Number(other.id));
+  counter = Math.max(counter, ...kept.map((each) => Number(each.id)));
+  pictures.value = kept.map((each) => (each.status === "working" ? { ...each, status: "waiting" } : each));
+  selected.value = kept[0]?.id ?? null;
+  pump();
+  for (const each of kept) await thumbnail(each.id);
+}
+
+export function pump() {
+  if (server.value === "away" || wantsKey.value) return;
+  const waiting = pictures.value.filter((each) => each.status === "waiting" && !each.note?.until);
+  waiting.sort((one, other) => (other.id === selected.value) - (one.id === selected.value));
+  for (const each of waiting.slice(0, Math.max(0, AT_ONCE - controls.size))) work(each.id);
+}
+
+async function work(id) {
+  const control = new AbortController();
+  controls.set(id, control);
+  const asked = call.value, plan = recipe.value;
+  update(id, { status: "working", error: null, asked: signature.value, note: { sent: 0 } }, { keep: false });
+  try {
+    const original = await store.file(id, "original");
+    if (!original) throw new api.Problem(-1, { detail: t("gone") });
+    const name = find(id)?.name ?? "";
+    const picture = new File([original], name, { type: original.type });
+    const { blob, info } = await api.edit(asked, picture, asked.behind ? behindFile.value : null, {
+      signal: control.signal,
+      sent: (share) => update(id, { note: { sent: share } }, { keep: false }),
+    });
+    const plain = sameFrame(plan) ? { subject: info.subject, width: info.width } : (find(id)?.plain ?? null);
+    await store.putFile(id, "result", blob);
+    const facts = { ...info, model: plan.model, transparent: transparent(plan), format: plan.format };
+    update(id, { status: "done", info: facts, plain, note: null, tries: 0, stamp: Date.now() });
+    said.value = t(info.subject ? "said.done" : "said.none", { name, sure: percent(info.confidence ?? 0) });
+    await thumbnail(id, "result");
+  } catch (error) {
+    await failed(id, error);
+  } finally {
+    controls.delete(id);
+    pump();
+  }
+}
+
+async function failed(id, error) {
+  const picture = find(id);
+  if (!picture) return;
+  if (error.name === "AbortError") return update(id, { status: "cancelled", note: null });
+  if (!(error instanceof api.Problem)) {
+    update(id, { status: "failed", error: String(error.message), note: null });
+    throw error; // a defect of the page
+  }
+  const tries = (picture.tries ?? 0) + 1;
+  if (error.status === 0 && tries <= BROKEN) {
+    update(id, { status: "waiting", note: null, tries });
+    return away();
+  }
+  if (error.status === 401) {
+    update(id, { status: "waiting", note: null });
+    wantsKey.value = true;
+    return;
+  }
+  if ([429, 503].includes(error.status) && tries <= TRIES) return later(id, tries, error);
+  update(id, { status: "failed", error: sentence(error), note: null, tries: 0 });
+  said.value = t("said.failed", { name: picture.name, why: sentence(error) });
+}
+
+function later(id, tries, error) {
+  const rest = error.retryAfter ?? Math.min(2 ** tries, 15);
+  update(id, { status: "waiting", tries, note: { until: rest, why: error.status === 429 ? "busy" : "loading" } });
+  setTimeout(() => {
+    if (find(id)?.status === "waiting") update(id, { note: null });
+    pump();
+  }, rest * 1000);
+}
+
+// No answer: everything waits until there is one.
+function away() {
+  if (server.value === "away") return;
+  server.value = "away";
+  said.value = t("away");
+  const ask = async () => {
+    if (!(await api.healthy())) return setTimeout(ask, 1500);
+    server.value = "ready";
+    said.value = t("back");
+    pump();
+  };
+  setTimeout(ask, 500);
+}
+
+// The server's own sentence where it is read; the kind of the failure before it in another language.
+export function sentence(error) {
+  if (error.status === 0) return t("broken");
+  const known = `kind.${error.kind}`;
+  return language.value !== "en" && has(known) ? `${t(known)} (${error.message})` : error.message;
+}
+
+export function again(id) {
+  if (controls.has(id) || !find(id)) return;
+  update(id, { status: "waiting", error: null, note: null, tries: 0 });
+  pump();
+}
+
+export function cancel(id) {
+  if (controls.has(id)) controls.get(id).abort();
+  else if (find(id)?.status === "waiting") update(id, { status: "cancelled", note: null });
+}
+
+export const cancelAll = () => pictures.value.filter((each) => ["waiting", "working"].includes(each.status)).forEach((each) => cancel(each.id));
+export const retryAll = () => pictures.value.filter((each) => ["failed", "cancelled"].includes(each.status)).forEach((each) => again(each.id));
+export const renewAll = () => pictures.value.filter(stale).forEach((each) => again(each.id));
+
+export function remove(id) {
+  controls.get(id)?.abort();
+  const at = pictures.value.findIndex((each) => each.id === id);
+  const left = pictures.value.filter((each) => each.id !== id);
+  const thumb = pictures.value[at]?.thumb;
+  if (thumb) URL.revokeObjectURL(thumb);
+  batch(() => {
+    pictures.value = left;
+    if (selected.value === id) selected.value = left[Math.min(at, left.length - 1)]?.id ?? null;
+  });
+  return store.forget(id);
+}
+
+export const clear = () => Promise.all(pictures.value.map((each) => remove(each.id)));
+
+export function step(by) {
+  const at = pictures.value.findIndex((each) => each.id === selected.value);
+  const next = pictures.value[Math.min(Math.max(at + by, 0), pictures.value.length - 1)];
+  if (next) selected.value = next.id;
+}

@@ -1,0 +1,64 @@
+// The pictures of the page in the browser's own database: files stay on the disk, and a reload finds them again.
+// Where there is none (a private window of some browsers), they live in memory, and `remembers` says so.
+import { signal } from "./view.js";
+
+export const remembers = signal(true);
+const STORES = ["pictures", "files"];
+const inMemory = { pictures: new Map(), files: new Map() };
+let opened;
+
+function open() {
+  opened ??= new Promise((resolve) => {
+    const request = indexedDB.open("mattebox", 1);
+    request.onupgradeneeded = () => STORES.forEach((each) => request.result.createObjectStore(each));
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = request.onblocked = () => {
+      remembers.value = false;
+      resolve(null);
+    };
+  });
+  return opened;
+}
+
+async function run(store, mode, what) {
+  const database = await open();
+  if (!database) return undefined;
+  return new Promise((resolve, reject) => {
+    const transaction = database.transaction(store, mode);
+    const request = what(transaction.objectStore(store));
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onabort = transaction.onerror = () => reject(transaction.error ?? request.error);
+  });
+}
+
+export async function put(store, id, value) {
+  if (remembers.value) {
+    try {
+      await run(store, "readwrite", (each) => each.put(value, id));
+      if (remembers.value) return;
+    } catch {
+      remembers.value = false; // the disk is full: what comes now is kept in memory only, and the page says so
+    }
+  }
+  inMemory[store].set(id, value);
+}
+
+export async function get(store, id) {
+  return inMemory[store].get(id) ?? (await run(store, "readonly", (each) => each.get(id)));
+}
+
+export async function all(store) {
+  const kept = (await run(store, "readonly", (each) => each.getAll())) ?? [];
+  return [...kept, ...inMemory[store].values()];
+}
+
+export async function remove(store, id) {
+  inMemory[store].delete(id);
+  await run(store, "readwrite", (each) => each.delete(id));
+}
+
+// The files of one picture.
+export const file = (id, which) => get("files", `${id}:${which}`);
+export const putFile = (id, which, blob) => put("files", `${id}:${which}`, blob);
+export const forget = (id) =>
+  Promise.all([remove("pictures", id), ...["original", "result", "thumb"].map((each) => remove("files", `${id}:${each}`))]);

@@ -1,0 +1,146 @@
+"""The studio in Debian's Chromium, before a real server with a real network."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
+
+from mattebox import samples
+
+START_SECONDS = 90.0
+PATIENCE = 90_000.0
+"""Milliseconds that a condition may take on a busy machine."""
+expect.set_options(timeout=PATIENCE)
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_REFUSED = "Failed to load resource"  # the browser's note on a failure that the page tells itself
+Open: TypeAlias = Callable[..., Page]
+
+
+class Server:
+    """`mattebox serve` as a process, which can be stopped and started again at the same address."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self._folder = folder
+        given = {name: value for name, value in os.environ.items() if not name.startswith("MATTEBOX_")}
+        self._environment = given | {"MATTEBOX_DATA_DIR": str(folder), "MATTEBOX_MODEL": "u2netp"} | environment
+        self._port = "0"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._port}/"
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "log").read_text()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mattebox", "serve", "--port", self._port]
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + START_SECONDS
+        while not (found := re.search(r"serves at http://127\.0\.0\.1:(\d+)", self.log)):
+            assert self._process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.05)
+        self._port = found[1]
+
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("studio"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if program is None:
+        pytest.fail("No Chromium is on the PATH. On Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    made = browser.new_context(
+        viewport={"width": 1360, "height": 860}, locale="en-GB", permissions=["clipboard-read", "clipboard-write"]
+    )
+    made.set_default_timeout(PATIENCE)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def open_page(context: BrowserContext, server: Server) -> Iterator[Open]:
+    """Opens the studio; at the end, nothing that the page did was an error."""
+    wrong: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and _REFUSED not in message.text:
+            wrong.append(message.text)
+
+    def fail(error: Error) -> None:
+        wrong.append(str(error))
+
+    def start(address: str = server.address) -> Page:
+        page = context.new_page()
+        page.on("console", listen)
+        page.on("pageerror", fail)
+        page.goto(address)
+        page.wait_for_selector(".head")
+        return page
+
+    yield start
+    assert wrong == []
+
+
+@pytest.fixture
+def studio(open_page: Open) -> Page:
+    return open_page()
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("photos") / "mug.jpg"
+    file.write_bytes(samples.photo_file())
+    return file
+
+
+@pytest.fixture
+def cut(studio: Page, photo: Path) -> Page:
+    """The studio with one picture that is cut out."""
+    add(studio, photo)
+    finished(studio, 1)
+    studio.wait_for_selector(".after img")
+    return studio
+
+
+def add(page: Page, *files: Path) -> None:
+    page.set_input_files("#files", list(files))
+
+
+def finished(page: Page, count: int) -> None:
+    """Wait until so many pictures are made of the present settings."""
+    page.wait_for_function(
+        "n => document.querySelectorAll('li[data-mood=done], li[data-mood=none]').length === n", arg=count
+    )
