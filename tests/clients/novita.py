@@ -76,7 +76,7 @@ def replacements(client: Any, photo: str, folder: Path) -> dict[str, object]:
         "again": replace("replaced-again", "in a warehouse", "png"),
         "webp": replace("replaced-webp", "plain pastel pink", "webp"),
         "nothing": replace("replaced-nothing", "", "png"),
-        "refused": failure(lambda: client.replace_background(photo, "inside a volcano")),
+        "refused": failure(lambda: client.replace_background(photo, "inside a whale's stomach")),
         "long": failure(lambda: client.replace_background(photo, "warehouse " * 201)),
     }
 

@@ -45,7 +45,7 @@ def main(address: str, photo: str, results: str) -> None:
         "status": command("task", "status", done),
         "wait for failure": command("task", "wait", failed, "--timeout", "60"),
         "replaced": command("image", "replace-bg", photo, "in a warehouse", "-o", f"{results}/replaced"),
-        "refused": command("image", "replace-bg", photo, "inside a volcano", "-o", f"{results}/refused"),
+        "refused": command("image", "replace-bg", photo, "inside a whale's stomach", "-o", f"{results}/refused"),
         "unknown": command("task", "status", "nothing"),
     }
     print(json.dumps(said))
