@@ -136,6 +136,7 @@ def test_the_core_cuts_out(tmp_path: Path) -> None:
     [
         (["serve"], {}, "The server", "server"),
         (["database", "status"], {}, "The server's database", "server"),
+        (["keys", "list"], {}, "The server's keys", "server"),
         (["certificate", "localhost"], {}, "Making a certificate", "tls"),
         (["remove", "a.jpg", "--foreground", "multilevel"], {}, "Multi-level foreground estimation", "multilevel"),
         (["remove", "a.jpg", "--device", "cuda"], {}, "The device cuda", "cuda"),

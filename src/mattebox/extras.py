@@ -7,7 +7,9 @@ from typing import Literal, TypeAlias
 
 from mattebox.errors import Kind, MatteboxError
 
-Extra: TypeAlias = Literal["server", "postgres", "tls", "remote", "gpu", "cuda", "onnxruntime", "multilevel", "otel"]
+Extra: TypeAlias = Literal[
+    "server", "postgres", "tls", "remote", "gpu", "cuda", "onnxruntime", "multilevel", "otel", "redis"
+]
 """The optional dependencies of `pyproject.toml` that a missing import can be blamed on."""
 
 

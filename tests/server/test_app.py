@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import logging
 import re
+import shutil
 import socket
 import struct
 import threading
@@ -43,6 +44,7 @@ from mattebox.server.middleware import RequestGuard
 from mattebox.server.settings import Settings
 from mattebox.server.store.blobs import Blobs
 from mattebox.server.store.database import connect
+from mattebox.server.store.keys import KeyLimits, Keys
 from mattebox.testing import FakeBackdrops, FakeModels, make_scene
 
 MB = 2**20
@@ -435,7 +437,7 @@ def _sent(name: str, photo: bytes) -> dict[str, Any]:
 @pytest.fixture
 def port(listen: Listen) -> int:
     """Where a real server with keys listens."""
-    return listen(keys=("k",), service={"workers": 1, "queue": 1})
+    return listen(keys=("k", "l"), service={"workers": 1, "queue": 1})
 
 
 def _upload(port: int, headers: dict[str, str], size: int, *, chunked: bool) -> tuple[int, object]:
@@ -490,7 +492,7 @@ def test_slow_uploads_are_bounded_before_their_bodies_are_read(port: int) -> Non
     head = b"POST /v3/remove-background HTTP/1.1\r\nhost: x\r\nauthorization: k\r\ncontent-length: 2\r\n\r\n{"
     with ExitStack() as slow:
         connections = [
-            slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(CAPACITY)
+            slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(CAPACITY // 2)
         ]
         for connection in connections:
             connection.sendall(head)
@@ -498,6 +500,9 @@ def test_slow_uploads_are_bounded_before_their_bodies_are_read(port: int) -> Non
         while (refused := _upload(port, headers, 65536, chunked=False))[0] != 429:
             time.sleep(0.01)  # the last of them has not been let in yet
         assert refused == (429, "RATE_LIMIT_EXCEEDED")
+        assert (
+            _upload(port, {**headers, "authorization": "l"}, 65536, chunked=False)[0] == 400
+        )  # there is room for another
         for connection in connections:
             connection.sendall(b"}")
             assert connection.recv(12) == b"HTTP/1.1 400"
@@ -731,3 +736,20 @@ def test_a_model_that_is_not_installed_is_refused(tmp_path: Path, photo: bytes) 
         assert (refused.status_code, found["kind"], found["parameter"]) == (400, "invalid_parameter", "model")
         assert "not installed" in found["detail"]
         assert client.post("/api/v1/remove", content=photo).status_code == 200
+
+
+def test_a_key_in_the_database_is_asked_for(serve: Serve, tmp_path: Path, photo: bytes, fresh_database: Path) -> None:
+    shutil.copyfile(fresh_database, tmp_path / "mattebox.db")
+    database = connect(f"sqlite:///{tmp_path}/mattebox.db")
+    key, _ = Keys(database).create("shop", KeyLimits(credits=1))
+    client = serve()
+    answers = [
+        client.post("/api/v1/remove", content=photo, headers={"x-api-key": each}).status_code
+        for each in ("anything", key, key)
+    ]
+    assert answers == [401, 200, 402]
+    preflight = {"origin": "https://shop.example", "access-control-request-method": "POST"}
+    assert client.options("/api/v1/remove", headers=preflight).headers["access-control-allow-origin"]
+    Keys(database).revoke("shop")
+    assert serve().post("/api/v1/remove", content=photo).status_code == 401
+    database.dispose()

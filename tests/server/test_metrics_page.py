@@ -21,13 +21,14 @@ from starlette.types import Receive, Scope, Send
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.server import metrics_page
-from mattebox.server.admission import Admission, Line
+from mattebox.server.admission import ANYBODY, Admission, Line, Ticket
 from mattebox.server.app import create_app, find_dialects
 from mattebox.server.jobs import Status
 from mattebox.server.jobs.rows import TASKS
 from mattebox.server.jobs.statistics import Statistics, statistics
 from mattebox.server.middleware import RequestGuard
 from mattebox.server.monitor import METRICS, Monitor
+from mattebox.server.pace import Pace
 from mattebox.server.settings import Settings
 from mattebox.server.store.accounts import Accounts
 from mattebox.server.store.database import connect, create, now
@@ -88,8 +89,8 @@ def test_requests_errors_and_stages_are_counted(client: TestClient, photo: bytes
     assert found["mattebox_errors_total", labels(work="request", kind="not_found")] == 2
     for stage in Stage:
         count = found.get(("mattebox_stage_seconds_count", labels(stage=stage.value)))
-        # A letter waits for its turn, and then is seen to be none.
-        expected = {Stage.QUEUE: 4, Stage.FETCH: None, Stage.STORE: None}.get(stage, 3)
+        # A letter is seen to be none before it waits for its turn.
+        expected = {Stage.FETCH: None, Stage.STORE: None}.get(stage, 3)
         assert count == expected, stage
     assert found["mattebox_ready", ()] == 1
     assert found["mattebox_database_up", ()] == 1
@@ -275,14 +276,15 @@ def test_a_database_that_is_away_is_a_failure_of_ours(tmp_path: Path) -> None:
 
 def test_the_load_is_what_is_held_and_what_waits() -> None:
     async def story() -> None:
-        admission = Admission(workers=2, queue=4, pixels=100)
-        async with admission.worker(Line.TASKS, alone=True):
-            waiting = asyncio.create_task(admission.worker(Line.REQUESTS).__aenter__())
+        admission = Admission(workers=2, queue=4, pixels=100, timeout=60, pace=Pace(1))
+        task, request = (Ticket(owner=ANYBODY, line=line) for line in (Line.TASKS, Line.REQUESTS))
+        async with admission.worker(task, alone=True):
+            waiting = asyncio.create_task(admission.worker(request).__aenter__())
             await asyncio.sleep(0)
             load = admission.pictures
             assert (load[Line.TASKS].held, load[Line.REQUESTS].held) == ((2,), ())
             assert load[Line.REQUESTS].waiting == (1,)
-            async with admission.pixels(30, Line.TASKS), admission.pixels(50, Line.TASKS):
+            async with admission.work(task, 30), admission.work(task, 50):
                 assert admission.pixels_taken[Line.TASKS].held == (30, 50)
             assert admission.pixels_taken[Line.TASKS].held == ()
         await waiting

@@ -9,6 +9,8 @@ from contextlib import closing
 import pytest
 from starlette.testclient import TestClient
 
+from mattebox.server import studio
+
 Listen = Callable[..., int]
 Serve = Callable[..., TestClient]
 
@@ -29,8 +31,9 @@ def ask(port: int, line: str, *headers: str, host: str | None = None) -> tuple[i
 
 
 @pytest.fixture
-def port(listen: Listen) -> int:
-    """A server that is known by two names."""
+def port(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A server that is known by two names, with a page at `/`."""
+    monkeypatch.setattr(studio, "installed", lambda _: True)
     return listen(hosts=("127.0.0.1", "cutout.example"))
 
 
@@ -44,8 +47,8 @@ def port(listen: Listen) -> int:
         ("GET HTTPS://cutout.example:8443/health HTTP/1.1", 200),
         ("GET http://me:word@127.0.0.1//health/ HTTP/1.1", 200),
         ("GET http://127.0.0.1/api%2Fv1/models?x=/ HTTP/1.1", 200),
-        ("GET http://127.0.0.1 HTTP/1.1", 307),
-        ("GET http://127.0.0.1?x HTTP/1.1", 307),
+        ("GET http://127.0.0.1 HTTP/1.1", 200),
+        ("GET http://127.0.0.1?x HTTP/1.1", 200),
         ("GET http://127.0.0.1/v1/nothing HTTP/1.1", 404),
         ("GET http://evil.example/health HTTP/1.1", 403),
         ("GET http://127.0.0.1@evil.example/health HTTP/1.1", 403),
@@ -61,8 +64,8 @@ def port(listen: Listen) -> int:
         ("CONNECT /api/v1/remove HTTP/1.1", 405),
         ("PRI * HTTP/2.0", 400),
         ("BREW /api/v1/remove HTTP/1.1", 405),
-        ("GET /// HTTP/1.1", 307),
-        ("GET /%2f HTTP/1.1", 307),
+        ("GET /// HTTP/1.1", 200),
+        ("GET /%2f HTTP/1.1", 200),
         ("GET /health# HTTP/1.1", 404),
         ("GET /%zz% HTTP/1.1", 404),
         ("GET /%ff%ed%a0%80 HTTP/1.1", 404),

@@ -19,7 +19,9 @@ from mattebox.image import RGB, Alpha, Encoded, Image
 from mattebox.models import Segmenter
 from mattebox.server import runner
 from mattebox.server.fetch import Fetcher, FetchOptions
+from mattebox.server.pace import Pace
 from mattebox.server.runner import Runner, RunnerOptions
+from mattebox.server.store.accounts import Account
 from mattebox.server.store.blobs import Blobs
 from mattebox.sources import Link, Sources, Stored, Upload
 from mattebox.testing import FakeModels, make_scene
@@ -128,7 +130,7 @@ def test_a_deadline_ends_waiting_for_a_worker() -> None:
     gate = Gate()
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1, timeout=0.3))
+        shell = service(gate, RunnerOptions(workers=1, timeout=0.3, estimate=0.001))
         async with anyio.create_task_group() as group:
             gone = anyio.CancelScope()
             group.start_soon(leave, shell, SOURCES, gone)
@@ -200,6 +202,41 @@ def test_a_link_is_fetched_with_care() -> None:
     with pytest.raises(MatteboxError) as caught:
         anyio.run(lambda: service().run(EDIT, Sources(Link("http://127.0.0.1/photo.png")), limits=Limits()))
     assert caught.value.kind is Kind.UNREACHABLE_SOURCE
+
+
+def test_what_would_not_be_done_in_time_is_refused_at_once_by_its_size_and_for_its_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Pace, "predict", lambda self, kind, pixels: 12 + 3 * pixels / 1e6)
+    gate = Gate()
+    ann, bob = Account("ann"), Account("bob", pictures=1)
+    large = Sources(Upload(codec.encode(Image(rgb=np.zeros((4000, 5000, 3), np.uint8)), Output())))
+
+    async def main() -> None:
+        shell = service(gate, RunnerOptions(workers=1, timeout=100))  # 40 seconds of work at a time
+        async with anyio.create_task_group() as group:
+
+            async def one(account: Account) -> None:
+                assert (await shell.run(EDIT, SOURCES, account=account, limits=Limits())).width == 80
+
+            group.start_soon(one, ann)
+            await anyio.to_thread.run_sync(gate.entered.acquire)
+            shell.check_room(ann)  # 12 of its own count twice, and 12 more
+            group.start_soon(one, bob)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(MatteboxError) as caught:
+                shell.check_room(ann)
+            assert caught.value.kind is Kind.OVERLOADED
+            with pytest.raises(MatteboxError, match="has 1 pictures in work"):
+                await shell.run(EDIT, SOURCES, account=bob, limits=Limits())
+            with pytest.raises(MatteboxError, match="Too many pictures") as caught:
+                await shell.run(EDIT, large, account=Account("zoe"), limits=Limits())
+            assert caught.value.retry_after
+            gate.open.set()
+        for _ in range(3):
+            await one(ann)
+
+    anyio.run(main)
 
 
 # --- without a network -------------------------------------------------------------------------------------------
@@ -275,7 +312,7 @@ def test_changes_wait_in_the_same_line_as_edits_and_have_the_same_deadline() -> 
     gate = Gate()
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1, queue=1, timeout=0.5))
+        shell = service(gate, RunnerOptions(workers=1, queue=1, timeout=0.5, estimate=0.001))
         gone = anyio.CancelScope()
         async with anyio.create_task_group() as group:
             group.start_soon(leave, shell, SOURCES, gone)
@@ -413,7 +450,7 @@ def test_a_step_that_never_ends_keeps_its_worker_and_nobody_waiting(monkeypatch:
     gate = Gate()
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1, timeout=0.2))
+        shell = service(gate, RunnerOptions(workers=1, timeout=0.2, estimate=0.001))
         with pytest.raises(MatteboxError) as caught:
             await task(shell, timeout=0.05, begin=nothing)
         assert caught.value.kind is Kind.TIMED_OUT

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from mattebox import __version__
-from mattebox.cli import certificate, database, doctor, models, remove, replace, scenes, serve, studio, terminal
+from mattebox.cli import certificate, database, doctor, keys, models, remove, replace, scenes, serve, studio, terminal
 from mattebox.cli.context import Components
 from mattebox.cli.edit_command import EditCommand
 from mattebox.cli.terminal import say
@@ -71,6 +71,7 @@ app.command()(serve.serve)
 app.command()(certificate.certificate)
 app.command()(doctor.doctor)
 app.add_typer(database.app, name="database")
+app.add_typer(keys.app, name="keys")
 
 
 def main(components: Components | None = None) -> None:

@@ -30,7 +30,7 @@ def status() -> None:
     """Show which revision the tables are of."""
     from mattebox.server.store import database
 
-    with _opened() as engine:
+    with opened() as engine:
         present, newest = database.revision(engine), database.revisions()[-1]
     typer.echo(present)
     if present != newest:
@@ -42,7 +42,7 @@ def upgrade() -> None:
     """Make the tables, or bring them up to date, as the server does when it starts."""
     from mattebox.server.store import database
 
-    with _opened() as engine:
+    with opened() as engine:
         database.create(engine)
         typer.echo(database.revision(engine))
 
@@ -59,13 +59,14 @@ def downgrade(
         raise typer.BadParameter(
             "What only newer tables keep will be lost. Make a copy of the database first.", param_hint="--yes"
         )
-    with _opened() as engine:
+    with opened() as engine:
         database.downgrade(engine, revision)
         typer.echo(database.revision(engine))
 
 
 @contextmanager
-def _opened() -> Iterator[Engine]:
+def opened() -> Iterator[Engine]:
+    """The server's database, as the settings name it."""
     from mattebox.server import settings
     from mattebox.server.store import database
 

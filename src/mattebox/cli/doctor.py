@@ -138,8 +138,14 @@ def _unknown_settings() -> Iterator[Finding]:
 
 
 def _contradictions(settings: Settings) -> Iterator[Finding]:
-    if settings.accounts.credits and not settings.keys:
-        found = "MATTEBOX_ACCOUNTS_CREDITS counts per key, so it needs MATTEBOX_KEYS."
+    from mattebox.server.settings import keyed
+
+    try:
+        closed = keyed(settings)
+    except MatteboxError:  # the check of the database says what is wrong with it
+        closed = True
+    if settings.accounts.credits and not closed:
+        found = "MATTEBOX_ACCOUNTS_CREDITS counts per key, so it needs MATTEBOX_KEYS or `mattebox keys create`."
         yield Finding(part="settings", found=found, wrong=True, mend="unset MATTEBOX_ACCOUNTS_CREDITS")
     else:
         set_here = sum(name.upper().startswith(PREFIX) for name in os.environ)

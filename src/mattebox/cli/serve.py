@@ -70,14 +70,21 @@ def serve(
     found = settings.load()
     if role is not None:
         found = found.model_copy(update={"role": role.value})
-    if found.accounts.credits and not found.keys:
+    keyed = settings.keyed(found)
+    if found.accounts.credits and not keyed:
         # Whoever has used up the credits of one key would make up another.
         raise MatteboxError(
-            Kind.INVALID_PARAMETER, "MATTEBOX_ACCOUNTS_CREDITS counts per key, so it needs MATTEBOX_KEYS."
+            Kind.INVALID_PARAMETER,
+            "MATTEBOX_ACCOUNTS_CREDITS counts per key, so it needs MATTEBOX_KEYS or `mattebox keys create`.",
+        )
+    if (found.rates.requests or found.rates.dialects) and not keyed:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            "MATTEBOX_RATES_* count per key, so they need MATTEBOX_KEYS or `mattebox keys create`.",
         )
     try:
         # A worker answers nothing but whether it is well.
-        open_to_all = bool(found.keys) or allow_anonymous or found.role == "worker"
+        open_to_all = keyed or allow_anonymous or found.role == "worker"
         listener = listen(host, port, anybody=open_to_all)
     except MatteboxError as error:
         if error.kind is not Kind.INVALID_PARAMETER:
@@ -85,8 +92,8 @@ def serve(
         raise typer.BadParameter(error.message, param_hint="--host") from error
     tls = _tls(tls_cert, tls_key)
     address = address_of(listener, secure=tls is not None)
-    who = "" if found.keys else " Any key is accepted."
-    if not found.keys and not found.hosts and is_local(listener):
+    who = "" if keyed else " Any key is accepted."
+    if not keyed and not found.hosts and is_local(listener):
         known = () if tls is None else _names_in(tls.certificate)
         found = found.model_copy(update={"hosts": (*_LOOPBACK, host, str(listener.getsockname()[0]), *known)})
     logging.getLogger("mattebox").setLevel(logging.INFO)  # a server has somebody who reads its log
@@ -155,8 +162,8 @@ def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
     if not anybody and not _is_loopback(address):
         raise MatteboxError(
             Kind.INVALID_PARAMETER,
-            "Without keys the server listens to this machine only. Set MATTEBOX_KEYS, or use --allow-anonymous to let "
-            "in whoever can reach it.",
+            "Without keys the server listens to this machine only. Make one with `mattebox keys create`, set "
+            "MATTEBOX_KEYS, or use --allow-anonymous to let in whoever can reach it.",
         )
     listener = socket.socket(family, kind, protocol)
     try:

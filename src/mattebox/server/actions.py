@@ -18,6 +18,7 @@ from starlette.requests import Request
 from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
+from mattebox.server.admission import ANYBODY, Owner
 from mattebox.server.fetch import check_url
 from mattebox.server.http.dialect import reason, request_context
 from mattebox.server.jobs import Hook, Task, Tasks
@@ -45,15 +46,15 @@ PATIENCE = 25.0
 """Seconds that a request waits for the networks to be loaded."""
 
 
-def authenticate(request: Request) -> Account:
+async def authenticate(request: Request) -> Account:
     """The account of a request.
 
     Raises:
-        MatteboxError: MISSING_KEY or INVALID_KEY.
+        MatteboxError: MISSING_KEY, INVALID_KEY, or UNAVAILABLE.
     """
-    here = request_context(request)
-    account = server_state(request).accounts.authenticate(here.dialect.key(request))
-    here.account = account.id
+    here, accounts = request_context(request), server_state(request).accounts
+    account = await anyio.to_thread.run_sync(lambda: accounts.authenticate(here.dialect.key(request)))
+    here.account = account.name or account.id
     return account
 
 
@@ -61,9 +62,9 @@ async def usage(request: Request) -> tuple[Account, Usage]:
     """The account of a request, and its usage so far.
 
     Raises:
-        MatteboxError: MISSING_KEY or INVALID_KEY.
+        MatteboxError: MISSING_KEY, INVALID_KEY, or UNAVAILABLE.
     """
-    account = authenticate(request)
+    account = await authenticate(request)
     return account, await anyio.to_thread.run_sync(server_state(request).accounts.usage, account)
 
 
@@ -77,16 +78,25 @@ async def authorize(request: Request, *, cost: int = 1, networks: bool = True) -
         networks: the work needs the networks, so they are waited for a little.
 
     Raises:
-        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
+        MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED, also where the key has made
+            as many requests as it may.
     """
-    account = authenticate(request)
+    account = await authenticate(request)
     state = server_state(request)
     if not networks or idempotency_key(request) is None:  # with a key it may be a picture that is paid for already
         await anyio.to_thread.run_sync(partial(state.accounts.check, account, cost))
+        if networks:
+            state.runner.check_room(account)
+    await _count(request, account)
     if networks:
         await state.readiness.check(patience=PATIENCE)
-    with state.uploads:
+    with state.uploads.hold(ANYBODY if account.anonymous else Owner(id=account.id)):
         yield account
+
+
+async def _count(request: Request, account: Account, requests: int = 1) -> None:
+    dialect, rates = request_context(request).dialect.name, server_state(request).rates
+    request.state.rate = await anyio.to_thread.run_sync(rates.count, account, dialect, requests)
 
 
 @asynccontextmanager
@@ -98,7 +108,7 @@ async def authorize_tasks(request: Request, *, count: int = 1) -> AsyncIterator[
     Raises:
         MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED.
     """
-    authenticate(request)
+    await authenticate(request)
     queue(request)
     async with authorize(request, cost=count, networks=False) as account:
         yield account
@@ -122,7 +132,7 @@ async def run_edit(
             raises.
     """
     async with charged(request, account, picture=picture):
-        encoded = await _run(request, edit, sources)
+        encoded = await _run(request, account, edit, sources)
         if subject_needed and encoded.subject is None:
             raise MatteboxError(Kind.NO_SUBJECT, "There is nothing in the picture that stands out from its background.")
         return encoded
@@ -142,7 +152,7 @@ async def run_idempotent(
 
     async def work() -> Encoded:
         async with _charged(request, account, picture, 1):
-            return await _run(request, edit, sources)
+            return await _run(request, account, edit, sources)
 
     owner = f"{request_context(request).dialect.name} {account.id}"
     async with _while_connected(request):
@@ -170,8 +180,9 @@ async def charged(request: Request, account: Account, *, picture: str, cost: int
         yield left
 
 
-async def _run(request: Request, edit: Edit, sources: Sources) -> Encoded:
-    return await server_state(request).runner.run(edit, sources, limits=request_context(request).dialect.limits)
+async def _run(request: Request, account: Account, edit: Edit, sources: Sources) -> Encoded:
+    limits = request_context(request).dialect.limits
+    return await server_state(request).runner.run(edit, sources, account=account, limits=limits)
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -265,6 +276,8 @@ async def submit(
     """
     tasks, blobs = queue(request)
     accounts, dialect = server_state(request).accounts, request_context(request).dialect
+    if len(edits) > 1:
+        await _count(request, account, len(edits) - 1)  # the request itself was counted
     if hook is not None:
         if dialect.webhook_body is None:
             raise ValueError(f"the dialect {dialect.name} sends no webhooks")

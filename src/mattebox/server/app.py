@@ -45,10 +45,11 @@ from mattebox.server.jobs.worker import Worker
 from mattebox.server.maintenance import Supervisor, flush, sweep
 from mattebox.server.middleware import METHODS, RequestGuard
 from mattebox.server.monitor import Monitor
+from mattebox.server.rates import RateLimits, RateOptions
 from mattebox.server.runner import Runner
-from mattebox.server.settings import Settings, node_of
+from mattebox.server.settings import Settings, keyed, node_of
 from mattebox.server.state import ServerState
-from mattebox.server.store.accounts import Account, Accounts
+from mattebox.server.store.accounts import Accounts
 from mattebox.server.store.blobs import SWEPT_AT_ONCE as SWEPT_BLOBS
 from mattebox.server.store.blobs import Blobs
 from mattebox.server.store.claims import Claims
@@ -80,9 +81,10 @@ def create_app(
 
     Raises:
         ValueError: two dialects claim the same paths.
-        MatteboxError: INVALID_PARAMETER where the settings name an unknown model.
+        MatteboxError: INVALID_PARAMETER where the settings name an unknown model; UNAVAILABLE where they have no keys
+            and the database, which may have some, is away.
     """
-    found = find_dialects()
+    found, closed = find_dialects(), keyed(settings)
     monitor = tracing.start() if settings.tracing else Monitor()
 
     def progress(what: str, done: int, total: int | None) -> None:
@@ -149,6 +151,7 @@ def create_app(
                 uploads=UploadLimiter(runner.capacity + ARRIVING),
                 installed=own.installed if own else _always,
                 resolve=own.resolve if own else _on_any_machine,
+                rates=_rates(settings.rates, found),
                 tasks=queue,
                 blobs=blobs,
                 library=library,
@@ -160,13 +163,13 @@ def create_app(
             yield
 
     app = _make_silent(lifespan) if settings.role == "worker" else _make_documented(lifespan, settings.public_url)
-    _mount_routes(app, settings, found, monitor)
+    _mount_routes(app, settings, found, monitor, keyless=not closed)
     app.add_middleware(
         RequestGuard,
         dialects=found,
         hosts=settings.hosts,
-        keyless=not settings.keys,
-        origins=settings.origins,
+        keyless=not closed,
+        origins=settings.origins(keyed=closed),
         proxies=settings.trusted_proxies,
         uploads=settings.uploads,
         monitor=monitor,
@@ -174,7 +177,7 @@ def create_app(
     # Round the guard, whose refusals a page has to be able to read as well.
     app.add_middleware(
         CORSMiddleware,
-        allow_origins=settings.origins,
+        allow_origins=settings.origins(keyed=closed),
         allow_methods=METHODS,
         allow_headers=["*"],
         allow_private_network=True,  # a page from the internet may use a server in the house, by the same rules
@@ -190,10 +193,12 @@ def _sweep_in_background(supervisor: Supervisor, claims: Claims, blobs: Blobs, l
     supervisor.start("Deleting images that were given up", sweep_images)
 
 
-def _mount_routes(app: FastAPI, settings: Settings, found: Sequence[Dialect], monitor: Monitor) -> None:
+def _mount_routes(
+    app: FastAPI, settings: Settings, found: Sequence[Dialect], monitor: Monitor, *, keyless: bool
+) -> None:
     _mount_probes(app)
     if not settings.metrics.port:
-        metrics_page.mount(app, monitor, keyless=not settings.keys)
+        metrics_page.mount(app, monitor, keyless=keyless)
     if settings.role != "worker":
         app.include_router(results(sign=settings.storage.sign))
         app.include_router(published())
@@ -215,7 +220,7 @@ def _queue(settings: Settings, work: Worker) -> tuple[Tasks, Accounts]:
 
     def on_finished(connection: Connection, task: Task) -> None:
         if task.status is not Status.SUCCEEDED:
-            accounts.refund(Account(task.owner), connection=connection)
+            accounts.refund(accounts.owner(task.owner), connection=connection)
 
     queue = Tasks(settings.database, node=node_of(settings), work=work, options=settings.tasks, on_finished=on_finished)
     accounts = Accounts(settings.keys, queue.engine, settings.accounts)
@@ -280,6 +285,16 @@ def _make_documented(lifespan: Lifespan[FastAPI], public_url: str) -> FastAPI:
 
 def _make_silent(lifespan: Lifespan[FastAPI]) -> FastAPI:
     return FastAPI(openapi_url=None, lifespan=lifespan, redirect_slashes=False)
+
+
+def _rates(options: RateOptions, found: Sequence[Dialect]) -> RateLimits:
+    names = [each.name for each in found]
+    for each in options.dialects:
+        if each.partition("=")[0].strip() not in names:
+            raise MatteboxError(
+                Kind.INVALID_PARAMETER, f"MATTEBOX_RATES_DIALECTS: unknown dialect; there are {', '.join(names)}."
+            )
+    return RateLimits(options)
 
 
 def _always(_name: str) -> bool:

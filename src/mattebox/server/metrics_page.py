@@ -113,7 +113,7 @@ def mount(app: FastAPI, monitor: Monitor, *, keyless: bool) -> None:
     @app.get(PATH, include_in_schema=False)
     async def _metrics(request: Request) -> Response:
         if not keyless:
-            authenticate(request)
+            await authenticate(request)
         elif request.client is None or not _is_loopback(request.client.host):
             raise MatteboxError(
                 Kind.FORBIDDEN, "Without keys the metrics are for this machine only; see MATTEBOX_METRICS_PORT."

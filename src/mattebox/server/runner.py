@@ -22,14 +22,16 @@ import anyio.to_thread
 
 from mattebox import codec
 from mattebox.codec import Limits
-from mattebox.edit import Edit, Output
+from mattebox.edit import Edit, Output, Prompt
 from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.models import DEFAULT
 from mattebox.picture_files import keep, transform
-from mattebox.server.admission import Admission, Line, Load
+from mattebox.server.admission import ANYBODY, Admission, Line, Load, Owner, Ticket
 from mattebox.server.fetch import Fetcher
+from mattebox.server.pace import Pace
+from mattebox.server.store.accounts import Account
 from mattebox.server.store.blobs import Blobs
 from mattebox.sources import Link, Source, Sources, Stored, Upload
 from mattebox.stages import Observer, Stage, nobody, observed, stage
@@ -52,10 +54,25 @@ class RunnerOptions:
 
     workers: int = field(default=2, metadata={"doc": "Photos worked on at the same time, those of tasks included."})
     queue: int = field(
-        default=32, metadata={"doc": "Photos of requests that may wait for their turn; more are refused at once."}
+        default=32,
+        metadata={
+            "doc": "Photos of requests that may wait for their turn. More are refused at once, and so is what cannot "
+            "be done in time."
+        },
+    )
+    per_key: int = field(
+        default=0,
+        metadata={
+            "doc": "Photos of one key that may be worked on or wait, unless it has a number of its own; 0 means as "
+            "many as leave room for other keys."
+        },
+    )
+    estimate: float = field(
+        default=2.0,
+        metadata={"doc": "Seconds that a photo is expected to keep this machine busy, until some were measured."},
     )
     pixels: int = field(
-        default=200_000_000,
+        default=100_000_000,
         metadata={
             "doc": "Pixels worked on at the same time, width times height of all photos and pictures behind them. One "
             "photo that has more is worked on alone."
@@ -66,13 +83,15 @@ class RunnerOptions:
     def __post_init__(self) -> None:
         if self.workers < 1 or self.queue < 0 or self.pixels < 1 or not 0 < self.timeout < math.inf:
             raise ValueError("workers and pixels must be at least 1, queue at least 0 and timeout a number above 0")
+        if self.per_key < 0 or not 0 < self.estimate < math.inf:
+            raise ValueError("per_key must be at least 0 and estimate a number above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Turn:
     """How a piece of work waits, and what happens when its turn has come."""
 
-    line: Line
+    ticket: Ticket
     alone: bool = False
     begin: Callable[[], None] = lambda: None
     """Called in the worker's thread."""
@@ -113,7 +132,14 @@ class Runner:
         self._blobs = blobs
         self._options = options
         self._observer = observer
-        self._admission = Admission(workers=options.workers, queue=options.queue, pixels=options.pixels)
+        self._admission = Admission(
+            workers=options.workers,
+            queue=options.queue,
+            pixels=options.pixels,
+            timeout=options.timeout,
+            pace=Pace(options.estimate),
+        )
+        self._measuring = anyio.CapacityLimiter(2)  # the heads of files, which cost little
         self._stuck: set[asyncio.Task[Encoded | None]] = set()
 
     @property
@@ -123,7 +149,7 @@ class Runner:
 
     @property
     def free(self) -> int:
-        """How many more requests would be admitted now."""
+        """How many more requests there are places for."""
         return self._admission.free
 
     @property
@@ -145,6 +171,14 @@ class Runner:
     def pixel_load(self) -> dict[Line, Load]:
         """The pixels that are worked on or wait."""
         return self._admission.pixels_taken
+
+    def check_room(self, account: Account) -> None:
+        """Refuse a request for a picture that would not be taken on, before its body is read.
+
+        Raises:
+            MatteboxError: OVERLOADED, as in `run`.
+        """
+        self._admission.check(self._owner(account), self.model)
 
     def check(self) -> None:
         """Whether there is a worker left.
@@ -172,7 +206,7 @@ class Runner:
 
     # --- what is done ------------------------------------------------------------------------------------------------
 
-    async def run(self, edit: Edit, sources: Sources, *, limits: Limits) -> Encoded:
+    async def run(self, edit: Edit, sources: Sources, *, account: Account | None = None, limits: Limits) -> Encoded:
         """Do one edit for a request.
 
         Cancel the scope round it when nobody waits for the result any more: a download and waiting for a worker end at
@@ -181,13 +215,14 @@ class Runner:
         Args:
             edit: what to do.
             sources: where its pictures are.
+            account: who asks; None is anybody.
             limits: the dialect's own limits; the narrower of these and the server's hold.
 
         Raises:
-            MatteboxError: OVERLOADED at once when too much is waiting; TIMED_OUT; and whatever the engine and the
-                download raise.
+            MatteboxError: OVERLOADED at once when it would not be done in time; TIMED_OUT; and whatever the engine and
+                the download raise.
         """
-        return await self._request(partial(self._run, edit, sources, self.limits & limits))
+        return await self._request(account, self._kind(edit), partial(self._run, edit, sources, self.limits & limits))
 
     async def run_task(
         self, edit: Edit, sources: Sources, *, timeout: float, alone: bool = False, begin: Callable[[], None]
@@ -211,12 +246,19 @@ class Runner:
             def start_the_clock() -> None:
                 deadline.deadline = anyio.current_time() + timeout
 
-            turn = _Turn(line=Line.TASKS, alone=alone, begin=begin, deadline=start_the_clock)
-            return await self._finished(partial(self._run, edit, sources, self.limits, turn))
+            with self._admission.task(self._kind(edit)) as ticket:
+                turn = _Turn(ticket=ticket, alone=alone, begin=begin, deadline=start_the_clock)
+                return await self._finished(partial(self._run, edit, sources, self.limits, turn))
         raise _late(timeout)
 
     async def run_kept(
-        self, edit: Edit, photo: Callable[[], bytes], *, backdrop: Source | None = None, limits: Limits
+        self,
+        edit: Edit,
+        photo: Callable[[], bytes],
+        *,
+        backdrop: Source | None = None,
+        account: Account | None = None,
+        limits: Limits,
     ) -> Encoded:
         """As `run`, with a picture that was kept as the photo.
 
@@ -227,7 +269,8 @@ class Runner:
             MatteboxError: as in `run`, and whatever `photo` raises.
         """
         sources = Sources(photo=Upload(b""), backdrop=backdrop)
-        return await self._request(partial(self._run, edit, sources, self.limits & limits, kept=photo))
+        work = partial(self._run, edit, sources, self.limits & limits, kept=photo)
+        return await self._request(account, self._kind(edit), work)
 
     async def transform(
         self,
@@ -236,6 +279,7 @@ class Runner:
         *,
         marks: Sequence[Callable[[], bytes]] = (),
         output: Output | None = None,
+        account: Account | None = None,
         limits: Limits,
     ) -> Encoded:
         """Change a picture without a network; as `pipeline.transform`, and admitted, timed and cancelled as in `run`.
@@ -257,9 +301,12 @@ class Runner:
                 checkpoint=anyio.from_thread.check_cancelled,
             )
 
-        return await self._request(partial(self._at_work, lambda: (_fetched(photo), None), work, photo_limits=kept))
+        at_work = partial(self._at_work, lambda: (_fetched(photo), None), work, at_hand=False, photo_limits=kept)
+        return await self._request(account, "transform", at_work)
 
-    async def paint(self, prompt: str, *, width: int, height: int, seed: int) -> Encoded:
+    async def paint(
+        self, prompt: str, *, width: int, height: int, seed: int, account: Account | None = None
+    ) -> Encoded:
         """A picture for words alone; as `Engine.paint`, and admitted, timed and cancelled as in `run`.
 
         Raises:
@@ -272,16 +319,17 @@ class Runner:
             )
 
         async def painted(turn: _Turn) -> Encoded:
+            self._admission.weigh(turn.ticket, width * height)
             async with AsyncExitStack() as held:
                 with stage(Stage.QUEUE):
-                    await held.enter_async_context(self._admission.worker(turn.line))
+                    await held.enter_async_context(self._admission.worker(turn.ticket))
                 with stage(Stage.PIXELS):
-                    await held.enter_async_context(self._admission.pixels(width * height, turn.line))
+                    await held.enter_async_context(self._admission.work(turn.ticket, width * height))
                 return await _in_thread(work)
 
-        return await self._request(painted)
+        return await self._request(account, "paint", painted)
 
-    async def keep(self, source: Source, *, limits: Limits) -> Encoded:
+    async def keep(self, source: Source, *, account: Account | None = None, limits: Limits) -> Encoded:
         """A picture as it can be kept, as in `pipeline.keep`; fetched where it is a link.
 
         Raises:
@@ -295,15 +343,28 @@ class Runner:
                 lambda: (photo, None), lambda files: keep(files[0], limits=narrower), turn, photo_limits=narrower
             )
 
-        return await self._request(kept)
+        return await self._request(account, "keep", kept)
 
     # --- how it is done ----------------------------------------------------------------------------------------------
 
-    async def _request(self, work: Callable[[_Turn], Awaitable[Encoded]]) -> Encoded:
-        with self._admission.request():
+    async def _request(
+        self, account: Account | None, kind: str, work: Callable[[_Turn], Awaitable[Encoded]]
+    ) -> Encoded:
+        with self._admission.request(self._owner(account), kind) as ticket:
             with anyio.move_on_after(self._options.timeout):
-                return await self._finished(partial(work, _Turn(line=Line.REQUESTS)))
+                return await self._finished(partial(work, _Turn(ticket=ticket)))
             raise _late(self._options.timeout)
+
+    def _owner(self, account: Account | None) -> Owner:
+        if account is None or account.anonymous:
+            return ANYBODY
+        most = self._options.per_key if account.pictures is None else account.pictures
+        return Owner(id=account.id, most=most)
+
+    def _kind(self, edit: Edit) -> str:
+        """The edits that take as long as this one, but for their pixels."""
+        model = with_model(edit, self.model).matte.model
+        return f"{model} before a prompt" if isinstance(edit.backdrop, Prompt) else model
 
     async def _finished(self, work: Callable[[], Awaitable[Encoded]]) -> Encoded:
         """Wait for work, which is told to end when the scope round this is cancelled.
@@ -373,6 +434,7 @@ class Runner:
             lambda: (photo if kept is None else _fetched(kept), backdrop),
             work,
             turn,
+            at_hand=kept is None,
             photo_limits=photo_limits,
             backdrop_limits=limits,
         )
@@ -383,6 +445,7 @@ class Runner:
         work: Callable[[_Files], Encoded],
         turn: _Turn,
         *,
+        at_hand: bool = True,
         photo_limits: Limits,
         backdrop_limits: Limits = Limits(),
     ) -> Encoded:
@@ -398,12 +461,16 @@ class Runner:
             turn.begin()
             return work(files)
 
+        known = await anyio.to_thread.run_sync(loaded, limiter=self._measuring) if at_hand else None
+        if known is not None:
+            self._admission.weigh(turn.ticket, known[1])
         async with AsyncExitStack() as held:
             with stage(Stage.QUEUE):
-                await held.enter_async_context(self._admission.worker(turn.line, alone=turn.alone))
-            files, pixels = await _in_thread(loaded)
+                await held.enter_async_context(self._admission.worker(turn.ticket, alone=turn.alone))
+            files, pixels = known if known is not None else await _in_thread(loaded)
+            self._admission.weigh(turn.ticket, pixels, late=True)
             with stage(Stage.PIXELS):
-                await held.enter_async_context(self._admission.pixels(pixels, turn.line))
+                await held.enter_async_context(self._admission.work(turn.ticket, pixels))
             turn.deadline()
             return await _in_thread(partial(begun, files))
 

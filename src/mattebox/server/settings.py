@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import platformdirs
 from pydantic import AfterValidator, Field, IPvAnyNetwork, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
 from mattebox import environment
 from mattebox.backdrops import BackdropOptions
@@ -34,9 +34,12 @@ from mattebox.server.jobs import TaskOptions
 from mattebox.server.logs import LogFormat
 from mattebox.server.metrics_page import MetricsOptions
 from mattebox.server.middleware import UploadOptions
+from mattebox.server.rates import RateOptions
 from mattebox.server.runner import RunnerOptions
 from mattebox.server.store.accounts import AccountOptions
+from mattebox.server.store.database import connect
 from mattebox.server.store.images import ImageStoreOptions
+from mattebox.server.store.keys import Keys
 
 _OTHERS = frozenset({"EVAL", "GALLERY"})
 """Variables, without the prefix, that something else than the server reads."""
@@ -55,8 +58,8 @@ class Settings(BaseSettings):
     )
     keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="API keys that are accepted, separated by commas. Empty: any key is, and only this machine can "
-        "connect.",
+        description="API keys that are accepted, separated by commas, beside those that `mattebox keys` makes. No keys "
+        "at all: any is accepted, and only this machine can connect.",
     )
     hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -116,6 +119,7 @@ class Settings(BaseSettings):
         description="Send traces to where OTEL_EXPORTER_OTLP_ENDPOINT says. It needs `pip install 'mattebox[otel]'`.",
     )
     accounts: AccountOptions = AccountOptions()
+    rates: RateOptions = RateOptions()
     metrics: MetricsOptions = MetricsOptions()
     limits: Limits = Limits()
     service: RunnerOptions = RunnerOptions()
@@ -138,11 +142,10 @@ class Settings(BaseSettings):
         """The storage's address, whether it was set or not."""
         return self.storage_url or (self.data_dir / "blobs").absolute().as_uri()
 
-    @property
-    def origins(self) -> tuple[str, ...]:
+    def origins(self, *, keyed: bool) -> tuple[str, ...]:
         """The sites whose pages may use the server, `*` for any, whether they were set or not."""
         own = (_origin(self.public_url),) if self.public_url else ()
-        return (*(self.cors_origins or (("*",) if self.keys else ())), *own)
+        return (*(self.cors_origins or (("*",) if keyed else ())), *own)
 
     @field_validator("keys", "hosts", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
@@ -167,6 +170,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "accounts",
+        "rates",
         "metrics",
         "limits",
         "service",
@@ -218,6 +222,24 @@ def node_of(settings: Settings) -> str:
             Kind.UNAVAILABLE, "The file node in the data folder is empty; delete it, or set MATTEBOX_NODE."
         )
     return found
+
+
+def keyed(settings: Settings) -> bool:
+    """Whether the server asks for keys: those of the settings, or of its database.
+
+    Raises:
+        MatteboxError: UNAVAILABLE where the settings have none and the database is away.
+    """
+    if settings.keys:
+        return True
+    address = make_url(settings.database)
+    if address.drivername == "sqlite" and not Path(str(address.database)).expanduser().exists():
+        return False  # looking would make the file
+    database = connect(settings.database)
+    try:
+        return Keys(database).exist()
+    finally:
+        database.dispose()
 
 
 def load() -> Settings:

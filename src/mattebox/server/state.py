@@ -16,6 +16,7 @@ from mattebox.server.health import Readiness
 from mattebox.server.http.dialect import request_context
 from mattebox.server.http.idempotency import IdempotencyCache
 from mattebox.server.jobs import Tasks
+from mattebox.server.rates import RateLimits
 from mattebox.server.runner import Runner
 from mattebox.server.store.accounts import Accounts
 from mattebox.server.store.blobs import Blobs
@@ -35,6 +36,7 @@ class ServerState:
     resolve: Callable[[Row], Network]
     """The network that a row of the catalogue stands for on this server."""
     idempotency: IdempotencyCache = field(default_factory=IdempotencyCache)
+    rates: RateLimits = field(default_factory=RateLimits)
     tasks: Tasks | None = None
     """The queue; None where this server has none."""
     blobs: Blobs | None = None

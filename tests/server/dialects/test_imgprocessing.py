@@ -757,7 +757,7 @@ def test_who_comes_when_all_is_busy_may_come_again(serve: Serve) -> None:
         for word, body in (TRANSFORMS | {"remove-background": {}}).items():
             answer = client.post(f"{PATH}/{image['id']}/{word}", json=body)
             assert refused(answer, 429)["title"] == "Too Many Requests"
-            assert answer.headers["retry-after"] == "2"
+            assert 1 <= int(answer.headers["retry-after"]) <= 24  # of the 60 seconds that a request may take
         assert (used(client), ids(client)) == (3, [image["id"]])
         assert client.get(f"{PATH}/{image['id']}/download").content == PICTURE
         leave.set()

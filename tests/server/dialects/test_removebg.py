@@ -786,20 +786,25 @@ class Slow:
 SQUARE = png(make_scene(width=64, height=64, seed=3).photo)
 
 
-def test_the_rate_limit_is_what_is_free(serve: Serve, photo: bytes) -> None:
-    slow = Slow()
-    client = serve(models=FakeModels(slow), service={"workers": 2, "queue": 1})
-    busy = threading.Thread(target=post, args=(client, SQUARE))
-    assert cut(client, photo)[1].headers["x-ratelimit-remaining"] == "3"
-    busy.start()
-    try:
-        assert slow.entered.wait(20)
-        headers = cut(client, photo)[1].headers
-    finally:
-        slow.leave.set()
-        busy.join()
-    assert (headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"]) == ("3", "2")
-    assert cut(client, photo)[1].headers["x-ratelimit-remaining"] == "3"
+def test_the_rate_limit_is_that_of_the_key(serve: Serve, photo: bytes) -> None:
+    client = serve(keys=("k", "l"), rates={"requests": "9/second", "dialects": "removebg=2/hour"})
+    begin, key = time.time(), {"x-api-key": "k"}
+    names = [f"x-ratelimit-{name}" for name in ("limit", "remaining", "reset")]
+
+    def send(headers: dict[str, str]) -> Response:
+        return client.post(PATH, files={"image_file": photo}, headers=headers)
+
+    answers = [send(key) for _ in range(3)]
+    told = [(each.status_code, *(each.headers[name] for name in names[:2])) for each in answers]
+    assert told == [(200, "2", "1"), (200, "2", "0"), (429, "2", "0")]
+    assert all(begin < int(each.headers[names[2]]) <= begin + 3600 + 60 for each in answers)
+    answer = answers[-1]
+    assert answer.json()["errors"][0]["code"] == "rate_limit_exceeded"
+    wait = int(answer.headers["retry-after"])
+    assert abs(time.time() + wait - int(answer.headers["x-ratelimit-reset"])) < 5
+    assert 3000 < wait <= 3600
+    assert send({"x-api-key": "l"}).status_code == 200
+    assert client.post("/api/v1/remove", content=photo, headers=key).status_code == 200  # another dialect
 
 
 def test_too_many_at_a_time(serve: Serve, photo: bytes) -> None:

@@ -234,21 +234,21 @@ async def submit(request: Request) -> Response:
 
 @router.get("/tasks")
 async def listed(request: Request) -> Response:
-    account = actions.authenticate(request)
+    account = await actions.authenticate(request)
     found = await actions.tasks_of(request, account, limit=10, after=request.query_params.get("after"), batch="b")
     return http.json_response([task.id for task in found])
 
 
 @router.get("/tasks/{task_id}")
 async def shown(request: Request) -> Response:
-    task = await actions.task(request, actions.authenticate(request), request.path_params["task_id"])
+    task = await actions.task(request, await actions.authenticate(request), request.path_params["task_id"])
     address = None if task.result is None else result_address(base_address(request), task.result)
     return http.json_response(_shown(task, address))
 
 
 @router.delete("/tasks/{task_id}")
 async def cancelled(request: Request) -> Response:
-    task = await actions.cancel(request, actions.authenticate(request), request.path_params["task_id"])
+    task = await actions.cancel(request, await actions.authenticate(request), request.path_params["task_id"])
     return http.json_response(_shown(task, None))
 
 

@@ -53,6 +53,7 @@ def test_a_reservation_says_how_many_are_left(accounts: Accounts, database: Engi
     account = accounts.authenticate("first")
     assert [accounts.reserve(account, pictures) for pictures in (0, 1, 0, 1, 0)] == [2, 1, 1, 0, 0]
     unlimited = Accounts((), database)
+    account = unlimited.authenticate("first")
     assert [unlimited.reserve(account, pictures) for pictures in (0, 1)] == [None, None]
     with database.begin() as connection:
         assert unlimited.reserve(account, connection=connection) is None

@@ -25,7 +25,7 @@ from mattebox.server.store.database import BASE, REVISION_TABLE, TABLES, connect
 from mattebox.sources import Link, Sources, Stored
 
 FIRST = {"usage", "tasks", "nodes"}
-ALL = FIRST | {"images", "holdings", "claims"}
+ALL = FIRST | {"images", "holdings", "claims", "keys"}
 VERSIONS = Path(mattebox.__file__).parent / "server" / "store" / "migrations" / "versions"
 DECLARING = (accounts, claims, jobs, images)
 """The modules whose tables are in TABLES."""

@@ -64,6 +64,7 @@ from mattebox.server.http.dialect import (
     request_context,
     subject_header,
 )
+from mattebox.server.rates import RateState
 from mattebox.server.state import base_address, limits, server_state
 from mattebox.sources import Link, Source, Sources, Upload
 

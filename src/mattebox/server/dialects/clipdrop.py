@@ -97,19 +97,19 @@ async def _remove(request: base.Request, account: Account, given: Removal, edit:
         return await _run(request, account, edit, given)
     if given.transparency_handling == _RETURN:
         async with base.charged(request, account, picture=picture, cost=0) as left:
-            encoded = await runner.transform(None, lambda: data, output=edit.output, limits=own)
+            encoded = await runner.transform(None, lambda: data, output=edit.output, account=account, limits=own)
         return render(encoded, 0, left)
     opaque = await _in_thread(partial(_without_alpha, data, base.limits(request)))
     async with base.charged(request, account, picture=picture) as left:
         # It may well have more bytes than a picture may come with.
-        encoded = await runner.run_kept(edit, lambda: opaque, limits=own)
+        encoded = await runner.run_kept(edit, lambda: opaque, account=account, limits=own)
     return render(encoded, 1, left)
 
 
 async def _run(request: base.Request, account: Account, edit: Edit, given: Photo) -> base.Response:
     runner, own = base.server_state(request).runner, base.request_context(request).dialect.limits
     async with base.charged(request, account, picture=given.photo_name) as left:
-        encoded = await runner.run(edit, base.Sources(given.photo_source), limits=own)
+        encoded = await runner.run(edit, base.Sources(given.photo_source), account=account, limits=own)
     return render(encoded, 1, left)
 
 

@@ -350,7 +350,7 @@ async def imagine(request: base.Request) -> base.Response:
 )
 async def listing(request: base.Request) -> base.Response:
     """The images of this key."""
-    account = base.actions.authenticate(request)
+    account = await base.actions.authenticate(request)
     given = base.read_query(request, _Query)
     page = await images.listing(request, account, take=given.take, start=given.start)
     address = base.server_state(request).listing_url or base.base_address(request)
@@ -370,7 +370,7 @@ async def listing(request: base.Request) -> base.Response:
 )
 async def get(request: base.Request) -> base.Response:
     """The metadata of an image."""
-    image = await images.get(request, base.actions.authenticate(request), _id(request))
+    image = await images.get(request, await base.actions.authenticate(request), _id(request))
     return base.json_response(render(request, image))
 
 
@@ -382,7 +382,7 @@ async def get(request: base.Request) -> base.Response:
 )
 async def download(request: base.Request) -> base.Response:
     """The file itself. It may be asked for in ranges."""
-    image = await images.get(request, base.actions.authenticate(request), _id(request))
+    image = await images.get(request, await base.actions.authenticate(request), _id(request))
     return await images.file(request, image)
 
 
@@ -395,7 +395,7 @@ async def download(request: base.Request) -> base.Response:
 )
 async def delete(request: base.Request) -> base.Response:
     """Delete an image, its file and its public address."""
-    await images.delete(request, base.actions.authenticate(request), _id(request))
+    await images.delete(request, await base.actions.authenticate(request), _id(request))
     return base.Response(status_code=204)
 
 

@@ -436,7 +436,7 @@ async def _run_later(request: base.Request, model: type[RemoveTaskFields]) -> ba
 )
 async def task_result(request: base.Request) -> base.Response:
     """The task, and its picture's address once it has succeeded."""
-    account = base.actions.authenticate(request)
+    account = await base.actions.authenticate(request)
     task_id = request.path_params.get("task_id") or base.read_query(request, _TaskQuery).task_id
     try:
         task = await base.actions.task(request, account, task_id)

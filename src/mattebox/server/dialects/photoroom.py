@@ -76,7 +76,9 @@ def key(request: base.Request) -> str | None:
         return found
     try:
         base.server_state(request).accounts.authenticate(found)
-    except base.MatteboxError:
+    except base.MatteboxError as error:
+        if error.kind is not base.Kind.INVALID_KEY:
+            raise
         return found.removeprefix(_SANDBOX)
     return found
 

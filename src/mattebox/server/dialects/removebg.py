@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Collection
@@ -30,6 +31,7 @@ from mattebox.image import Box
 from mattebox.layout import RegionEmptyError, RegionOutsideError
 from mattebox.options import FORMATS
 from mattebox.server.dialects import base
+from mattebox.server.store.accounts import Account
 
 _T = TypeVar("_T")
 _Model = TypeVar("_Model", bound=base.Fields)
@@ -323,30 +325,37 @@ _HEADERS = {
     "X-Max-Height": "what it would be at `size=full`",
     "X-Credits-Charged": "0 where keys have no limit, else 1",
     "X-Foreground-Top": "where the subject is, in pixels of the result; likewise -Left, -Width and -Height",
-    "X-RateLimit-Limit": "pictures worked on or waiting at a time",
-    "X-RateLimit-Remaining": "of them free",
-    "X-RateLimit-Reset": "when to look again, in seconds since 1970",
+    "X-RateLimit-Limit": "requests in the window of the key's rate limit; a very large number where it has none",
+    "X-RateLimit-Remaining": "of them left",
+    "X-RateLimit-Reset": "when there is one more, in seconds since 1970",
 }
 
 
-def render(request: base.Request, given: Options, encoded: base.Encoded) -> base.Response:
+def rate_headers(state: base.RateState | None) -> dict[str, str]:
+    """The rate limit of a key, as the vendor writes it."""
+    if state is None:
+        state = base.RateState(limit=base.UNLIMITED, remaining=base.UNLIMITED, reset=time.time())
+    return {
+        "X-RateLimit-Limit": str(state.limit),
+        "X-RateLimit-Remaining": str(state.remaining),
+        "X-RateLimit-Reset": str(math.ceil(state.reset)),
+    }
+
+
+def render(request: base.Request, account: Account, given: Options, encoded: base.Encoded) -> base.Response:
     """The picture; JSON where `Accept` asks for nothing else, as some HTTP libraries name JSON first by default."""
     box = encoded.subject or Box(0, 0, 0, 0)
     foreground = {"top": box.top, "left": box.left, "width": box.width, "height": box.height}
     width, height = encoded.largest or (encoded.width, encoded.height)
-    state = base.server_state(request)
     headers = {
         **({"X-Type": given.type} if given.type_level else {}),
         "X-Width": str(encoded.width),
         "X-Height": str(encoded.height),
         "X-Max-Width": str(width),
         "X-Max-Height": str(height),
-        "X-Credits-Charged": "0" if state.accounts.allowed is None else "1",
+        "X-Credits-Charged": "1" if account.credits else "0",
         **{f"X-Foreground-{name.title()}": str(pixels) for name, pixels in foreground.items()},
-        # As many pictures at a time; a place is free again when one is done, which is soon.
-        "X-RateLimit-Limit": str(state.runner.capacity),
-        "X-RateLimit-Remaining": str(state.runner.free),
-        "X-RateLimit-Reset": str(int(time.time()) + 1),
+        **rate_headers(request.state.rate),
     }
     if request.headers.get("accept", "").partition(";")[0].strip().lower() != base.JSON_TYPE:
         return base.picture_response(encoded, headers)
@@ -383,7 +392,7 @@ async def removebg(request: base.Request) -> base.Response:
         given = await _read(request, Options)
         edit, sources = to_edit(given)
         encoded = await base.run_edit(request, account, edit, sources, picture=given.photo_name, subject_needed=True)
-        return render(request, given, encoded)
+        return render(request, account, given, encoded)
 
 
 @router.get(
@@ -428,4 +437,5 @@ DIALECT = base.Dialect(
     status=_STATUS,
     parameters={"backdrop": "bg_image_url"},
     limits=base.Limits(max_bytes=MOST_BYTES, max_pixels=MOST_PIXELS),
+    rate_headers=rate_headers,
 )

@@ -120,7 +120,7 @@ async def remove_background(request: base.Request) -> base.Response:
         edit, sources = await to_edit(request)
         runner, own = base.server_state(request).runner, base.request_context(request).dialect.limits
         async with base.charged(request, account, picture="image"):
-            return await render(request, await runner.run(edit, sources, limits=own))
+            return await render(request, await runner.run(edit, sources, account=account, limits=own))
 
 
 # --- the cloud's API ---------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ async def available_credit(request: base.Request) -> base.Response:
 )
 async def models(request: base.Request) -> base.Response:
     """The name of the network that this server uses."""
-    base.actions.authenticate(request)
+    await base.actions.authenticate(request)
     return base.json_response(Networks(models=[_Network(name=base.server_state(request).runner.model)]))
 
 

@@ -23,6 +23,7 @@ from mattebox.codec import Limits
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded, Served
 from mattebox.server.jobs.webhooks import WebhookBody
+from mattebox.server.rates import RateLimitedError, RateState
 
 STATUS: Mapping[Kind, int] = MappingProxyType(
     {
@@ -79,6 +80,7 @@ class Dialect:
         key: reads the API key.
         webhook_body: writes a webhook's body, from a task that has ended and the address of its result, if it has one.
             Without it the dialect sends no webhooks.
+        rate_headers: writes the headers of a key's rate limit, where the vendor has some; None is a key without one.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Dialect:
     limits: Limits = NO_LIMITS
     key: Callable[[Request], str | None] = api_key
     webhook_body: WebhookBody | None = None
+    rate_headers: Callable[[RateState | None], dict[str, str]] | None = None
 
 
 def speaking(dialects: Sequence[Dialect], path: str) -> Dialect:
@@ -102,8 +105,8 @@ def speaking(dialects: Sequence[Dialect], path: str) -> Dialect:
 class RequestContext:
     """One request: in which dialect, under which id, since when (`time.perf_counter`), and what came of it.
 
-    `account` is the id of the account that its key belongs to, and `failure` is what it was refused with, as soon as
-    these are known.
+    `account` is the name of its key, or the id of its account where that has none, and `failure` is what it was refused
+    with, as soon as these are known.
     """
 
     dialect: Dialect
@@ -145,6 +148,11 @@ def error_response(request: Request, error: MatteboxError, *, status: int | None
     response = here.dialect.render_error(error, status, here.request_id)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if here.dialect.rate_headers is not None:
+        if isinstance(error, RateLimitedError):
+            response.headers.update(here.dialect.rate_headers(error.state))
+        elif hasattr(request.state, "rate"):
+            response.headers.update(here.dialect.rate_headers(request.state.rate))
     return response
 
 

@@ -132,7 +132,7 @@ async def add(
     runner, limits = server_state(request).runner, request_context(request).dialect.limits
 
     async with actions.charged(request, account, picture=picture, cost=cost):
-        encoded = await runner.keep(source, limits=limits)
+        encoded = await runner.keep(source, account=account, limits=limits)
         made_by = "upload" if isinstance(source, Upload) else "link"
         return await _store(request, account, encoded, name=name, made_by=made_by, parent=None)
 
@@ -166,7 +166,7 @@ async def remove_background(
     runner, limits = server_state(request).runner, request_context(request).dialect.limits
 
     async def run() -> Encoded:
-        return await runner.run_kept(edit, partial(kept.read, image), backdrop=backdrop, limits=limits)
+        return await runner.run_kept(edit, partial(kept.read, image), backdrop=backdrop, account=account, limits=limits)
 
     return await _made_of(
         request, account, image, run, name=name, made_by="remove-background", picture="image", cost=cost
@@ -214,6 +214,7 @@ async def transform(
             partial(read, image),
             marks=[partial(read, seals[each]) for each in marks],
             output=output,
+            account=account,
             limits=limits,
         )
 
@@ -240,7 +241,7 @@ async def imagine(
     name = check_name(name)
     await anyio.to_thread.run_sync(image_store(request).check, account.id)
     async with actions.charged(request, account, picture="prompt", cost=cost):
-        encoded = await server_state(request).runner.paint(prompt, width=side, height=side, seed=seed)
+        encoded = await server_state(request).runner.paint(prompt, width=side, height=side, seed=seed, account=account)
         return await _store(request, account, encoded, name=name, made_by="imagine", parent=None)
 
 

@@ -4,13 +4,17 @@ Where credits are limited, each picture is counted in the database before it is 
 depends on the number: it is counted in memory and written down every few seconds, so that no picture costs a write of
 its own.
 
-A key is known only by its hash once it has come in: the hash is what is compared, stored and logged.
+A key is known only by its hash once it has come in: the hash is what is compared, stored and logged. Keys are in the
+settings or in the database (`keys.py`). Where there are none, every key is accepted and all pictures are counted
+together: whoever makes up keys makes no rows with them.
 """
 
 from __future__ import annotations
 
-import hashlib
+import hmac
+import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +25,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.database import TABLES, reachable
+from mattebox.server.store.keys import KEY_SECONDS, Keys, digest
 
 _USAGE = Table(
     "usage", TABLES, Column("account", String(64), primary_key=True), Column("images", Integer, nullable=False)
 )
+_ANYBODY = "anybody"
+"""The row of all accounts of a server that asks for no key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +39,11 @@ class AccountOptions:
     """The options of accounts."""
 
     credits: int = field(
-        default=0, metadata={"doc": "Pictures each key may have made in all; 0 means as many as it likes."}
+        default=0,
+        metadata={
+            "doc": "Pictures each key may have made in all, unless it has a number of its own; 0 means as many as it "
+            "likes."
+        },
     )
 
     def __post_init__(self) -> None:
@@ -42,9 +53,23 @@ class AccountOptions:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who sent a key. `id` is derived from the key and gives nothing of it away."""
+    """Somebody who sent a key.
+
+    Attributes:
+        id: derived from the key; it gives nothing of it away.
+        name: whose key it is, for logs; empty for a key of the settings.
+        credits: pictures it may have made in all; 0 means any number.
+        pictures: photos it may have in work and waiting; None means what the settings say, 0 any number.
+        rate: requests it may make, as in `100/minute`; None means what the settings say, empty any number.
+        anonymous: the server asks for no key, so this is not anybody in particular.
+    """
 
     id: str
+    name: str = ""
+    credits: int = 0
+    pictures: int | None = None
+    rate: str | None = None
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +81,64 @@ class Usage:
 
 
 class Accounts:
-    """The key table. Safe to use from several threads.
+    """Keys and the usage of each. Safe to use from several threads.
 
     Args:
-        keys: the keys that are accepted; none at all means that every key is, and so is no key.
+        keys: keys that are accepted beside those in the database. Where there are none at all, every key is accepted,
+            and so is no key.
         database: where usage is kept; its tables are made by `database.create`.
         options: what a key is worth.
     """
 
     def __init__(self, keys: tuple[str, ...], database: Engine, options: AccountOptions = AccountOptions()) -> None:
-        self._known = frozenset(_digest(key) for key in keys)
+        self._known = {hashed[:24]: hashed for hashed in map(digest, keys)}
+        self._kept = Keys(database)
+        self._keyed = bool(keys)
+        self._looked = -math.inf
         self._options = options
         self._database = database
         self._counted: Counter[str] = Counter()
         self._counting = threading.Lock()
 
-    @property
-    def allowed(self) -> int | None:
-        """The number of pictures that each key may have made; None means any number."""
-        return self._options.credits or None
-
     def authenticate(self, key: str | None) -> Account:
-        """Whose key this is.
+        """Whose key this is. It may ask the database.
 
         Raises:
-            MatteboxError: MISSING_KEY or INVALID_KEY.
+            MatteboxError: MISSING_KEY, INVALID_KEY, or UNAVAILABLE where the database is away.
         """
-        if not self._known:
-            return Account(_digest(key or "")[:24])
+        hashed = digest(key or "")
+        if not self.keyed():
+            return Account(hashed[:24], credits=self._options.credits, anonymous=True)
         if not key:
             raise MatteboxError(Kind.MISSING_KEY, "An API key is needed.")
-        # Looking a hash up in a set takes a time that depends on the hash, from which no key can be learnt.
-        digest = _digest(key)
-        if digest not in self._known:
+        # Looking it up takes a time that depends on a part of the hash, from which no key can be learnt.
+        if hmac.compare_digest(self._known.get(hashed[:24], ""), hashed):
+            return Account(hashed[:24], credits=self._options.credits)
+        found = self._kept.find(key)
+        if found is None:
             raise MatteboxError(Kind.INVALID_KEY, "This API key is not known.")
-        return Account(digest[:24])
+        own = found.limits
+        most = self._options.credits if own.credits is None else own.credits
+        return Account(found.id, name=found.name, credits=most, pictures=own.pictures, rate=own.rate)
+
+    def keyed(self) -> bool:
+        """Whether a key is asked for. Once one is in the database that is so for ever, after `KEY_SECONDS` at most.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where the database is away.
+        """
+        if not self._keyed and time.monotonic() - self._looked > KEY_SECONDS:
+            self._keyed = self._kept.exist()
+            self._looked = time.monotonic()
+        return self._keyed
+
+    def owner(self, account_id: str) -> Account:
+        """The account of a task that was taken in.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where the database is away.
+        """
+        return Account(account_id, credits=self._options.credits, anonymous=not self.keyed())
 
     def usage(self, account: Account) -> Usage:
         """The usage of an account so far, what is not written down yet included.
@@ -99,10 +147,10 @@ class Accounts:
             MatteboxError: UNAVAILABLE where the database is away.
         """
         with self._counting:  # or a flush could move pictures between the two looks
-            counted = self._counted[account.id]
+            counted = self._counted[_row(account)]
             with reachable(), self._database.connect() as connection:
-                used = connection.scalar(select(_USAGE.c.images).where(_USAGE.c.account == account.id))
-        return Usage(used=max(0, (used or 0) + counted), allowed=self.allowed)
+                used = connection.scalar(select(_USAGE.c.images).where(_USAGE.c.account == _row(account)))
+        return Usage(used=max(0, (used or 0) + counted), allowed=account.credits or None)
 
     def used(self) -> int:
         """The pictures that all accounts together have had made, what is not written down yet included.
@@ -137,9 +185,9 @@ class Accounts:
         Raises:
             MatteboxError: OUT_OF_CREDITS, UNAVAILABLE.
         """
-        if not self._options.credits:
+        if not account.credits:
             return
-        if self.usage(account).used + pictures > self._options.credits:
+        if self.usage(account).used + pictures > account.credits:
             raise _no_credits()
 
     def reserve(self, account: Account, pictures: int = 1, *, connection: Connection | None = None) -> int | None:
@@ -156,7 +204,7 @@ class Accounts:
         Raises:
             MatteboxError: OUT_OF_CREDITS, UNAVAILABLE.
         """
-        most = self._options.credits
+        most = account.credits
         if pictures < 1:
             return max(0, most - self.usage(account).used) if most else None
         if most and pictures > most:  # the first row of an account is not asked for what it holds
@@ -165,7 +213,7 @@ class Accounts:
             self._count(account, pictures)
             return None
         with self._within(connection) as transaction:
-            used = self._add(transaction, account.id, pictures, most=most)
+            used = self._add(transaction, _row(account), pictures, most=most)
             if used is None:
                 raise _no_credits()
         return most - used if most else None
@@ -176,15 +224,15 @@ class Accounts:
         Raises:
             MatteboxError: UNAVAILABLE.
         """
-        if not self._options.credits and connection is None:
+        if not account.credits and connection is None:
             self._count(account, -pictures)
             return
         with self._within(connection) as transaction:
-            self._take(transaction, account.id, pictures)
+            self._take(transaction, _row(account), pictures)
 
     def _count(self, account: Account, pictures: int) -> None:
         with self._counting:
-            self._counted[account.id] += pictures
+            self._counted[_row(account)] += pictures
 
     @staticmethod
     def _add(transaction: Connection, account: str, pictures: int, *, most: int) -> int | None:
@@ -217,9 +265,10 @@ class Accounts:
             yield own
 
 
+def _row(account: Account) -> str:
+    """The row that an account's pictures are counted in."""
+    return _ANYBODY if account.anonymous else account.id
+
+
 def _no_credits() -> MatteboxError:
     return MatteboxError(Kind.OUT_OF_CREDITS, "This key has no credits left.")
-
-
-def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()

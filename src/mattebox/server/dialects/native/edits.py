@@ -102,7 +102,7 @@ class Usage(base.BaseModel):
 )
 async def models(request: base.Request) -> base.Response:
     """The names that `model` takes, with the licence of each network's weights, and which are installed."""
-    base.actions.authenticate(request)
+    await base.actions.authenticate(request)
     state = base.server_state(request)
     rows = [
         _model(row, state.resolve(row), default=name == state.runner.model, installed=state.installed(name))

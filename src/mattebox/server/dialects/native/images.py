@@ -330,7 +330,7 @@ async def create(request: base.Request) -> base.Response:
 )
 async def listing(request: base.Request) -> base.Response:
     """The images that are kept for this key, the newest first."""
-    account = base.actions.authenticate(request)
+    account = await base.actions.authenticate(request)
     given = base.read_query(request, Listing)
     page = await images.listing(request, account, take=given.limit, start=given.start)
     shown = [_state(request, each) for each in page.images]
@@ -342,7 +342,7 @@ async def listing(request: base.Request) -> base.Response:
 )
 async def holdings(request: base.Request) -> base.Response:
     """How many images are kept for this key and how many bytes they have, and how much may be kept."""
-    held, allowed = await images.holdings(request, base.actions.authenticate(request))
+    held, allowed = await images.holdings(request, await base.actions.authenticate(request))
     return base.json_response(
         Holdings(images=held.images, bytes=held.bytes, allowed_images=allowed.images, allowed_bytes=allowed.bytes)
     )
@@ -351,7 +351,7 @@ async def holdings(request: base.Request) -> base.Response:
 async def _showing(
     do: Callable[[base.Request, Account, str], Awaitable[StoredImage]], request: base.Request
 ) -> base.Response:
-    image = await do(request, base.actions.authenticate(request), _id(request))
+    image = await do(request, await base.actions.authenticate(request), _id(request))
     return base.json_response(_state(request, image))
 
 
@@ -381,7 +381,7 @@ for _method, _path, _summary, _doc, _do in (
 )
 async def file(request: base.Request) -> base.Response:
     """The file, or a range of it. It never changes, so its `ETag` holds for ever."""
-    image = await images.get(request, base.actions.authenticate(request), _id(request))
+    image = await images.get(request, await base.actions.authenticate(request), _id(request))
     answer = await images.file(request, image)
     answer.headers["Content-Disposition"] = images.disposition(image)
     return answer
@@ -396,7 +396,7 @@ async def file(request: base.Request) -> base.Response:
 )
 async def delete(request: base.Request) -> base.Response:
     """Delete an image, its file and its public address. Images that were made from it stay."""
-    await images.delete(request, base.actions.authenticate(request), _id(request))
+    await images.delete(request, await base.actions.authenticate(request), _id(request))
     return base.Response(status_code=204)
 
 

@@ -59,7 +59,7 @@ class Scenes(base.BaseModel):
 )
 async def scenes(request: base.Request) -> base.Response:
     """The scenes that a `prompt` can ask for without a generator, and how well each fits some words."""
-    base.actions.authenticate(request)
+    await base.actions.authenticate(request)
     asked = base.read_query(request, Question)
     found = base.server_state(request).scenes
     rows = () if found is None else await anyio.to_thread.run_sync(found.scenes, asked.prompt)
@@ -77,7 +77,7 @@ async def scenes(request: base.Request) -> base.Response:
 )
 async def thumbnail(request: base.Request) -> base.Response:
     """The scene without a subject."""
-    base.actions.authenticate(request)
+    await base.actions.authenticate(request)
     found = base.server_state(request).scenes
     if found is None:
         raise MatteboxError(Kind.NOT_FOUND, "There is no scene of this name here.")

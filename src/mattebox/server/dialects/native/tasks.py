@@ -368,7 +368,7 @@ class Listing(base.Fields):
 )
 async def listing(request: base.Request) -> base.Response:
     """The tasks that were queued with this key, the newest first."""
-    account = base.actions.authenticate(request)
+    account = await base.actions.authenticate(request)
     given = base.read_query(request, Listing)
     found = await base.actions.tasks_of(request, account, limit=given.limit + 1, after=given.after, batch=given.batch)
     page = found[: given.limit]
@@ -385,7 +385,7 @@ async def listing(request: base.Request) -> base.Response:
 )
 async def status(request: base.Request) -> base.Response:
     """The task, as it stands now."""
-    task = await base.actions.task(request, base.actions.authenticate(request), request.path_params["task_id"])
+    task = await base.actions.task(request, await base.actions.authenticate(request), request.path_params["task_id"])
     return base.json_response(_shown(request, task))
 
 
@@ -398,7 +398,7 @@ async def status(request: base.Request) -> base.Response:
 )
 async def cancel(request: base.Request) -> base.Response:
     """Give a task up: what is not begun is never done, what is being done is thrown away. No webhook is sent."""
-    task = await base.actions.cancel(request, base.actions.authenticate(request), request.path_params["task_id"])
+    task = await base.actions.cancel(request, await base.actions.authenticate(request), request.path_params["task_id"])
     return base.json_response(_shown(request, task))
 
 
@@ -420,7 +420,7 @@ async def events(request: base.Request) -> base.Response:
     Browsers ask again when a stream ends, and say with `Last-Event-ID` what they have seen: that is not said again, and
     204 tells them that there is nothing more.
     """
-    account = base.actions.authenticate(request)
+    account = await base.actions.authenticate(request)
     task_id = request.path_params["task_id"]
     task = await base.actions.task(request, account, task_id)
     seen = request.headers.get("last-event-id", "")
@@ -467,7 +467,7 @@ def _event_id(task: Task) -> str:
 )
 async def summary(request: base.Request) -> base.Response:
     """How many tasks of a batch stand where. The tasks themselves: `/api/v1/tasks?batch=`."""
-    account = base.actions.authenticate(request)
+    account = await base.actions.authenticate(request)
     batch_id = request.path_params["batch_id"]
     found = await base.actions.tasks_of(request, account, limit=MOST_EDITS, after=None, batch=batch_id)
     if not found:
