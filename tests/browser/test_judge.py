@@ -188,6 +188,7 @@ def test_a_reload_keeps_the_list(cut: Page, photo: Path) -> None:
     finished(cut, 2)
     cut.wait_for_selector("li:nth-child(2) .thumb img")
     cut.get_by_role("button", name="Remove all").click()
+    expect(cut.get_by_role("heading", name="Drop your pictures here")).to_be_visible()
     cut.reload()
     expect(cut.get_by_role("heading", name="Drop your pictures here")).to_be_visible()
 
@@ -228,7 +229,7 @@ def test_fifty_pictures_leave_two_files_open(studio: Page, tmp_path: Path) -> No
         studio.keyboard.press("j")
     studio.wait_for_selector('li:nth-child(11) .choose[aria-current="true"]')
     studio.wait_for_function(
-        "document.querySelectorAll('.thumb img').length === 50 && window.openAddresses.size === 52"
+        "() => document.querySelectorAll('.thumb img').length === 50 && window.openAddresses.size === 52"
     )
 
 

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 import pytest
 import uvicorn
+from sqlalchemy import Engine
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
@@ -53,6 +54,18 @@ def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     create(engine)
     engine.dispose()
     return file
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty database with its tables, of each kind."""
+    url = f"sqlite:///{tmp_path}/mattebox.db"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_database")
+    engine = connect(url)
+    create(engine)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture

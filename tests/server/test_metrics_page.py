@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -31,7 +31,7 @@ from mattebox.server.monitor import METRICS, Monitor
 from mattebox.server.pace import Pace
 from mattebox.server.settings import Settings
 from mattebox.server.store.accounts import Accounts
-from mattebox.server.store.database import connect, create, now
+from mattebox.server.store.database import now
 from mattebox.stages import Stage
 from mattebox.testing import FakeModels, FakeSegmenter
 
@@ -215,17 +215,6 @@ def test_a_port_of_its_own(serve: Serve, photo: bytes, tmp_path: Path) -> None:
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path}/tasks.db"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_database")
-    engine = connect(url)
-    create(engine)
-    yield engine
-    engine.dispose()
 
 
 def test_tasks_are_counted_by_status_with_the_age_of_the_oldest(database: Engine) -> None:

@@ -175,6 +175,28 @@ def test_a_full_server_still_says_that_it_is_well(path: str, status: int) -> Non
     assert sent.status == status
 
 
+@pytest.mark.parametrize(
+    ("path", "host", "status"),
+    [
+        *[(probe, b"10.1.2.3:8000", 200) for probe in ("/live", "/health", "/ready")],
+        ("/metrics", b"10.1.2.3:8000", 403),
+        ("/metrics", b"cutout.example", 200),
+    ],
+)
+def test_probes_are_answered_by_any_name(path: str, host: bytes, status: int) -> None:
+    sent = Sent()
+
+    async def nothing() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def story() -> None:
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [(b"host", host)]}
+        await RequestGuard(Response("fine"), dialects=DIALECTS, hosts=("cutout.example",))(scope, nothing, sent.send)
+
+    anyio.run(story)
+    assert sent.status == status
+
+
 def test_a_file_that_is_gone_while_it_is_sent_is_a_line_in_the_log(
     serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

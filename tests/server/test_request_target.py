@@ -50,8 +50,8 @@ def port(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> int:
         ("GET http://127.0.0.1 HTTP/1.1", 200),
         ("GET http://127.0.0.1?x HTTP/1.1", 200),
         ("GET http://127.0.0.1/v1/nothing HTTP/1.1", 404),
-        ("GET http://evil.example/health HTTP/1.1", 403),
-        ("GET http://127.0.0.1@evil.example/health HTTP/1.1", 403),
+        ("GET http://evil.example/docs HTTP/1.1", 403),
+        ("GET http://127.0.0.1@evil.example/docs HTTP/1.1", 403),
         ("GET http:///health HTTP/1.1", 400),
         ("GET http://[::1/health HTTP/1.1", 400),
         ("GET http://a@b@127.0.0.1/health HTTP/1.1", 400),
@@ -174,7 +174,7 @@ def test_a_proxy_that_calls_the_server_by_a_mapped_address_is_known(serve: Serve
 
 def test_a_name_has_to_be_known_whichever_header_it_is_in(listen: Listen) -> None:
     port = listen(hosts=("127.0.0.1", "cutout.example"), trusted_proxies="127.0.0.1")
-    ask_for = "GET /health HTTP/1.1"
+    ask_for = "GET /docs HTTP/1.1"
     assert ask(port, ask_for, "X-Forwarded-Host: cutout.example")[0] == 200
     assert ask(port, ask_for, "X-Forwarded-Host: evil.example")[0] == 403
     assert ask(port, ask_for, "X-Forwarded-Host: cutout.example", host="evil.example")[0] == 403

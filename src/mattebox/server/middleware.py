@@ -29,7 +29,9 @@ _DRAINED_BYTES = 64 * 2**20
 _DRAINED_SECONDS = 10.0
 _MOST_REQUESTS = 512
 """Inside at a time, whatever they ask for; the work and the uploads among them are bounded more narrowly elsewhere."""
-_PROBES = frozenset({"/live", "/health", "/ready", "/metrics"})
+_HEALTH = frozenset({"/live", "/health", "/ready"})
+"""They are answered whatever the Host is: whoever asks for them knows an address, and no setting lists that."""
+_PROBES = _HEALTH | {"/metrics"}
 """They are asked for every few seconds, so they are neither logged nor counted."""
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """Those that anything here takes."""
@@ -203,8 +205,10 @@ class RequestGuard:
             raise MatteboxError(Kind.OVERLOADED, "Too many requests; please try again in a moment.", retry_after=2)
         if _is_ambiguous(Headers(scope=scope)):
             raise MatteboxError(Kind.INVALID_REQUEST, "Content-Length and Transfer-Encoding exclude each other.")
-        self._check_host(scope)
-        if request_target.forward(scope, self._proxies):
+        health = scope["path"] in _HEALTH
+        if not health:
+            self._check_host(scope)
+        if request_target.forward(scope, self._proxies) and not health:
             # Both: a page of a name that resolves to this machine can write what it likes into the other header.
             self._check_host(scope)
         self._check_origin(scope)

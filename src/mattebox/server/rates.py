@@ -55,7 +55,7 @@ class RateOptions:
     )
     dialects: tuple[str, ...] = field(
         default=(),
-        metadata={"doc": "Dialects with another limit, as in `removebg=500/minute`, separated by commas."},
+        metadata={"doc": "Dialects with another limit, as in `native=500/minute`, separated by commas."},
     )
     url: str = field(
         default="",
@@ -71,7 +71,7 @@ class RateOptions:
         for each in self.dialects:
             name, _, rate = each.partition("=")
             if not name.strip() or not rate.strip():
-                raise ValueError("dialects must be like removebg=500/minute")
+                raise ValueError("dialects must be like native=500/minute")
             check_rate(rate)
         if self.url and self.url.partition("://")[0] not in ("redis", "rediss"):
             raise ValueError("url must be like redis://host:6379/0")

@@ -18,6 +18,7 @@ export const said = signal(""); // for screen readers
 export const server = signal("ready"); // or "away"
 export const wantsKey = signal(false);
 const controls = new Map();
+const leaving = new Set();
 let counter = Date.now();
 
 export const current = computed(() => pictures.value.find((each) => each.id === selected.value) ?? null);
@@ -32,7 +33,7 @@ export const stale = (picture) => ["done", "failed"].includes(picture.status) &&
 export const find = (id) => pictures.value.find((each) => each.id === id);
 
 export function update(id, patch, { keep = true } = {}) {
-  if (!find(id)) return;
+  if (!find(id) || leaving.has(id)) return;
   pictures.value = pictures.value.map((each) => (each.id === id ? { ...each, ...patch } : each));
   if (keep) store.put("pictures", id, { ...find(id), note: null, thumb: null });
 }
@@ -169,20 +170,26 @@ export const cancelAll = () => pictures.value.filter((each) => ["waiting", "work
 export const retryAll = () => pictures.value.filter((each) => ["failed", "cancelled"].includes(each.status)).forEach((each) => again(each.id));
 export const renewAll = () => pictures.value.filter(stale).forEach((each) => again(each.id));
 
-export function remove(id) {
-  controls.get(id)?.abort();
-  const at = pictures.value.findIndex((each) => each.id === id);
-  const left = pictures.value.filter((each) => each.id !== id);
-  const thumb = pictures.value[at]?.thumb;
-  if (thumb) URL.revokeObjectURL(thumb);
+// They leave the page when they have left the disk: what was seen to go does not come back with a reload.
+async function removeAll(ids) {
+  if (!ids.length) return;
+  for (const id of ids) {
+    leaving.add(id);
+    controls.get(id)?.abort();
+  }
+  await store.forget(ids);
+  const gone = new Set(ids);
+  const at = pictures.value.findIndex((each) => gone.has(each.id));
+  for (const { id, thumb } of pictures.value) if (thumb && gone.has(id)) URL.revokeObjectURL(thumb);
+  const left = pictures.value.filter((each) => !gone.has(each.id));
   batch(() => {
     pictures.value = left;
-    if (selected.value === id) selected.value = left[Math.min(at, left.length - 1)]?.id ?? null;
+    if (gone.has(selected.value)) selected.value = left[Math.min(at, left.length - 1)]?.id ?? null;
   });
-  return store.forget(id);
 }
 
-export const clear = () => Promise.all(pictures.value.map((each) => remove(each.id)));
+export const remove = (id) => removeAll([id]);
+export const clear = () => removeAll(pictures.value.map((each) => each.id));
 
 export function step(by) {
   const at = pictures.value.findIndex((each) => each.id === selected.value);

@@ -52,13 +52,14 @@ export async function all(store) {
   return [...kept, ...inMemory[store].values()];
 }
 
-export async function remove(store, id) {
-  inMemory[store].delete(id);
-  await run(store, "readwrite", (each) => each.delete(id));
-}
-
 // The files of one picture.
 export const file = (id, which) => get("files", `${id}:${which}`);
 export const putFile = (id, which, blob) => put("files", `${id}:${which}`, blob);
-export const forget = (id) =>
-  Promise.all([remove("pictures", id), ...["original", "result", "thumb"].map((each) => remove("files", `${id}:${each}`))]);
+
+export async function forget(ids) {
+  const keys = { pictures: ids, files: ids.flatMap((id) => ["original", "result", "thumb"].map((each) => `${id}:${each}`)) };
+  for (const store of STORES) {
+    for (const key of keys[store]) inMemory[store].delete(key);
+    await run(store, "readwrite", (each) => keys[store].map((key) => each.delete(key)).at(-1));
+  }
+}

@@ -156,7 +156,7 @@ def test_every_route_is_on_the_page_of_documents_unless_it_is_kept_out() -> None
     for each in DIALECTS.values():
         for route in each.router.routes:
             if isinstance(route, APIRoute) and route.include_in_schema:
-                assert {method.lower() for method in route.methods or ()} <= paths[route.path].keys()
+                assert {method.lower() for method in route.methods or ()} <= paths[route.path_format].keys()
     for path in ("/v1/segment", "/v1/remove-background", "/remove-background/v1", "/replace-background/v1"):
         assert "post" in paths[path]
 

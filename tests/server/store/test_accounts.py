@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,17 +10,6 @@ from sqlalchemy import Engine, event
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.accounts import AccountOptions, Accounts
 from mattebox.server.store.database import connect, create
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path}/mattebox.db"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_database")
-    engine = connect(url)
-    create(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

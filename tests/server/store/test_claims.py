@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,18 +8,7 @@ from sqlalchemy import Engine
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.claims import Claims
-from mattebox.server.store.database import connect, create
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path}/mattebox.db"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_database")
-    engine = connect(url)
-    create(engine)
-    yield engine
-    engine.dispose()
+from mattebox.server.store.database import connect
 
 
 def test_one_holds_a_claim_and_may_keep_it(database: Engine) -> None:

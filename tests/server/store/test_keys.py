@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,8 @@ from sqlalchemy import Engine, event, text
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.accounts import AccountOptions, Accounts
-from mattebox.server.store.database import connect, create
+from mattebox.server.store.database import connect
 from mattebox.server.store.keys import KEY_SECONDS, KeyLimits, Keys
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path}/mattebox.db"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_database")
-    engine = connect(url)
-    create(engine)
-    yield engine
-    engine.dispose()
 
 
 class Clock:
