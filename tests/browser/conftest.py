@@ -69,7 +69,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.stop()
 
 
-# Not for the session: while it is there, the thread has a running event loop, and the tests of other files have their own.
+# Not for the session: the thread has a running event loop while it is there, and other files' tests have their own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, _BROWSERS)), None)
