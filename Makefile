@@ -1,7 +1,7 @@
 # Two commands set everything up: `make serve` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve demo test chromium wheel check coverage quality durability diffusion bench gallery golden docs lock clean
+.PHONY: help serve demo test chromium wheel check audit sbom coverage quality durability diffusion bench gallery golden docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -57,6 +57,17 @@ check: .venv/dev ## lint, types, architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+audit: .audit/.done ## known vulnerabilities of the packages that an installation brings; needs PyPI's own address
+	for list in runtime cuda tools; do .audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/$$list.txt || exit 1; done
+
+sbom: .audit/.done .venv/runtime ## a bill of materials (CycloneDX) of what `make serve` and the container image install: build/sbom.json
+	$(UV) venv --quiet --clear build/sbom
+	$(UV) pip install --quiet --python build/sbom/bin/python --require-hashes -r requirements/runtime.txt
+	version=$$($(BIN)/python -c 'import mattebox; print(mattebox.__version__)'); \
+	  sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > build/sbom/pyproject.toml
+	.audit/bin/cyclonedx-py environment build/sbom/bin/python --pyproject build/sbom/pyproject.toml \
+	  --output-reproducible -o build/sbom.json
+
 quality: .venv/dev ## the quality table; MATTEBOX_EVAL names the folder of pictures with true mattes
 	$(BIN)/mattebox models pull auto
 	$(BIN)/pytest tests/quality -m quality -s
@@ -93,6 +104,8 @@ lock: $(UV) ## resolve the requirements anew
 	$(UV) pip compile $(LOCK) --upgrade pyproject.toml --extra all --group dev -o requirements/dev.txt
 	$(UV) pip compile $(LOCK) pyproject.toml --extra all -c requirements/dev.txt -o requirements/runtime.txt
 	$(UV) pip compile $(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/core.txt
+	echo 'onnxruntime-gpu[cuda,cudnn]' | $(UV) pip compile $(LOCK) - -c requirements/runtime.txt -o requirements/cuda.txt
+	echo "pip-audit cyclonedx-bom" | tr " " "\n" | $(UV) pip compile $(LOCK) --upgrade - -o requirements/audit.txt
 	echo "uv hatchling editables" | tr " " "\n" | $(UV) pip compile $(LOCK) --upgrade - -o requirements/tools.txt
 	for client in $(CLIENTS); do \
 	  { echo $$client | sed 's/-\([0-9.]*\)$$/==\1/'; cat requirements/clients/$$client.in 2>/dev/null; } | \
@@ -103,7 +116,7 @@ lock: $(UV) ## resolve the requirements anew
 LOCK := --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
 
 clean: ## remove what make made here; the downloaded models stay
-	rm -rf .venv .core .clients .bench .diffusion build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .core .clients .audit .bench .diffusion build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The environment. Every package comes with a checksum from requirements/.
 $(UV): requirements/tools.txt
@@ -134,6 +147,12 @@ $(UV): requirements/tools.txt
 	$(UV) venv --quiet --clear .diffusion
 	$(UV) pip install --quiet --python .diffusion/bin/python --require-hashes -r requirements/dev.txt
 	$(UV) pip install --quiet --python .diffusion/bin/python --editable '.[gpu]'
+	@touch $@
+
+# What looks the packages over, and is none of them.
+.audit/.done: requirements/audit.txt $(UV)
+	$(UV) venv --quiet --clear .audit
+	$(UV) pip install --quiet --python .audit/bin/python --require-hashes -r requirements/audit.txt
 	@touch $@
 
 # The peer that mattebox is measured against.
