@@ -1135,6 +1135,7 @@ def test_models_list(here: tuple[Components, Path]) -> None:
         "downloaded": True,
         "note": "",
         "memory": 200_000_000,
+        "precision": "f32",
         "network": None,
         "sources": ["127.0.0.1"],
     }

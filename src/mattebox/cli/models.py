@@ -43,7 +43,7 @@ def list_models(
 
     from mattebox.models.memory import gigabytes
 
-    heads = ("name", "size", "memory", "licence", "commercial", "comes from", "downloaded")
+    heads = ("name", "size", "memory", "precision", "licence", "commercial", "comes from", "downloaded")
     table = Table(*heads, box=None, pad_edge=False)
     table.columns[1].justify = table.columns[2].justify = "right"
     notes = Table("name", "what it is good at, and what its licence leaves open", box=None, pad_edge=False)
@@ -52,7 +52,9 @@ def list_models(
         size = "-" if row.bytes is None else f"{row.bytes / 1e6:.0f} MB"
         commercial, downloaded = "yes" if row.commercial else "NO", "yes" if row.downloaded else "no"
         sources = ", ".join(row.sources) or "by hand"
-        table.add_row(row.name, size, gigabytes(row.memory), row.licence, commercial, sources, downloaded)
+        table.add_row(
+            row.name, size, gigabytes(row.memory), row.precision, row.licence, commercial, sources, downloaded
+        )
         notes.add_row(row.name, row.note if row.network is None else f"{row.note} Here: {row.network}.")
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -72,6 +74,8 @@ class _Facts:
     downloaded: bool
     note: str
     memory: int
+    precision: str
+    """The precisions that its networks are computed with on this machine: bf16, int8 or f32."""
     network: str | None
     """The network that a choice stands for on this machine."""
     sources: tuple[str, ...]
@@ -79,7 +83,7 @@ class _Facts:
 
 
 def _facts(row: Row, catalogue: Mapping[str, Row], directory: Path, here: Machine) -> _Facts:
-    from mattebox.models import choices, weights
+    from mattebox.models import choices, runtimes, weights
     from mattebox.models.catalogue import Choice, members
 
     network = choices.resolve(row, here, catalogue)
@@ -95,6 +99,12 @@ def _facts(row: Row, catalogue: Mapping[str, Row], directory: Path, here: Machin
         downloaded=all(weights.path(member, directory).is_file() for member in variants),
         note=row.note,
         memory=sum(member.memory for member in variants),
+        precision=" and ".join(
+            dict.fromkeys(
+                "f32" if here.gpu else runtimes.computes_with(member.precision, int8=member.int8 is not None)
+                for member in variants
+            )
+        ),
         network=network.name if isinstance(row, Choice) else None,
         sources=tuple(dict.fromkeys(place for own in places for place in own)) if all(places) else (),
     )

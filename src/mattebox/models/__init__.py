@@ -19,7 +19,7 @@ from pydantic import AfterValidator
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
-from mattebox.models import choices, families, memory, runtimes, weights
+from mattebox.models import choices, families, int8, memory, runtimes, weights
 from mattebox.models.catalogue import (
     CATALOGUE,
     DEFAULT,
@@ -221,6 +221,7 @@ class Models:
             device=self._options.device,
             threads=self._options.threads,
             precision=variant.precision,
+            int8=None if prepared is None or variant.int8 is None else int8.table(variant.int8),
             prepared=prepared,
             guard=lambda: self._check_memory(variant, file),
         )

@@ -26,7 +26,7 @@ class Family(StrEnum):
     VITMATTE = "vitmatte"
 
 
-Precision: TypeAlias = Literal["bf16", "f32"]
+Precision: TypeAlias = Literal["bf16", "int8", "f32"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,8 @@ class Variant:
         mean, scale: the input is (colour - mean) / scale, per channel, with colours in 0..255.
         logits: the network's output still needs the sigmoid.
         precision: the lowest precision that leaves its alpha as it is. bf16 is used only where the processor has it.
+        int8: the table of scales with which OpenVINO computes it in 8 bits on processors without bf16 (`models.int8`);
+            None where that would show.
         sha256, bytes: of the file. None where mattebox knows no checksum: then only a file that the user names is
             loaded.
         earlier_sha256: of the same network as an earlier version of mattebox stored it. Such a file is still loaded.
@@ -59,6 +61,7 @@ class Variant:
     scale: tuple[float, float, float]
     logits: bool = False
     precision: Precision
+    int8: str | None = None
     sha256: str | None = None
     bytes: int | None = None
     earlier_sha256: str | None = None
@@ -172,6 +175,7 @@ _ROWS: tuple[Row, ...] = (
         mean=(128.0, 128.0, 128.0),
         scale=(256.0, 256.0, 256.0),
         precision="bf16",
+        int8="isnet-general.int8.npz",
         sha256="b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
         bytes=88_188_479,
         earlier_sha256="eae18f6f433a18872df0f70a8f8e610febc295038a974474721d4669bdf1497b",  # widened to float32

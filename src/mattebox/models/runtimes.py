@@ -27,6 +27,7 @@ import numpy.typing as npt
 from mattebox import extras, telemetry
 from mattebox.download import locks
 from mattebox.errors import Kind, MatteboxError
+from mattebox.models import int8 as quantization
 from mattebox.models.catalogue import Precision
 from mattebox.models.families import Batch
 
@@ -95,6 +96,7 @@ def open_network(
     device: str = "auto",
     threads: int = 0,
     precision: Precision = "f32",
+    int8: bytes | None = None,
     prepared: Path | None = None,
     guard: Callable[[], None] = lambda: None,
 ) -> Network:
@@ -105,6 +107,7 @@ def open_network(
         device: one of `DEVICES`.
         threads: how many to compute with; 0 means all cores that the process may use.
         precision: the lowest that may be computed with. bf16 is used where the processor computes with it natively.
+        int8: the table with which OpenVINO computes the network in 8 bits, on a processor and where bf16 is not used.
         prepared: where to keep this very network as OpenVINO compiled it, without suffix. It loads in a third of the
             time and with less memory than the ONNX file. None keeps nothing.
         guard: called before the network is loaded into the processor's memory; what it raises ends the loading.
@@ -118,18 +121,37 @@ def open_network(
         guard()
     match device:
         case "auto":
-            return _open_auto(onnx, threads=cores, precision=precision, prepared=prepared, guard=guard)
+            return _open_auto(onnx, threads=cores, precision=precision, int8=int8, prepared=prepared, guard=guard)
         case "cpu":
-            return _open_cpu(onnx, threads=cores, precision=precision, prepared=prepared)
+            return _open_cpu(onnx, threads=cores, precision=precision, int8=int8, prepared=prepared)
         case "cuda" | "coreml":
             return open_onnxruntime(onnx(), device=device, threads=cores)
         case _ if device.startswith("openvino:") and len(device) > len("openvino:"):
             target = device.removeprefix("openvino:")
-            return open_openvino(onnx, device=target, threads=cores, precision=precision, prepared=prepared)
+            return open_openvino(onnx, device=target, threads=cores, precision=precision, int8=int8, prepared=prepared)
         case _:
             raise MatteboxError(
                 Kind.INVALID_PARAMETER, f"Unknown device. Choose one of {', '.join(DEVICES)}.", parameter="device"
             )
+
+
+def computes_with(precision: Precision, *, int8: bool) -> Precision:
+    """The precision that this processor computes a network with.
+
+    Args:
+        precision: the lowest that may be computed with, as far as the processor has it.
+        int8: there is a table with which it can be computed in 8 bits.
+    """
+    if importlib.util.find_spec("openvino") is None:
+        return "f32"
+    telemetry.switch_off()
+    import openvino
+
+    capabilities: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    # Where bf16 is not native it would be emulated: slower than f32, and less exact. Where it is, 8 bits are no faster.
+    if precision == "bf16" and "BF16" in capabilities:
+        return "bf16"
+    return "int8" if int8 and "INT8" in capabilities else "f32"
 
 
 def may_use_cuda(device: str) -> bool:
@@ -142,6 +164,7 @@ def _open_auto(
     *,
     threads: int,
     precision: Precision,
+    int8: bytes | None,
     prepared: Path | None,
     guard: Callable[[], None],
 ) -> Network:
@@ -151,7 +174,7 @@ def _open_auto(
         accelerators.remove("coreml")  # on Intel Macs CoreML is slower than the processor
     if not accelerators:
         guard()
-        return _open_cpu(onnx, threads=threads, precision=precision, prepared=prepared)
+        return _open_cpu(onnx, threads=threads, precision=precision, int8=int8, prepared=prepared)
     file = onnx()  # before any device is tried: a file that is not to be had is no device's fault
     for device in accelerators:
         try:
@@ -160,12 +183,14 @@ def _open_auto(
             reason = error.__cause__ or error
             _log.warning("%s is installed but cannot be used, taking the processor: %s", device, reason)
     guard()
-    return _open_cpu(lambda: file, threads=threads, precision=precision, prepared=prepared)
+    return _open_cpu(lambda: file, threads=threads, precision=precision, int8=int8, prepared=prepared)
 
 
-def _open_cpu(onnx: Callable[[], Path], *, threads: int, precision: Precision, prepared: Path | None) -> Network:
+def _open_cpu(
+    onnx: Callable[[], Path], *, threads: int, precision: Precision, int8: bytes | None, prepared: Path | None
+) -> Network:
     if importlib.util.find_spec("openvino"):
-        return open_openvino(onnx, device="CPU", threads=threads, precision=precision, prepared=prepared)
+        return open_openvino(onnx, device="CPU", threads=threads, precision=precision, int8=int8, prepared=prepared)
     return open_onnxruntime(onnx(), device="cpu", threads=threads)
 
 
@@ -194,10 +219,16 @@ class _OpenVINO:
 
 
 def open_openvino(
-    onnx: Callable[[], Path], *, device: str, threads: int, precision: Precision, prepared: Path | None = None
+    onnx: Callable[[], Path],
+    *,
+    device: str,
+    threads: int,
+    precision: Precision,
+    int8: bytes | None = None,
+    prepared: Path | None = None,
 ) -> Network:
     """Load a network with OpenVINO on one of its devices (`CPU`, `GPU`, `GPU.1`). See `open_network`."""
-    compiler = _Compiler(device, threads=threads, precision=precision)
+    compiler = _Compiler(device, threads=threads, precision=precision, int8=int8)
     kept = None if prepared is None else compiler.file_of(prepared)
     network = None if kept is None else compiler.read_back(kept)
     if network is not None:
@@ -226,7 +257,7 @@ class _Compiler:
 
     _HEAD = 4096
 
-    def __init__(self, device: str, *, threads: int, precision: Precision) -> None:
+    def __init__(self, device: str, *, threads: int, precision: Precision, int8: bytes | None) -> None:
         telemetry.switch_off()
         try:
             import openvino
@@ -238,27 +269,26 @@ class _Compiler:
             raise MatteboxError(Kind.UNAVAILABLE, f"OpenVINO finds no device {device} on this machine.")
         self._device = device
         self._half = precision == "bf16"
-        self._hint = "f32"
+        self._precision = computes_with(precision, int8=int8 is not None) if device == "CPU" else "f32"
+        self._int8 = int8 if self._precision == "int8" else None
         self._options: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
         if device == "CPU":
-            # Without native bf16 the hint would be emulated: slower than f32, and less exact.
-            if self._half and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-                self._hint = "bf16"
             # Pinning threads to cores would make two processes on one machine fight for the same ones.
             self._options |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
-        self._options["INFERENCE_PRECISION_HINT"] = self._hint
+        # Of a network in 8 bits, what is left in float32 stays so.
+        self._options["INFERENCE_PRECISION_HINT"] = "bf16" if self._precision == "bf16" else "f32"
 
     def file_of(self, prepared: Path) -> Path:
         """The file of a compiled network. What one version or processor compiled, another need not be able to run."""
         version = self._openvino.__version__.split("-")[0]
         names = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
         processor = repr([self._device, *(self._core.get_property(self._device, name) for name in names)])
-        key = hashlib.sha256(processor.encode()).hexdigest()[:8]
-        return prepared.with_name(f"{prepared.name}-{self._hint}-{version}-{key}.blob")
+        key = hashlib.sha256(processor.encode() + (self._int8 or b"")).hexdigest()[:8]
+        return prepared.with_name(f"{prepared.name}-{self._precision}-{version}-{key}.blob")
 
     def compile(self, onnx: Path) -> Network:
         """The network of an ONNX file. OpenVINO raises a RuntimeError where it is none."""
-        return self._network(self._compiled(self._first_answer(self._core.read_model(onnx))))
+        return self._network(self._compiled(self._read(onnx)))
 
     def keep(self, onnx: Path, kept: Path) -> bool:
         """Compile a network and keep it in a file; False where the directory cannot take it.
@@ -270,8 +300,8 @@ class _Compiler:
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".prepare-") as aside:
-                network = self._first_answer(self._core.read_model(onnx))
-                if self._half:
+                network = self._read(onnx)
+                if self._half and self._int8 is None:
                     network = self._as_float16(network, Path(aside) / "network.xml")
                 exported = self._compiled(network).export_model().getbuffer()
                 made = Path(aside) / kept.name
@@ -304,9 +334,13 @@ class _Compiler:
             _log.warning("cannot use the compiled network, compiling it again: %s", error)
             return None
 
-    def _first_answer(self, network: Any) -> Any:
+    def _read(self, onnx: Path) -> Any:
         """The network without the side outputs that it was trained with, and without what only they need."""
-        return self._openvino.Model([network.get_results()[0]], network.get_parameters())
+        whole = self._core.read_model(onnx)
+        network = self._openvino.Model([whole.get_results()[0]], whole.get_parameters())
+        if self._int8 is not None:
+            quantization.quantize(network, quantization.read(self._int8))
+        return network
 
     def _as_float16(self, network: Any, xml: Path) -> Any:
         try:
@@ -320,7 +354,7 @@ class _Compiler:
         return self._core.compile_model(network, self._device, self._options)
 
     def _network(self, compiled: Any, *, weights: npt.NDArray[np.uint8] | None = None) -> Network:
-        return _OpenVINO(compiled, where=f"OpenVINO {self._device} {self._hint}", weights=weights)
+        return _OpenVINO(compiled, where=f"OpenVINO {self._device} {self._precision}", weights=weights)
 
 
 # --- ONNX Runtime -----------------------------------------------------------------------------------------------------
