@@ -72,7 +72,7 @@ quality: .venv/dev ## the quality table; MATTEBOX_EVAL names the folder of pictu
 	$(BIN)/mattebox models pull auto
 	$(BIN)/pytest tests/quality -m quality -s
 
-durability: .venv/dev ## servers killed in the middle of two hundred tasks, on SQLite and on PostgreSQL with S3
+durability: .venv/dev ## servers killed in the middle of two hundred tasks, full disks, stores that are away; takes half an hour
 	$(BIN)/mattebox models pull u2netp
 	$(BIN)/pytest tests/durability -m durability -s
 

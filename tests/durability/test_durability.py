@@ -9,22 +9,16 @@ from __future__ import annotations
 import base64
 import collections
 import json
-import os
 import random
-import re
-import signal
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.durability.nodes import Node, ask
 from tests.servers import Postgres
 
 from mattebox import codec
@@ -63,46 +57,6 @@ class Receiver(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
-
-
-class Node:
-    """One `mattebox serve`, which can be killed and started again."""
-
-    def __init__(self, name: str, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder / name
-        self.folder.mkdir()
-        self._environment = {**environment, "MATTEBOX_NODE": name, "MATTEBOX_DATA_DIR": str(self.folder)}
-        self.address = ""
-        self.start()
-
-    def start(self) -> None:
-        log = self.folder / f"log-{time.time()}"
-        with log.open("w") as written:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mattebox", "serve", "--port", "0"],
-                env=os.environ | self._environment,
-                stdout=written,
-                stderr=subprocess.STDOUT,
-            )
-        while not (found := re.search(r"http://[\d.:]+\d", log.read_text())):
-            assert self._process.poll() is None, log.read_text()
-            time.sleep(0.05)
-        self.address = found[0]
-
-    def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-
-def ask(address: str, body: object = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return json.loads(response.read())
 
 
 @pytest.fixture

@@ -275,12 +275,12 @@ def test_what_may_pass_is_tried_again(tasks: Tasks, fake: Fake, monkeypatch: pyt
     assert fake.notes()["cut flaky"] == 3
 
 
-def test_what_does_not_pass_fails_after_five_tries(tasks: Tasks, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_pass_fails_after_eight_tries(tasks: Tasks, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "RETRY_SECONDS", 0.01)
     (task,) = tasks.submit("me", [(Edit(), Sources(Link("away")))], dialect="native", hook=HOOK)
     done = announced(tasks, task)
     assert (done.status, done.reason) == (Status.FAILED, "The storage cannot be reached.")
-    assert fake.notes()["cut away"] == steps.TRIES == 5
+    assert fake.notes()["cut away"] == steps.TRIES == 8
     assert suspects(tasks) == []
 
 

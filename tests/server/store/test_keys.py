@@ -10,8 +10,8 @@ from sqlalchemy import Engine, event, text
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.accounts import AccountOptions, Accounts
-from mattebox.server.store.database import connect
-from mattebox.server.store.keys import KEY_SECONDS, KeyLimits, Keys
+from mattebox.server.store.database import connect, create
+from mattebox.server.store.keys import AWAY_SECONDS, KEY_SECONDS, KeyLimits, Keys
 
 
 class Clock:
@@ -22,7 +22,8 @@ class Clock:
         monkeypatch.setattr("mattebox.server.store.accounts.time.monotonic", lambda: self.now)
 
     def cached(self, keys: Keys) -> Keys:
-        keys._read = TTLCache(100, KEY_SECONDS, timer=lambda: self.now)
+        keys._read = TTLCache(100, AWAY_SECONDS, timer=lambda: self.now)
+        keys._fresh = TTLCache(100, KEY_SECONDS, timer=lambda: self.now)
         return keys
 
 
@@ -144,6 +145,31 @@ def test_keys_that_are_made_up_make_no_rows(database: Engine) -> None:
         assert connection.execute(text("SELECT account, images FROM usage")).all() == [("anybody", 50)]
     accounts.refund(accounts.owner("whoever"), 2)
     assert accounts.usage(accounts.authenticate("made up 3")).used == 48
+
+
+def test_while_the_database_is_away_the_last_answer_holds_for_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = connect(f"sqlite:///{tmp_path}/mattebox.db")
+    create(database)
+    clock = Clock(monkeypatch)
+    opened = Accounts((), database)
+    assert opened.authenticate("anything").anonymous
+    key, _ = Keys(database).create("shop")
+    closed = Accounts(("env",), database)
+    clock.cached(closed._kept)
+    assert closed.authenticate(key).name == "shop"
+    database.dispose()
+    for file in tmp_path.iterdir():
+        file.unlink()
+    (tmp_path / "mattebox.db").mkdir()
+    clock.now += AWAY_SECONDS - 1
+    assert opened.authenticate("anything").anonymous
+    assert closed.authenticate(key).name == "shop"
+    assert refused(closed, f"mattebox_{'0' * 16}_{'0' * 64}") is Kind.UNAVAILABLE
+    clock.now += KEY_SECONDS + 2
+    assert refused(opened, "anything") is Kind.UNAVAILABLE
+    assert refused(closed, key) is Kind.UNAVAILABLE
 
 
 def test_a_database_that_is_away_is_said_so(tmp_path: Path) -> None:

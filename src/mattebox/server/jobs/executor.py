@@ -102,6 +102,7 @@ class Executor:
         log = logging.getLogger("dbos")
         log.setLevel(logging.WARNING)
         log.addFilter(_is_no_cancelled_task)
+        log.addFilter(_without_traceback)
 
         @DBOS.workflow(name=CUT_OUT)
         def cut_out(task_id: str) -> None:
@@ -159,6 +160,7 @@ class Executor:
         log = logging.getLogger("dbos")
         log.setLevel(logging.CRITICAL)
         log.removeFilter(_is_no_cancelled_task)
+        log.removeFilter(_without_traceback)
         _RUNNING_HERE.release()
 
 
@@ -170,3 +172,11 @@ def _is_no_cancelled_task(record: logging.LogRecord) -> bool:
     from dbos import error
 
     return not (record.exc_info and isinstance(record.exc_info[1], error.DBOSAwaitedWorkflowCancelledError))
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Say in a sentence why a step is tried again: what is expected to happen is no defect."""
+    if record.exc_info and isinstance(record.exc_info[1], MatteboxError):
+        record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", ()
+        record.exc_info = record.exc_text = None
+    return True

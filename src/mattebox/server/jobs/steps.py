@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TRIES = 5
-"""How often a step is tried that fails for a reason which may pass."""
+TRIES = 8
+"""How often a step is tried that fails for a reason which may pass: over two minutes, enough for a restart."""
 RETRY_SECONDS = 1.0
 """The pause before the second try; doubled each further time."""
 WATCH_SECONDS = 1.0

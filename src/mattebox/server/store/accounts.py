@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.database import TABLES, reachable
-from mattebox.server.store.keys import KEY_SECONDS, Keys, digest
+from mattebox.server.store.keys import AWAY_SECONDS, KEY_SECONDS, Keys, digest
 
 _USAGE = Table(
     "usage", TABLES, Column("account", String(64), primary_key=True), Column("images", Integer, nullable=False)
@@ -94,7 +94,7 @@ class Accounts:
         self._known = {hashed[:24]: hashed for hashed in map(digest, keys)}
         self._kept = Keys(database)
         self._keyed = bool(keys)
-        self._looked = -math.inf
+        self._looked = self._found = -math.inf
         self._options = options
         self._database = database
         self._counted: Counter[str] = Counter()
@@ -124,11 +124,18 @@ class Accounts:
     def keyed(self) -> bool:
         """Whether a key is asked for. Once one is in the database that is so for ever, after `KEY_SECONDS` at most.
 
+        While the database is away, what was found there last holds for `AWAY_SECONDS`.
+
         Raises:
-            MatteboxError: UNAVAILABLE where the database is away.
+            MatteboxError: UNAVAILABLE where the database is away for longer, or was never there.
         """
         if not self._keyed and time.monotonic() - self._looked > KEY_SECONDS:
-            self._keyed = self._kept.exist()
+            try:
+                self._keyed = self._kept.exist()
+                self._found = time.monotonic()
+            except MatteboxError:
+                if time.monotonic() - self._found > AWAY_SECONDS:
+                    raise
             self._looked = time.monotonic()
         return self._keyed
 

@@ -39,6 +39,8 @@ from mattebox.server.store.database import TABLES, now, reachable
 
 KEY_SECONDS = 5
 """How long a server believes what it has read of a key: so much later at most it knows that one was revoked."""
+AWAY_SECONDS = 300
+"""How long it does so while the database is away."""
 _REMEMBERED = 10_000
 _SHAPE = re.compile(r"mattebox_([0-9a-f]{16})_[0-9a-f]{64}")
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,62}[^\s\x00-\x1f\x7f])?")
@@ -103,7 +105,8 @@ class Keys:
 
     def __init__(self, database: Engine) -> None:
         self._database = database
-        self._read: TTLCache[str, tuple[str, Key]] = TTLCache(_REMEMBERED, KEY_SECONDS)
+        self._read: TTLCache[str, tuple[str, Key]] = TTLCache(_REMEMBERED, AWAY_SECONDS)
+        self._fresh: TTLCache[str, bool] = TTLCache(_REMEMBERED, KEY_SECONDS)
         self._reading = threading.Lock()
 
     def create(self, name: str, limits: KeyLimits = KeyLimits()) -> tuple[str, Key]:
@@ -156,19 +159,14 @@ class Keys:
         """The key in force that this is, if it is one.
 
         Raises:
-            MatteboxError: UNAVAILABLE.
+            MatteboxError: UNAVAILABLE where the database is away and the key was not read in the last `AWAY_SECONDS`.
         """
         shape = _SHAPE.fullmatch(key)
         if shape is None:
             return None
-        with self._reading:
-            row = self._read.get(shape[1])
+        row = self._row(shape[1])
         if row is None:
-            row = self._fetch(shape[1])
-            if row is None:  # not remembered: a key can be used as soon as it was made
-                return None
-            with self._reading:
-                self._read[shape[1]] = row
+            return None
         # The row is found by what is not secret, and the secret is compared in a time that does not depend on it.
         return row[1] if hmac.compare_digest(row[0], digest(key)) else None
 
@@ -181,6 +179,26 @@ class Keys:
         with reachable(), self._database.connect() as connection:
             made = inspect(connection).has_table(_KEYS.name)
             return made and connection.scalar(select(_KEYS.c.id).limit(1)) is not None
+
+    def _row(self, key_id: str) -> tuple[str, Key] | None:
+        with self._reading:
+            row = self._read.get(key_id)
+            if row is not None and key_id in self._fresh:
+                return row
+        try:
+            row = self._fetch(key_id)
+        except MatteboxError:
+            if row is None:
+                raise
+        else:
+            with self._reading:
+                if row is None:  # not remembered: a key can be used as soon as it was made
+                    self._read.pop(key_id, None)
+                    return None
+                self._read[key_id] = row
+        with self._reading:
+            self._fresh[key_id] = True  # also while the database is away: not each request shall wait for it
+        return row
 
     def _fetch(self, key_id: str) -> tuple[str, Key] | None:
         with reachable(), self._database.connect() as connection:
