@@ -211,8 +211,9 @@ def test_a_strict_one_refuses_what_nothing_shows(text: str, options: BackdropOpt
     [
         ("inside a whale's stomach", "Nothing comes near it."),
         ("inside a qwer", "Nothing comes near it."),
-        ("auf dem Mond", "Prompts must be in English."),
-        ("在仓库里", "Prompts must be in English."),
+        ("no background", "Prompts must say in English what is to be seen."),
+        ("auf dem Mond", "Prompts must say in English what is to be seen."),
+        ("在仓库里", "Prompts must say in English what is to be seen."),
     ],
 )
 def test_a_refusal_says_why_nothing_is_near(text: str, words: str, bare: Backdrops) -> None:

@@ -82,7 +82,7 @@ def test_words_with_thumbnails_and_how_well_they_match(cut: Page) -> None:
     cut.get_by_label("The place in words").fill("on a spaceship")
     expect(cut.locator(".facts")).to_contain_text("is the nearest.")
     cut.get_by_label("The place in words").fill("auf dem Mond")
-    expect(cut.locator(".over.card")).to_contain_text("Prompts must be in English.")
+    expect(cut.locator(".over.card")).to_contain_text("Prompts must say in English what is to be seen.")
     cut.get_by_label("The place in words").fill("marble table")
     expect(cut.locator(".over.card")).to_have_count(0)
 

@@ -113,7 +113,7 @@ class ReadyMade:
             _log.info("%s", _UNKNOWN)
             return plain_studio(seed, warning=_UNKNOWN)
         names = ", ".join(each.name.replace("_", " ") for each in near)
-        nothing = "Nothing comes near it." if self.index().reads(text) else "Prompts must be in English."
+        nothing = "Nothing comes near it." if self.index().reads(text) else "Prompts must say in English what is to be seen."
         hint = f"The nearest here are {names}." if near else nothing
         raise MatteboxError(Kind.INVALID_PARAMETER, f"No backdrop here shows this. {hint}", parameter="prompt")
 
