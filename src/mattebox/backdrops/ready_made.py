@@ -113,8 +113,9 @@ class ReadyMade:
             _log.info("%s", _UNKNOWN)
             return plain_studio(seed, warning=_UNKNOWN)
         names = ", ".join(each.name.replace("_", " ") for each in near)
-        nothing = "Nothing comes near it." if self.index().reads(text) else "Prompts must say in English what is to be seen."
-        hint = f"The nearest here are {names}." if near else nothing
+        hint = f"The nearest here are {names}." if near else "Nothing comes near it."
+        if not self.index().reads(text):
+            hint = "Prompts must say in English what is to be seen."
         raise MatteboxError(Kind.INVALID_PARAMETER, f"No backdrop here shows this. {hint}", parameter="prompt")
 
     def scenes(self, text: str = "") -> tuple[Scene, ...]:
