@@ -42,6 +42,8 @@ def values(name: str, schema: Schema) -> str:
             return "`true`, `false`"
         case {"maxLength": int(longest)}:
             return f"text of at most {longest} characters"
+        case {"type": "object"}:
+            return "a JSON object"
         case {"format": "uri"}:
             return "an address"
         case {"format": "binary"}:

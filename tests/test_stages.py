@@ -16,7 +16,7 @@ from mattebox.stages import Stage, observed, stage
 from mattebox.testing import FakeBackdrops, FakeModels, make_scene
 
 PHOTO = codec.encode(Image(rgb=make_scene(width=80, height=60, seed=2).photo), Output())
-CUT_OUT = [Stage.SEGMENT, Stage.REFINE, Stage.FOREGROUND, Stage.LAYOUT, Stage.BACKDROP, Stage.COMPOSE]
+CUT_OUT = [Stage.LOOK, Stage.SEGMENT, Stage.REFINE, Stage.FOREGROUND, Stage.LAYOUT, Stage.BACKDROP, Stage.COMPOSE]
 
 
 class Watcher:
@@ -64,7 +64,7 @@ def test_a_stage_that_fails_ends() -> None:
     watcher = Watcher()
     with observed(watcher), pytest.raises(MatteboxError, match="missing"):
         Engine(FakeModels(broken)).run_file(Edit(), PHOTO)
-    assert watcher.ended == [Stage.DECODE, Stage.MATCH, Stage.SEGMENT]
+    assert watcher.ended == [Stage.DECODE, Stage.MATCH, Stage.LOOK, Stage.SEGMENT]
 
 
 def test_outside_nobody_is_told_and_a_thread_with_the_context_is_watched() -> None:

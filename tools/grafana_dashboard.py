@@ -78,6 +78,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Pixels in work and waiting", "short", (("sum by (state, line) (mattebox_pixels$)", "{{line}} {{state}}"),)
         ),
+        Panel(
+            "Mattes that were kept",
+            "ops",
+            (("sum by (outcome) (rate(mattebox_mattes_total$[$__rate_interval]))", "{{outcome}}"),),
+        ),
+        Panel("Memory of mattes", "bytes", (("mattebox_mattes_bytes$", "{{instance}}"),)),
     ),
     "Tasks": (
         Panel("Tasks by status", "short", (("max by (status) (mattebox_tasks$)", "{{status}}"),)),

@@ -23,6 +23,7 @@ from mattebox.edit import (
     Blur,
     Canvas,
     Color,
+    Corrections,
     Edit,
     Fit,
     Foreground,
@@ -33,10 +34,12 @@ from mattebox.edit import (
     Matte,
     Output,
     Picture,
+    Point,
     Prompt,
     Region,
     Shadow,
     ShadowKind,
+    Stroke,
     Transparent,
 )
 from mattebox.errors import Kind, MatteboxError
@@ -76,6 +79,7 @@ __all__ = [
     "Box",
     "Canvas",
     "Color",
+    "Corrections",
     "Cutout",
     "Edit",
     "Encoded",
@@ -92,12 +96,14 @@ __all__ = [
     "MatteboxError",
     "Output",
     "Picture",
+    "Point",
     "Prompt",
     "Region",
     "Replaced",
     "Served",
     "Shadow",
     "ShadowKind",
+    "Stroke",
     "Transparent",
     "remove_background",
     "replace_background",
@@ -130,6 +136,7 @@ def remove_background(
     model: str = "auto",
     refine: bool = True,
     foreground: Foreground | Literal["fast", "multilevel", "keep"] = Foreground.FAST,
+    corrections: Corrections = Corrections(),
     engine: Engine | None = None,
 ) -> Cutout:
     """Cut the subject out of a photo.
@@ -142,6 +149,7 @@ def remove_background(
         model: a name from `mattebox models list`, such as `fast` or `best`, or `family:path` for a file of your own.
         refine: sharpen the matte at the photo's own resolution.
         foreground: how the background's colour is taken out of the edge.
+        corrections: strokes that keep or erase, and points and a box that say which object is meant.
         engine: an engine of your own, say for another device; by default one engine serves the whole process.
 
     Returns:
@@ -154,7 +162,7 @@ def remove_background(
     """
     from mattebox import arguments
 
-    used, matte = _chosen(engine), _matte(model, foreground, refine=refine)
+    used, matte = _chosen(engine), _matte(model, foreground, corrections, refine=refine)
     return used.cut_out(arguments.photo(photo, "photo"), matte)
 
 
@@ -171,6 +179,7 @@ def replace_background(
     model: str = "auto",
     refine: bool = True,
     foreground: Foreground | Literal["fast", "multilevel", "keep"] = Foreground.FAST,
+    corrections: Corrections = Corrections(),
     engine: Engine | None = None,
 ) -> Replaced:
     """Put the subject of a photo on another background: one of `prompt`, `color`, `image` and `blur`.
@@ -191,6 +200,7 @@ def replace_background(
         model: as in `remove_background`, like `refine`, `foreground` and `engine`.
         refine: sharpen the matte at the photo's own resolution.
         foreground: how the old background's colour is taken out of the edge.
+        corrections: as in `remove_background`.
         engine: an engine of your own; prompts need one that was made with backdrops.
 
     Returns:
@@ -224,7 +234,7 @@ def replace_background(
         behind = _blur(blur)
     else:
         behind = Picture()
-    edit = Edit(backdrop=behind, matte=_matte(model, foreground, refine=refine))
+    edit = Edit(backdrop=behind, matte=_matte(model, foreground, corrections, refine=refine))
     used = _chosen(engine)
     result = pipeline.run(
         edit,
@@ -233,10 +243,10 @@ def replace_background(
         models=used.models,
         generators=used.backdrops,
     )
-    return Replaced(image=result.picture, subject=result.subject, served=result.served)
+    return Replaced(image=result.picture, subject=result.subject, served=result.served, chosen_by=result.chosen_by)
 
 
-def _matte(model: str, foreground: object, *, refine: bool) -> Matte:
+def _matte(model: str, foreground: object, corrections: Corrections, *, refine: bool) -> Matte:
     from mattebox import arguments
 
     if not isinstance(foreground, str) or foreground not in set(Foreground):
@@ -247,6 +257,7 @@ def _matte(model: str, foreground: object, *, refine: bool) -> Matte:
         model=arguments.text(model, "model"),
         refine=arguments.flag(refine, "refine"),
         foreground=Foreground(foreground),
+        corrections=arguments.instance(corrections, "corrections", Corrections),
     )
 
 

@@ -66,13 +66,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A photo that became a file. `subject`, `confidence` and `served` are those of `image.Encoded`."""
+    """A photo that became a file. `subject`, `confidence`, `chosen_by` and `served` are those of `image.Encoded`."""
 
     job: Job
     width: int
     height: int
     subject: Box | None
     confidence: float | None
+    chosen_by: str | None
     served: Served | None
     seconds: float
 
@@ -372,6 +373,7 @@ def run(
             height=made.height,
             subject=made.subject,
             confidence=made.confidence,
+            chosen_by=made.chosen_by,
             served=made.served,
             seconds=time.perf_counter() - begin,
         )

@@ -31,6 +31,8 @@ class Cutout:
         confidence: how likely the matte is a good one, in [0, 1] (`matting.confidence`); 0 where no subject was found.
         ambiguity: the fraction of pixels with an alpha between 0.1 and 0.9.
         icc: the ICC profile of `rgb`; None means sRGB.
+        chosen_by: what told the objects of the photo apart where corrections chose among them: `parts`, the connected
+            parts of the matte.
     """
 
     rgb: RGB
@@ -39,6 +41,7 @@ class Cutout:
     confidence: float
     ambiguity: float
     icc: bytes | None = None
+    chosen_by: str | None = None
 
     @property
     def found(self) -> bool:
@@ -138,11 +141,13 @@ class Replaced:
         image: the finished picture; with alpha only if the colour behind is not opaque.
         subject: where the subject lies in it; None where no subject was found, and only the backdrop is seen.
         served: where the backdrop came from, if a prompt asked for it.
+        chosen_by: as in `Cutout`.
     """
 
     image: Image
     subject: Box | None
     served: Served | None = None
+    chosen_by: str | None = None
 
     @property
     def found(self) -> bool:

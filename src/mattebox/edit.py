@@ -205,17 +205,93 @@ class Foreground(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stroke:
+    """A stroke of a brush over the photo, which keeps what it covers or erases it.
+
+    Attributes:
+        points: where the brush went, as fractions of the photo's width and height, (0, 0) being its upper left corner
+            as it is shown; one point is a dot.
+        size: the brush's diameter as a fraction of the photo's longer side.
+        keep: whether what is covered becomes the subject's, or the background's.
+        hardness: the share of the brush, from its middle, that has its full effect; 1 is a hard edge.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    size: float
+    keep: bool = True
+    hardness: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not self.points:
+            raise ValueError("points must not be empty")
+        if not all(0 <= part <= 1 for point in self.points for part in point):
+            raise ValueError("points must be in 0..1")
+        if not 0 < self.size <= 1:
+            raise ValueError("size must be above 0 and at most 1")
+        if not 0 <= self.hardness <= 1:
+            raise ValueError("hardness must be in 0..1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A click on an object that is meant, or is not; `x` and `y` are as in `Stroke`."""
+
+    x: float
+    y: float
+    keep: bool = True
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.x <= 1 and 0 <= self.y <= 1):
+            raise ValueError("x and y must be in 0..1")
+
+
+MOST_STROKES: Final = 500
+MOST_STROKE_POINTS: Final = 20_000
+"""In all strokes together."""
+MOST_POINTS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrections:
+    """The wishes of people who do not find a matte as they want it.
+
+    Attributes:
+        strokes: of a brush, in the order in which they were drawn: later ones over earlier ones.
+        points: clicks that say which object is meant.
+        box: left, top, right and bottom of a box round the object that is meant, as in `Stroke`.
+    """
+
+    strokes: tuple[Stroke, ...] = ()
+    points: tuple[Point, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.strokes) > MOST_STROKES:
+            raise ValueError(f"strokes must be at most {MOST_STROKES}")
+        if sum(len(stroke.points) for stroke in self.strokes) > MOST_STROKE_POINTS:
+            raise ValueError(f"strokes must have at most {MOST_STROKE_POINTS} points in all")
+        if len(self.points) > MOST_POINTS:
+            raise ValueError(f"points must be at most {MOST_POINTS}")
+        if self.box is not None:
+            left, top, right, bottom = self.box
+            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+                raise ValueError("box must be left, top, right, bottom in 0..1, with left < right and top < bottom")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Matte:
     """How the matte is made.
 
     `model` is a name of the catalogue or `auto`; `refine` works at the photo's resolution. Without `semitransparency`
-    the inside of the subject is opaque (windows of a car, glass), and only its outline is soft.
+    the inside of the subject is opaque (windows of a car, glass), and only its outline is soft. `corrections` have the
+    last word.
     """
 
     model: str = "auto"
     refine: bool = True
     foreground: Foreground = Foreground.FAST
     semitransparency: bool = True
+    corrections: Corrections = Corrections()
 
 
 class Format(StrEnum):

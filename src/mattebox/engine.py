@@ -10,7 +10,7 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded, Image
 from mattebox.pipeline import Result
 from mattebox.stages import Stage, stage
-from mattebox.steps import Generators, Segmenters, Work
+from mattebox.steps import Generators, Recall, Segmenters, Work, recall_nothing
 
 
 class Engine:
@@ -47,6 +47,7 @@ class Engine:
         *,
         backdrop: bytes | None = None,
         limits: codec.Limits = codec.Limits(),
+        recall: Recall = recall_nothing,
         checkpoint: Checkpoint = go_on,
     ) -> Encoded:
         """Do one edit, from the photo's file to the result's file.
@@ -56,6 +57,7 @@ class Engine:
             photo: the photo's file.
             backdrop: the file of the picture behind, where the edit's backdrop is a `Picture`.
             limits: for each of the files.
+            recall: what the networks said before.
             checkpoint: called between steps.
 
         Raises:
@@ -68,6 +70,7 @@ class Engine:
             behind=None if backdrop is None else _decode_backdrop(backdrop, limits),
             models=self.models,
             generators=self.backdrops,
+            recall=recall,
             checkpoint=checkpoint,
         )
         checkpoint()
@@ -94,6 +97,7 @@ class Engine:
             confidence=work.confidence,
             ambiguity=work.ambiguity,
             icc=work.icc,
+            chosen_by=work.chosen_by,
         )
 
     def paint(self, prompt: str, *, width: int, height: int, seed: int = 0, checkpoint: Checkpoint = go_on) -> Encoded:

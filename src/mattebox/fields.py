@@ -385,7 +385,7 @@ class Fields(BaseModel):
     @classmethod
     def _refuse(cls, problems: list[ErrorDetails], called: Callable[[str], str], cause: Exception) -> NoReturn:
         problem = min(problems, key=lambda each: each["type"] != "extra_forbidden")
-        name = called(_path(problem["loc"]))
+        name = called(path_of(problem["loc"]))
         refusal = problem.get("ctx", {}).get("error")
         if problem["type"] == "extra_forbidden":
             known = cls.model_fields if len(problem["loc"]) == 1 else ()  # else they are another model's
@@ -451,7 +451,7 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def path_of(location: tuple[int | str, ...]) -> str:
     """The name of a field within others, as in `edits[0].crop`."""
     path = ""
     for part in location:

@@ -103,8 +103,9 @@ class Encoded:
     """A finished file: bytes, what they are, and what they show.
 
     `subject` is where the subject lies in the picture, None where no subject was found. `confidence` and `ambiguity`
-    are the matte's (see `Cutout`), None where no matte was made. `served` says
-    where the backdrop came from, where it was asked for in words. `largest` is the width and height that the picture
+    are the matte's (see `Cutout`), None where no matte was made. `chosen_by` says what told the objects of the photo
+    apart where corrections chose among them: `parts`, the connected parts of the matte. `served` says where the
+    backdrop came from, where it was asked for in words. `largest` is the width and height that the picture
     would have without an upper limit on its size, None where that is not known.
     """
 
@@ -115,5 +116,6 @@ class Encoded:
     subject: Box | None = None
     confidence: float | None = None
     ambiguity: float | None = None
+    chosen_by: str | None = None
     served: Served | None = None
     largest: tuple[int, int] | None = None

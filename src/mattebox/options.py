@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from mattebox import units
 from mattebox.edit import (
@@ -19,6 +22,7 @@ from mattebox.edit import (
     Blur,
     Canvas,
     Color,
+    Corrections,
     Edit,
     Fit,
     Foreground,
@@ -35,7 +39,23 @@ from mattebox.edit import (
     Transparent,
 )
 from mattebox.errors import Kind, MatteboxError
-from mattebox.fields import Fields, Flag, Number, Reader, ReadFlag, ReadText, Relation, Text, Whole, Word, Written
+from mattebox.fields import (
+    Fields,
+    Flag,
+    Number,
+    Reader,
+    ReadFlag,
+    ReadText,
+    Refusal,
+    Relation,
+    Schema,
+    Text,
+    Whole,
+    Word,
+    Written,
+    inlined,
+    path_of,
+)
 
 LONGEST_SIDE: Final = 65_535
 """Pixels; no file format that is written here can have more."""
@@ -50,6 +70,41 @@ ONE_BACKGROUND: Final = {
 }
 """The relation of each of them to the others: of two that are given, the later one is blamed."""
 _OF_PROMPT = Relation(requires=("prompt",))
+
+
+LONGEST_CORRECTIONS: Final = 2**22
+"""Bytes of the JSON; the most points that there may be take half of it."""
+
+
+@dataclass(frozen=True)
+class ReadCorrections(Reader):
+    """Corrections, as a JSON object or as a text that is one."""
+
+    def read(self, value: object) -> Corrections:  # noqa: D102
+        text = value if isinstance(value, str | bytes) else to_json(value)
+        if len(text) > LONGEST_CORRECTIONS:
+            raise Refusal(f"must have at most {LONGEST_CORRECTIONS} bytes")
+        try:
+            (found,) = _corrections().validate_json(b"[%b]" % (text.encode() if isinstance(text, str) else text))
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            if problem["type"] == "json_invalid":
+                raise Refusal("is not valid JSON") from error
+            own = problem.get("ctx", {}).get("error")
+            said = filter(None, (path_of(problem["loc"][1:]), str(own or problem["msg"])))
+            raise Refusal(f"cannot be used: {': '.join(said)}") from error
+        return found
+
+    @property
+    def schema(self) -> Schema:  # noqa: D102
+        items = inlined(_corrections().json_schema())["prefixItems"]
+        return {**items[0]} if isinstance(items, list) else {}
+
+
+@cache
+def _corrections() -> TypeAdapter[tuple[Corrections]]:
+    # In a tuple, because the configuration of a dataclass itself is its own.
+    return TypeAdapter(tuple[Corrections], config=ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True))
 
 
 class EditOptions(Fields):
@@ -116,6 +171,9 @@ class EditOptions(Fields):
     foreground: Annotated[Foreground, Word(Foreground)] = Field(
         Foreground.FAST, description="How the background's colour is taken out of the edge."
     )
+    corrections: Annotated[Corrections, ReadCorrections()] = Field(
+        Corrections(), description="Strokes that keep or erase, and points and a box that say which object is meant."
+    )
 
     def to_edit(self, *, format: Format) -> Edit:  # noqa: A002 - the option's name
         """The edit that is asked for.
@@ -141,6 +199,7 @@ class EditOptions(Fields):
                 refine=self.refine,
                 foreground=self.foreground,
                 semitransparency=self.semitransparency,
+                corrections=self.corrections,
             ),
             output=Output(format=self.format or format, alpha_only=self.alpha_only, quality=self.quality),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from mattebox.cancellation import Checkpoint, go_on
 from mattebox.edit import Edit, Foreground, Output, Prompt, Transparent
 from mattebox.image import Box, Encoded, Image, Served
 from mattebox.stages import Stage, stage
-from mattebox.steps import Generators, Segmenters, Work
+from mattebox.steps import Generators, Recall, Segmenters, Work, recall_nothing
 
 Step: TypeAlias = Callable[[Work], None]
 
@@ -23,6 +24,7 @@ CUT_OUT: tuple[Step, ...] = (
     steps.judge,
     steps.refine,
     steps.make_solid,
+    steps.correct,
     steps.estimate_foreground,
     steps.keep_transparency,
     steps.measure,
@@ -39,14 +41,15 @@ RECIPE: tuple[Step, ...] = (
     steps.blur_background,
     *COMPOSE,
 )
-STAGES: Mapping[Step, Stage] = MappingProxyType(
+STAGES: Mapping[Step, Stage | None] = MappingProxyType(
     {
         steps.match_prompt: Stage.MATCH,
-        steps.look: Stage.SEGMENT,
-        steps.segment: Stage.SEGMENT,
-        steps.judge: Stage.SEGMENT,
+        steps.look: Stage.LOOK,
+        steps.segment: None,
+        steps.judge: Stage.REFINE,
         steps.refine: Stage.REFINE,
         steps.make_solid: Stage.REFINE,
+        steps.correct: Stage.REFINE,
         steps.estimate_foreground: Stage.FOREGROUND,
         steps.keep_transparency: Stage.FOREGROUND,
         steps.measure: Stage.FOREGROUND,
@@ -57,7 +60,8 @@ STAGES: Mapping[Step, Stage] = MappingProxyType(
         steps.compose: Stage.COMPOSE,
     }
 )
-"""The stage that each step belongs to. The recipe has the steps of a stage side by side."""
+"""The stage that each step belongs to. The recipe has the steps of a stage side by side. `segment` enters its own,
+where it runs a network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +72,7 @@ class Result:
     subject: Box | None = None
     confidence: float | None = None
     ambiguity: float | None = None
+    chosen_by: str | None = None
     served: Served | None = None
     largest: tuple[int, int] | None = None
 
@@ -85,6 +90,7 @@ class Result:
             subject=self.subject,
             confidence=self.confidence,
             ambiguity=self.ambiguity,
+            chosen_by=self.chosen_by,
             served=self.served,
             largest=self.largest,
         )
@@ -97,6 +103,7 @@ def run(
     behind: Image | None = None,
     models: Segmenters,
     generators: Generators | None = None,
+    recall: Recall = recall_nothing,
     checkpoint: Checkpoint = go_on,
 ) -> Result:
     """Do one edit on a picture in memory.
@@ -107,12 +114,13 @@ def run(
         behind: the other picture, where the edit's backdrop is a `Picture`.
         models: the networks.
         generators: what makes backdrops from prompts, if there is anything.
+        recall: what the networks said before.
         checkpoint: called before each step.
 
     Raises:
         MatteboxError: `edit` does not fit the photo, or a part that is needed is missing.
     """
-    work = Work(edit=edit, behind=behind, generators=generators, checkpoint=checkpoint)
+    work = Work(edit=edit, behind=behind, generators=generators, recall=recall, checkpoint=checkpoint)
     work.models, work.photo = models, photo
     del photo, behind  # `work` decides how long they are needed
     return composed(work, RECIPE)
@@ -127,6 +135,7 @@ def composed(work: Work, steps: tuple[Step, ...] = COMPOSE) -> Result:
         subject=work.subject,
         confidence=work.confidence,
         ambiguity=work.ambiguity,
+        chosen_by=work.chosen_by,
         served=work.served,
         largest=work.placement.largest,
     )
@@ -135,7 +144,7 @@ def composed(work: Work, steps: tuple[Step, ...] = COMPOSE) -> Result:
 def perform(steps: tuple[Step, ...], work: Work) -> None:
     """Do the steps in their order, with a checkpoint before each."""
     for each, group in groupby(steps, key=lambda step: STAGES[step]):
-        with stage(each):
+        with nullcontext() if each is None else stage(each):
             for step in group:
                 work.checkpoint()
                 step(work)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol, assert_never
+from typing import Protocol, TypeAlias, assert_never
 
 import numpy as np
 
-from mattebox import codec, compositing, layout, matting, refinement, shadows, transforms
+from mattebox import codec, compositing, corrections, layout, matting, refinement, shadows, transforms
 from mattebox.backdrops import composite
 from mattebox.backdrops.plate import Plate, PlateMaker
 from mattebox.cancellation import Checkpoint, go_on
@@ -16,6 +17,7 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Image, Served
 from mattebox.layout import Placement
 from mattebox.models import EnsembleSegmenter, Segmenter
+from mattebox.stages import Stage, stage
 
 
 class Segmenters(Protocol):
@@ -50,6 +52,17 @@ class Generators(Protocol):
         """
 
 
+Rough: TypeAlias = tuple[Alpha, float]
+"""The word of a network on a picture: the rough alpha, and how far it is borne out (`Work.support`)."""
+Recall: TypeAlias = Callable[[str, RGB], tuple[Rough | None, Callable[[Rough], None]]]
+"""The word of a model on the same pixels from before, if that is kept, and what keeps it."""
+
+
+def recall_nothing(model: str, seen: RGB) -> tuple[None, Callable[[Rough], None]]:  # noqa: ARG001 - as `Recall` has it
+    """The memory that keeps nothing."""
+    return None, lambda _: None
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Work:
     """One edit on its way through the steps.
@@ -63,7 +76,11 @@ class Work:
         region: the part of the photo that the subject is looked for in, without a clear frame round it.
         is_cutout: the photo's own alpha shows that it is cut out already.
         seen: the colours of that part, without what may be hidden where the photo is clear.
+        recalled: what the network said of these before, if that is kept.
+        keep: keeps what it says now.
         rough: its alpha as the network gives it.
+        chosen_by: what told the objects apart where points or a box chose among them: `parts`, the connected parts of
+            the matte.
         support: how far the networks bear it out, in [0, 1].
         rgb: the subject's own colours.
         alpha: the matte; like `rgb` of the region, and from `measure` on of the whole photo.
@@ -77,16 +94,20 @@ class Work:
     edit: Edit
     checkpoint: Checkpoint = go_on
     generators: Generators | None = None
+    recall: Recall = recall_nothing
     behind: Image | None = None
     in_place: bool = False
     served: Served | None = None
     support: float = 1.0
+    chosen_by: str | None = None
     models: Segmenters = field(init=False)
     make_plate: PlateMaker = field(init=False)
     photo: Image = field(init=False)
     region: Box = field(init=False)
     is_cutout: bool = field(init=False)
     seen: RGB = field(init=False)
+    recalled: Rough | None = None
+    keep: Callable[[Rough], None] = field(init=False)
     rough: Alpha = field(init=False)
     rgb: RGB = field(init=False)
     alpha: Alpha = field(init=False)
@@ -121,6 +142,8 @@ def look(work: Work) -> None:
     part = _part(photo, work.region)
     work.seen = part.rgb if work.is_cutout else compositing.filled(part)
     work.icc = photo.icc
+    if not work.is_cutout:
+        work.recalled, work.keep = work.recall(work.edit.matte.model, work.seen)
 
 
 def segment(work: Work) -> None:
@@ -128,10 +151,15 @@ def segment(work: Work) -> None:
     segmenter = work.models.segmenter(work.edit.matte.model)  # an unknown name is refused in any case
     if work.is_cutout:
         work.rough = np.ones(work.seen.shape[:2], np.float32)
-    elif isinstance(segmenter, EnsembleSegmenter):
-        work.rough, work.support = segmenter.look(work.seen)
+    elif work.recalled is not None:
+        work.rough, work.support = work.recalled
     else:
-        work.rough = segmenter(work.seen)
+        with stage(Stage.SEGMENT):
+            if isinstance(segmenter, EnsembleSegmenter):
+                work.rough, work.support = segmenter.look(work.seen)
+            else:
+                work.rough = segmenter(work.seen)
+        work.keep((work.rough, work.support))
 
 
 def judge(work: Work) -> None:
@@ -157,6 +185,15 @@ def make_solid(work: Work) -> None:
     """Make glass and windows opaque, if asked to."""
     if not work.edit.matte.semitransparency:
         work.alpha = matting.make_solid(work.alpha)
+
+
+def correct(work: Work) -> None:
+    """Do what people say about the matte: first which of its objects are meant, then the strokes of their brush."""
+    wanted, size = work.edit.matte.corrections, (work.photo.width, work.photo.height)
+    if wanted.points or wanted.box is not None:
+        corrections.choose_parts(work.alpha, wanted, size, work.region)
+        work.chosen_by = "parts"
+    corrections.paint(work.alpha, wanted.strokes, size, work.region, work.checkpoint)
 
 
 def estimate_foreground(work: Work) -> None:

@@ -283,6 +283,7 @@ def test_a_subject_before_a_colour_a_picture_or_its_own_background(tmp_path: Pat
             "path": str(target),
             "width": 120,
             "height": 90,
+            "corrections": None,
             "backend": None,
             "scene": None,
             "score": None,
@@ -1440,3 +1441,35 @@ def test_an_astronaut(tmp_path: Path) -> None:
     alpha = np.asarray(opened(tmp_path / "x.webp"))[:, :, 3]
     assert alpha[150, 220] > 250  # her face
     assert alpha[20, 20] < 5
+
+
+def test_corrections_are_read_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PHOTO)
+    file, target = tmp_path / "mend.json", tmp_path / "out.png"
+    stroke = {"points": [[0.5, 0.5]], "size": 0.1, "hardness": 1, "keep": False}
+    file.write_text(json.dumps({"strokes": [stroke], "box": [0, 0, 1, 1]}))
+    result = mattebox("remove", tmp_path / "a.png", "-o", target, "--corrections", file, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["corrections"] == "parts"
+    alpha = codec.decode(target.read_bytes()).alpha
+    assert alpha is not None
+    assert (alpha[45, 60], alpha[30, 40]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "--corrections is not valid JSON"),
+        ('{"box": [0, 0]}', "--corrections cannot be used: box[2]"),
+        (None, "mend.json"),
+    ],
+)
+def test_corrections_that_cannot_be_used_are_a_wrong_command(tmp_path: Path, text: str | None, message: str) -> None:
+    (tmp_path / "a.png").write_bytes(PHOTO)
+    file = tmp_path / "mend.json"
+    if text is not None:
+        file.write_text(text)
+    result = mattebox("remove", tmp_path / "a.png", "--corrections", file, env={"COLUMNS": "500"})
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr

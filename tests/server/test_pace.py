@@ -22,7 +22,7 @@ def clock() -> Clock:
 
 def work(pace: Pace, clock: Clock, pixels: int, seconds: float, *, kind: str = "auto", times: int = 1) -> None:
     for _ in range(times):
-        with pace.measure(kind, pixels):
+        with pace.measure(lambda: kind, pixels):
             clock.now += seconds
 
 
@@ -48,7 +48,7 @@ def test_beside_others_a_picture_costs_what_it_costs_alone(clock: Clock) -> None
     for _ in range(2):
         with ExitStack() as four:
             for _ in range(4):
-                four.enter_context(beside.measure("auto", 10**6))
+                four.enter_context(beside.measure(lambda: "auto", 10**6))
             clock.now += 6.0  # a quarter of the machine each
     assert beside.predict("auto", 10**6) == pytest.approx(alone.predict("auto", 10**6))
 
@@ -65,7 +65,7 @@ def test_of_what_was_cut_short_only_that_it_takes_long_is_learnt(clock: Clock) -
     pace = Pace(2.0, clock=clock)
 
     def give_up(seconds: float) -> None:
-        with pace.measure("auto", 0):
+        with pace.measure(lambda: "auto", 0):
             clock.now += seconds
             raise TimeoutError
 

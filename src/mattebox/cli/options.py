@@ -15,9 +15,11 @@ import typer
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
+from mattebox import files
+from mattebox.edit import Corrections
 from mattebox.errors import Kind, MatteboxError
 from mattebox.fields import Number, Reader, ReadFlag, Relation, Schema, Whole, Word, Written
-from mattebox.options import ONE_BACKGROUND, EditOptions, ReplaceOptions, narrowed
+from mattebox.options import LONGEST_CORRECTIONS, ONE_BACKGROUND, EditOptions, ReadCorrections, ReplaceOptions, narrowed
 
 _NOTES: Final = {
     "format": "By default what OUT ends in, or png.",
@@ -38,6 +40,14 @@ class _ReadPath(Reader):
         return {"type": "string", "format": "path"}
 
 
+@dataclass(frozen=True)
+class _ReadCorrectionsFile(ReadCorrections):
+    """The path of a file that has them."""
+
+    def read(self, value: object) -> Corrections:
+        return super().read(files.read(Path(str(value)), LONGEST_CORRECTIONS))
+
+
 class RemoveCommand(EditOptions):
     """The options of `mattebox remove`: a picture behind is the path of a file."""
 
@@ -46,6 +56,12 @@ class RemoveCommand(EditOptions):
 
     background_image: Annotated[Path | None, _ReadPath(), ONE_BACKGROUND["background_image"]] = Field(
         None, description="A picture behind the subject. It fills the canvas."
+    )
+    corrections: Corrections = narrowed(
+        EditOptions,
+        "corrections",
+        _ReadCorrectionsFile(),
+        description="A JSON file with strokes that keep or erase, and points and a box that say which object is meant.",
     )
 
 
@@ -117,7 +133,7 @@ def _parameter(name: str, info: FieldInfo, alias: str | None) -> Parameter:
             metavar = f"{least:g}..{most:.10g}"
         case Written(parse):
             metavar = parse.__name__.upper()
-        case _ReadPath():
+        case _ReadPath() | _ReadCorrectionsFile():
             metavar = "FILE"
     default = reader.show(info.default)
     if isinstance(default, bool):

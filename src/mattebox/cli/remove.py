@@ -67,5 +67,6 @@ def _facts(done: Done) -> Mapping[str, object]:
         "height": done.height,
         "subject": None if done.subject is None else dataclasses.asdict(done.subject),
         "confidence": done.confidence,
+        "corrections": done.chosen_by,
         "seconds": round(done.seconds, 3),
     }

@@ -58,6 +58,7 @@ def _facts(done: Done) -> Mapping[str, object]:
         "width": done.width,
         "height": done.height,
         "subject": None if done.subject is None else dataclasses.asdict(done.subject),
+        "corrections": done.chosen_by,
         "backend": None if served is None else served.backend,
         "scene": None if served is None else served.scene,
         "score": None if served is None else served.score,

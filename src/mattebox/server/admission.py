@@ -265,7 +265,7 @@ class Admission:
         """Wait until so many more pixels may be worked on, and learn how long that takes. Call it inside `worker`."""
         async with self._pixels.hold(pixels, ticket):
             ticket.begun = self._pace.shares()
-            with self._pace.measure(ticket.kind, pixels):
+            with self._pace.measure(lambda: ticket.kind, pixels):
                 yield
 
     @contextmanager

@@ -43,6 +43,7 @@ from mattebox.server.http.stored_images import published
 from mattebox.server.jobs import Status, Task, Tasks
 from mattebox.server.jobs.worker import Worker
 from mattebox.server.maintenance import Supervisor, flush, sweep
+from mattebox.server.mattes import MatteCache
 from mattebox.server.middleware import METHODS, RequestGuard
 from mattebox.server.monitor import Monitor
 from mattebox.server.rates import RateLimits, RateOptions
@@ -103,6 +104,7 @@ def create_app(
             closing.push_async_callback(anyio.to_thread.run_sync, monitor.close)
             engine = Engine(networks, backdrops)
             blobs = Blobs(settings.blobs)
+            mattes = MatteCache(settings.mattes, count=monitor.matte)
             runner = Runner(
                 engine,
                 fetcher,
@@ -110,6 +112,7 @@ def create_app(
                 limits=settings.limits,
                 model=settings.model,
                 options=settings.service,
+                mattes=mattes,
                 observer=monitor.stage,
             )
             app.state.readiness = readiness = Readiness(runner)
@@ -131,13 +134,14 @@ def create_app(
             library = ImageStore(database, blobs, settings.library)
             closing.push_async_callback(_flush_at_the_end, accounts)
             supervisor.start("Counting pictures", partial(flush, accounts))
-            _sweep_in_background(supervisor, Claims(database), blobs, library)
+            _sweep_in_background(supervisor, Claims(database), blobs, library, mattes)
             closing.push_async_callback(supervisor.close)
             closing.push_async_callback(readiness.stop)  # first of all: a download has no part in the queue's grace
             app.state.health = health = Health(readiness, Stores(database, blobs), runner, supervisor, queue)
             readings = metrics_page.Readings(
                 health=health,
                 runner=runner,
+                mattes=mattes,
                 accounts=accounts,
                 database=database,
                 webhook_retries=settings.tasks.webhook_retries,
@@ -186,11 +190,14 @@ def create_app(
     return app
 
 
-def _sweep_in_background(supervisor: Supervisor, claims: Claims, blobs: Blobs, library: ImageStore) -> None:
+def _sweep_in_background(
+    supervisor: Supervisor, claims: Claims, blobs: Blobs, library: ImageStore, mattes: MatteCache
+) -> None:
     sweep_blobs = partial(sweep, claims, "blobs", blobs.sweep, at_once=SWEPT_BLOBS)
     supervisor.start("Deleting results that have expired", sweep_blobs)
     sweep_images = partial(sweep, claims, "images", library.sweep, at_once=SWEPT_IMAGES)
     supervisor.start("Deleting images that were given up", sweep_images)
+    supervisor.start("Forgetting mattes", mattes.forget)
 
 
 def _mount_routes(

@@ -21,6 +21,7 @@ from mattebox.server.actions import authenticate
 from mattebox.server.admission import Line, Load
 from mattebox.server.health import Health
 from mattebox.server.jobs.statistics import statistics
+from mattebox.server.mattes import MatteCache
 from mattebox.server.monitor import Gauges, Monitor
 from mattebox.server.runner import Runner
 from mattebox.server.store.accounts import Accounts
@@ -54,6 +55,7 @@ class Readings:
 
     health: Health
     runner: Runner
+    mattes: MatteCache
     accounts: Accounts
     database: Engine
     webhook_retries: int
@@ -65,6 +67,7 @@ class Readings:
             "mattebox_workers": {(): self.runner.workers},
             "mattebox_workers_stuck": {(): self.runner.stuck},
             "mattebox_pictures": _by_line(self.runner.load, len),
+            "mattebox_mattes_bytes": {(): self.mattes.bytes},
             "mattebox_pixels": _by_line(self.runner.pixel_load, sum),
         }
         try:

@@ -54,6 +54,12 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric("mattebox_stage_seconds", "histogram", "How long each stage of a picture takes.", ("stage",)),
         Metric(
+            "mattebox_mattes_total",
+            "counter",
+            "Pictures of requests whose matte was looked for among those that are kept: hit or miss.",
+            ("outcome",),
+        ),
+        Metric(
             "mattebox_webhook_deliveries_total",
             "counter",
             "Webhooks, each time that they are sent: received or failed.",
@@ -64,6 +70,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("mattebox_workers_stuck", "gauge", "Workers held by a step that does not end."),
         Metric("mattebox_pictures", "gauge", "Pictures in work, or waiting for a worker.", ("state", "line")),
         Metric("mattebox_pixels", "gauge", "Pixels in work, or waiting to fit among them.", ("state", "line")),
+        Metric("mattebox_mattes_bytes", "gauge", "Memory that mattes are kept in."),
         Metric("mattebox_database_up", "gauge", "1 where the database answers; else what follows is left out."),
         Metric("mattebox_tasks", "gauge", "Tasks of all servers on this database, by status.", ("status",)),
         Metric(
@@ -99,6 +106,7 @@ class Monitor:
         self._seconds = self._histogram("mattebox_request_seconds")
         self._errors = self._counter("mattebox_errors_total")
         self._stages = self._histogram("mattebox_stage_seconds")
+        self._mattes = self._counter("mattebox_mattes_total")
         self._webhooks = self._counter("mattebox_webhook_deliveries_total")
         # A series that begins above 0 shows no rise, and the first failure is the one to be woken up by.
         for kind in Kind:
@@ -106,6 +114,8 @@ class Monitor:
             self._errors.labels("task", kind.value)
         for outcome in ("received", "failed"):
             self._webhooks.labels(outcome)
+        for outcome in ("hit", "miss"):
+            self._mattes.labels(outcome)
         self._gauges = _Gauges()
         self.registry.register(self._gauges)
         ProcessCollector(registry=self.registry)
@@ -159,6 +169,10 @@ class Monitor:
                 kind = error.kind if isinstance(error, MatteboxError) else Kind.INTERNAL
                 self._errors.labels("task", kind.value).inc()
                 raise
+
+    def matte(self, found: bool) -> None:
+        """Count that a matte was looked for among those that are kept."""
+        self._mattes.labels("hit" if found else "miss").inc()
 
     @contextmanager
     def webhook(self) -> Iterator[None]:

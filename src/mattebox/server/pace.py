@@ -58,8 +58,13 @@ class Pace:
         return self._shares
 
     @contextmanager
-    def measure(self, kind: str, pixels: int) -> Iterator[None]:
-        """Learn from what is done inside. Of what is cut short nothing is known but that it takes longer."""
+    def measure(self, kind: Callable[[], str], pixels: int) -> Iterator[None]:
+        """Learn from what is done inside. Of what is cut short nothing is known but that it takes longer.
+
+        Args:
+            kind: what was done, asked for at the end: before, nobody knows whether a network has to run.
+            pixels: width times height.
+        """
         begin = self.shares()
         self._active += 1
         done = False
@@ -69,8 +74,8 @@ class Pace:
         finally:
             spent = self.shares() - begin
             self._active -= 1
-            if done or spent > self.predict(kind, pixels):
-                self._samples.setdefault(kind, deque(maxlen=_SAMPLES)).append((self._then, pixels, spent))
+            if done or spent > self.predict(kind(), pixels):
+                self._samples.setdefault(kind(), deque(maxlen=_SAMPLES)).append((self._then, pixels, spent))
 
     def predict(self, kind: str, pixels: int) -> float:
         """The machine's seconds that a picture will take.

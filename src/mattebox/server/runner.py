@@ -25,16 +25,18 @@ from mattebox.codec import Limits
 from mattebox.edit import Edit, Output, Prompt
 from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Encoded
+from mattebox.image import RGB, Encoded
 from mattebox.models import DEFAULT
 from mattebox.picture_files import keep, transform
 from mattebox.server.admission import ANYBODY, Admission, Line, Load, Owner, Ticket
 from mattebox.server.fetch import Fetcher
+from mattebox.server.mattes import MatteCache, MatteOptions
 from mattebox.server.pace import Pace
 from mattebox.server.store.accounts import Account
 from mattebox.server.store.blobs import Blobs
 from mattebox.sources import Link, Source, Sources, Stored, Upload
 from mattebox.stages import Observer, Stage, nobody, observed, stage
+from mattebox.steps import Rough, recall_nothing
 from mattebox.transforms import Transform
 
 _T = TypeVar("_T")
@@ -110,6 +112,7 @@ class Runner:
         limits: what a picture may be at most.
         model: the model of an edit that names none.
         options: how much work is taken on at a time.
+        mattes: what the networks said of the last pictures.
         observer: told of the stages of each picture.
     """
 
@@ -122,6 +125,7 @@ class Runner:
         limits: Limits = Limits(),
         model: str = "auto",
         options: RunnerOptions = RunnerOptions(),
+        mattes: MatteCache | None = None,
         observer: Observer = nobody,
     ) -> None:
         self.limits = limits
@@ -131,6 +135,7 @@ class Runner:
         self._fetcher = fetcher
         self._blobs = blobs
         self._options = options
+        self._mattes = mattes or MatteCache(MatteOptions(bytes=0))
         self._observer = observer
         self._admission = Admission(
             workers=options.workers,
@@ -222,7 +227,9 @@ class Runner:
             MatteboxError: OVERLOADED at once when it would not be done in time; TIMED_OUT; and whatever the engine and
                 the download raise.
         """
-        return await self._request(account, self._kind(edit), partial(self._run, edit, sources, self.limits & limits))
+        return await self._request(
+            account, self._kind(edit), partial(self._run, edit, sources, self.limits & limits, account=account)
+        )
 
     async def run_task(
         self, edit: Edit, sources: Sources, *, timeout: float, alone: bool = False, begin: Callable[[], None]
@@ -269,7 +276,7 @@ class Runner:
             MatteboxError: as in `run`, and whatever `photo` raises.
         """
         sources = Sources(photo=Upload(b""), backdrop=backdrop)
-        work = partial(self._run, edit, sources, self.limits & limits, kept=photo)
+        work = partial(self._run, edit, sources, self.limits & limits, kept=photo, account=account)
         return await self._request(account, self._kind(edit), work)
 
     async def transform(
@@ -412,6 +419,7 @@ class Runner:
         turn: _Turn,
         *,
         kept: Callable[[], bytes] | None = None,
+        account: Account | None = None,
     ) -> Encoded:
         edit = with_model(edit, self.model)
         photo_limits = limits if kept is None else self._for_kept(limits)
@@ -427,6 +435,7 @@ class Runner:
                 files[0],
                 backdrop=files[1],
                 limits=photo_limits,
+                recall=recall_nothing if account is None else partial(self._recall, account, turn.ticket),
                 checkpoint=anyio.from_thread.check_cancelled,
             )
 
@@ -438,6 +447,14 @@ class Runner:
             photo_limits=photo_limits,
             backdrop_limits=limits,
         )
+
+    def _recall(
+        self, account: Account, ticket: Ticket, model: str, seen: RGB
+    ) -> tuple[Rough | None, Callable[[Rough], None]]:
+        found, keep = self._mattes.recall(account.id, model, seen)
+        if found is not None:
+            ticket.kind += " without a network"  # how long it takes says nothing of those that need one
+        return found, keep
 
     async def _at_work(
         self,

@@ -32,6 +32,7 @@ from mattebox.server.fetch import FetchOptions
 from mattebox.server.http.results import ResultOptions
 from mattebox.server.jobs import TaskOptions
 from mattebox.server.logs import LogFormat
+from mattebox.server.mattes import MatteOptions
 from mattebox.server.metrics_page import MetricsOptions
 from mattebox.server.middleware import UploadOptions
 from mattebox.server.rates import RateOptions
@@ -123,6 +124,7 @@ class Settings(BaseSettings):
     metrics: MetricsOptions = MetricsOptions()
     limits: Limits = Limits()
     service: RunnerOptions = RunnerOptions()
+    mattes: MatteOptions = MatteOptions()
     uploads: UploadOptions = UploadOptions()
     models: ModelOptions = ModelOptions()
     fetch: FetchOptions = FetchOptions()
@@ -174,6 +176,7 @@ class Settings(BaseSettings):
         "metrics",
         "limits",
         "service",
+        "mattes",
         "uploads",
         "models",
         "fetch",

@@ -10,6 +10,7 @@ from mattebox.edit import (
     Blur,
     Canvas,
     Color,
+    Corrections,
     Edit,
     Fit,
     Foreground,
@@ -20,10 +21,12 @@ from mattebox.edit import (
     Matte,
     Output,
     Picture,
+    Point,
     Prompt,
     Region,
     Shadow,
     ShadowKind,
+    Stroke,
     Transparent,
 )
 from mattebox.server.jobs.serialization import from_json, to_json
@@ -61,6 +64,21 @@ _edits = st.builds(
         refine=st.booleans(),
         foreground=st.sampled_from(Foreground),
         semitransparency=st.booleans(),
+        corrections=st.builds(
+            Corrections,
+            strokes=st.lists(
+                st.builds(
+                    Stroke,
+                    points=st.lists(st.tuples(_fractions, _fractions), min_size=1, max_size=4).map(tuple),
+                    size=st.floats(0, 1, exclude_min=True),
+                    keep=st.booleans(),
+                    hardness=_fractions,
+                ),
+                max_size=3,
+            ).map(tuple),
+            points=st.lists(st.builds(Point, x=_fractions, y=_fractions, keep=st.booleans()), max_size=3).map(tuple),
+            box=st.none() | st.just((0.1, 0.2, 0.5, 1.0)),
+        ),
     ),
     output=st.builds(
         Output,

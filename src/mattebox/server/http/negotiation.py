@@ -101,6 +101,7 @@ def _headers(encoded: Encoded, milliseconds: int) -> dict[str, str]:
         "X-Image-Height": str(encoded.height),
         "X-Processing-Time-Ms": str(milliseconds),
         "Vary": "Accept",
+        **({} if encoded.chosen_by is None else {"X-Mattebox-Corrections": encoded.chosen_by}),
         **{name: f"{value:.4f}" for name, value in measured.items() if value is not None},
     }
 
@@ -115,6 +116,7 @@ class PictureResult(BaseModel):
     subject: Box | None = Field(description="where the subject is in the result; null where there is none")
     confidence: float | None = Field(description="0 to 1")
     ambiguity: float | None = Field(description="0 to 1")
+    corrections: str | None = Field(description="as `X-Mattebox-Corrections`; null where nothing chose")
 
 
 class SceneResult(PictureResult):
@@ -132,6 +134,7 @@ def _as_json(encoded: Encoded) -> PictureResult:
         subject=encoded.subject,
         confidence=encoded.confidence,
         ambiguity=encoded.ambiguity,
+        corrections=encoded.chosen_by,
     )
     return found if encoded.served is None else SceneResult(**dict(found), backdrop=encoded.served)
 
@@ -155,11 +158,14 @@ _JSON_EXAMPLE = {
     "subject": {"left": 310, "top": 42, "width": 480, "height": 758},
     "confidence": 0.96,
     "ambiguity": 0.007,
+    "corrections": None,
 }
 HEADERS = {
     "X-Mattebox-Subject": "where the subject is: `left,top,width,height`; `none` where there is none",
     "X-Mattebox-Confidence": "how decided the matte is, 0 to 1; a heuristic",
     "X-Mattebox-Ambiguity": "the fraction of pixels with an alpha between 0.1 and 0.9",
+    "X-Mattebox-Corrections": "where points or a box said which object is meant, what told the objects apart: `parts`, "
+    "the connected parts of the matte",
     "X-Image-Width": "pixels",
     "X-Image-Height": "pixels",
     "X-Processing-Time-Ms": "whole milliseconds",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import zipfile
 from collections.abc import Callable, Sequence
 
@@ -150,7 +151,7 @@ def test_json_says_it_all(client: TestClient, photo: bytes) -> None:
     assert found.pop("subject") == {"left": 50, "top": 19, "width": 98, "height": 121}
     assert 0 < found.pop("confidence") <= 1
     assert 0 <= found.pop("ambiguity") < 1
-    assert found == {"media_type": "image/png"}
+    assert found == {"media_type": "image/png", "corrections": None}
 
 
 def test_without_a_subject(serve: Serve, photo: bytes) -> None:
@@ -480,3 +481,43 @@ def test_a_cutout_is_kept(serve: Serve, path: str) -> None:
     answer = serve(models=blind).post(path, content=photo, params=options)
     assert answer.headers["x-mattebox-subject"] != "none"
     np.testing.assert_array_equal(fine(answer).rgb, np.where(disc[:, :, None], 255, (0, 0, 255)))
+
+
+STROKE = {"points": [[0.05, 0.05]], "size": 0.1, "hardness": 1.0}
+
+
+def test_corrections_come_in_every_way(client: TestClient, photo: bytes) -> None:
+    wanted = {"strokes": [STROKE, STROKE | {"points": [[0.5, 0.5]], "keep": False}], "points": [{"x": 0.48, "y": 0.6}]}
+    text = base64.b64encode(photo).decode()
+    answers = [
+        *ways(client, photo, {"corrections": json.dumps(wanted)}),
+        client.post(PATH, json={"image": text, "corrections": wanted}),
+    ]
+    for answer in answers:
+        alpha = fine(answer).alpha
+        assert alpha is not None
+        assert (alpha[7, 10], alpha[75, 100], alpha[100, 96]) == (1, 0, 1)
+        assert answer.headers["x-mattebox-corrections"] == "parts"
+    told = client.post(PATH, json={"image": text, "corrections": wanted}, headers={"accept": "application/json"})
+    assert told.json()["corrections"] == "parts"
+    strokes = client.post(PATH, json={"image": text, "corrections": {"strokes": [STROKE]}})
+    assert "x-mattebox-corrections" not in strokes.headers
+
+
+@pytest.mark.parametrize(
+    "value", [7, [], {"stroke": []}, {"strokes": [STROKE | {"size": "wide"}]}, {"box": [1, 0, 0, 1]}, "{", "[" * 1000]
+)
+def test_corrections_that_cannot_be_meant_are_refused(client: TestClient, photo: bytes, value: object) -> None:
+    text = base64.b64encode(photo).decode()
+    answer = client.post(PATH, json={"image": text, "corrections": value})
+    assert refused(answer) == (400, "invalid_parameter", "corrections")
+    assert "corrections" in answer.json()["detail"]
+
+
+def test_corrections_save_a_photo_without_a_subject(serve: Serve, photo: bytes) -> None:
+    client = serve(models=FakeModels(FakeSegmenter(answer=np.zeros((8, 8), np.float32))))
+    answer = client.post(
+        PATH, content=photo, params={"corrections": json.dumps({"strokes": [STROKE | {"points": [[0.05, 0.1]]}]})}
+    )
+    assert fine(answer).width == 200
+    assert answer.headers["x-mattebox-subject"] == "0,5,20,20"

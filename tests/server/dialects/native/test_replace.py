@@ -17,7 +17,7 @@ from mattebox.testing import FakeBackdrops
 
 PATH = "/api/v1/replace"
 Serve = Callable[..., TestClient]
-MEASURES = {"image", "media_type", "width", "height", "subject", "confidence", "ambiguity"}
+MEASURES = {"image", "media_type", "width", "height", "subject", "confidence", "ambiguity", "corrections"}
 
 
 @pytest.fixture

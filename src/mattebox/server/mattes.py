@@ -1,0 +1,98 @@
+"""Rough mattes kept for some minutes, so that the same picture with something else behind it needs no network again.
+
+What a network says depends on the pixels that it sees and on nothing else, so a matte that is kept changes no byte of a
+result. They are kept in this process's memory, each for the account that had it made, and for nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias, final
+
+import numpy as np
+from cachetools import TTLCache
+
+from mattebox.image import RGB
+from mattebox.steps import Rough
+
+_OVERHEAD = 1024
+"""Bytes round a matte: the objects that hold it and the cache's entries."""
+_LOOK_SECONDS = 60.0
+_Key: TypeAlias = tuple[str, str, tuple[int, ...], bytes]
+"""Whose it is, the model, the shape of what the network sees, and the digest of its pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatteOptions:
+    """How many mattes are kept, and how long."""
+
+    bytes: int = field(
+        default=256 * 2**20,
+        metadata={
+            "doc": "Memory for mattes that are kept: the same picture of the same key needs no network again, whatever "
+            "is put behind it or corrected. A matte takes 4 MiB or more; what was not used the longest goes first. 0 "
+            "keeps none."
+        },
+    )
+    seconds: float = field(
+        default=600.0, metadata={"doc": "Seconds that a matte is kept after it was used the last time."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.bytes < 0 or not 0 < self.seconds < float("inf"):
+            raise ValueError("bytes must be at least 0 and seconds a number above 0")
+
+
+@final
+class MatteCache:
+    """The rough mattes of the last minutes. Safe to use from several threads.
+
+    Args:
+        options: how many are kept, and how long.
+        count: told of each look-up whether the matte was there.
+    """
+
+    def __init__(
+        self, options: MatteOptions = MatteOptions(), *, count: Callable[[bool], None] = lambda _: None
+    ) -> None:
+        self._options = options
+        self._count = count
+        self._kept: TTLCache[_Key, Rough] = TTLCache(options.bytes, options.seconds, getsizeof=_weight)
+        self._lock = threading.Lock()
+
+    def recall(self, owner: str, model: str, seen: RGB) -> tuple[Rough | None, Callable[[Rough], None]]:
+        """The matte that is kept, and what keeps one where there is none; as `steps.Recall`."""
+        if not self._options.bytes:
+            return None, lambda _: None
+        key = (owner, model, seen.shape, hashlib.sha256(np.ascontiguousarray(seen).data).digest())
+        with self._lock:
+            found = self._kept.pop(key, None)
+            if found is not None:
+                self._kept[key] = found  # for its whole time again
+        self._count(found is not None)
+
+        def keep(rough: Rough) -> None:
+            rough[0].flags.writeable = False
+            if _weight(rough) <= self._options.bytes:
+                with self._lock:
+                    self._kept[key] = rough
+
+        return found, keep
+
+    async def forget(self) -> float | None:
+        """Forget what has expired, though nobody asks; returns seconds until the next round, as `Supervisor` has it."""
+        return min(self._options.seconds, _LOOK_SECONDS) if self._options.bytes and self.bytes >= 0 else None
+
+    @property
+    def bytes(self) -> int:
+        """The memory that is taken. What has expired is forgotten before."""
+        with self._lock:
+            self._kept.expire()
+            return int(self._kept.currsize)
+
+
+def _weight(rough: Rough) -> int:
+    return rough[0].nbytes + _OVERHEAD
