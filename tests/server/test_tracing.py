@@ -63,7 +63,19 @@ def test_a_span_a_stage_below_the_requests_below_the_clients(
     said = {each.key: each.value for each in root.attributes}
     assert said["mattebox.request_id"].string_value == answer.headers["x-request-id"]
     assert said["http.response.status_code"].int_value == 200
-    stages = {"queue", "pixels", "decode", "match", "segment", "refine", "foreground", "layout", "backdrop", "compose"}
+    stages = {
+        "queue",
+        "pixels",
+        "decode",
+        "match",
+        "look",
+        "segment",
+        "refine",
+        "foreground",
+        "layout",
+        "backdrop",
+        "compose",
+    }
     assert spans.keys() == stages | {"encode"}
     assert {span.parent_span_id for span in spans.values()} == {root.span_id}
     assert spans["decode"].end_time_unix_nano <= spans["segment"].start_time_unix_nano
