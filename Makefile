@@ -1,7 +1,7 @@
 # Two commands set everything up: `make serve` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help serve demo test chromium wheel check audit sbom coverage quality durability diffusion bench gallery golden docs lock clean
+.PHONY: help screenshot serve demo test chromium wheel check audit sbom coverage quality durability diffusion bench gallery golden docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -83,6 +83,12 @@ gallery: .venv/dev ## twelve subjects before twelve backdrops, to be looked at: 
 	$(BIN)/mattebox models pull auto
 	$(BIN)/mattebox scenes pull
 	$(BIN)/python docs/images/gallery.py
+
+screenshot: .venv/dev chromium ## the README's picture of the studio; every screen with `docs/images/studio.py --all FOLDER`
+	$(BIN)/mattebox models pull auto
+	$(BIN)/mattebox scenes pull
+	$(BIN)/mattebox studio pull
+	$(BIN)/python docs/images/studio.py
 
 bench: .venv/dev .bench/rembg/.done ## what it costs, see bench/README.md
 	$(BIN)/mattebox models pull auto

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
@@ -145,3 +146,40 @@ def finished(page: Page, count: int) -> None:
     page.wait_for_function(
         "n => document.querySelectorAll('li[data-mood=done], li[data-mood=none]').length === n", arg=count
     )
+
+
+def mend(page: Page) -> None:
+    page.get_by_role("button", name="Mend this picture").click()
+    page.wait_for_selector(".stage[data-mends]")
+    mended(page)
+
+
+def mended(page: Page) -> None:
+    """Wait until the result has every stroke, so that it is shown and no preview."""
+    page.wait_for_function(
+        """() => document.querySelector('.mends canvas')?.hidden && !document.querySelector('.over')
+            && document.querySelector('li[data-mood=done], li[data-mood=none]')"""
+    )
+
+
+def spot(page: Page, x: float, y: float) -> tuple[float, float]:
+    box = page.locator(".picture").bounding_box()
+    assert box is not None
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def paint(page: Page, *places: tuple[float, float]) -> None:
+    page.mouse.move(*spot(page, *places[0]))
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*spot(page, *place), steps=8)
+    page.mouse.up()
+
+
+def corrections(page: Page) -> dict[str, Any]:
+    """The file that the page says belongs to the call."""
+    page.get_by_role("button", name="Show the call").click()
+    dialog = page.get_by_role("dialog")
+    found: dict[str, Any] = json.loads(dialog.get_by_label("corrections.json").inner_text())
+    dialog.get_by_role("button", name="Close").click()
+    return found

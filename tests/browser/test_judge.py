@@ -193,23 +193,6 @@ def test_a_reload_keeps_the_list(cut: Page, photo: Path) -> None:
     expect(cut.get_by_role("heading", name="Drop your pictures here")).to_be_visible()
 
 
-def test_a_list_that_is_full_tells(studio: Page) -> None:
-    studio.route("**/api/v1/remove", lambda route: None)  # none is ever answered
-    studio.evaluate(
-        """() => {
-            const transfer = new DataTransfer();
-            for (let n = 0; n < 203; n += 1) transfer.items.add(new File(["x"], `${n}.jpg`, { type: "image/jpeg" }));
-            const input = document.getElementById("files");
-            input.files = transfer.files;
-            input.dispatchEvent(new Event("change", { bubbles: true }));
-        }"""
-    )
-    expect(studio.locator(".banner.soft")).to_contain_text("200 were added, 3 were left out")
-    expect(studio.locator(".list li")).to_have_count(200)
-    studio.get_by_role("button", name="Cancel all").click()
-    studio.wait_for_function("() => document.querySelectorAll('li[data-mood=cancelled]').length === 200")
-
-
 def test_fifty_pictures_leave_two_files_open(studio: Page, tmp_path: Path) -> None:
     """Addresses keep files in memory: there is one a thumbnail, and two of the picture that is looked at."""
     studio.add_init_script("""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shlex
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
-from tests.browser.conftest import add, finished
+from tests.browser.conftest import add, corrections, finished, mend, mended, paint
 
 from mattebox import codec
 from mattebox.edit import Format, Output
@@ -165,7 +166,7 @@ def test_what_other_settings_made_is_said_and_made_anew(cut: Page, photo: Path) 
 def called(page: Page, way: str) -> str:
     page.get_by_role("button", name="Show the call").click()
     page.get_by_role("radio", name=way, exact=True).check()
-    text = page.locator("dialog pre").inner_text()
+    text = page.locator("dialog pre").first.inner_text()
     page.keyboard.press("Escape")
     return text
 
@@ -182,7 +183,7 @@ def run(text: str, folder: Path, *, python: bool) -> None:
 
 
 WAYS = ("curl", "Python", "Command line")
-SETTINGS = ("as it is", "a shop", "a scene", "a picture behind")
+SETTINGS = ("as it is", "a shop", "a scene", "a picture behind", "mended")
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -204,6 +205,14 @@ def test_the_call_makes_the_same_result(settings: str, cut: Page, photo: Path, t
             choose(cut, "Picture")
             cut.get_by_label("Choose a picture").last.set_input_files(behind)
             choose(cut, "WEBP")
+        case "mended":
+            mend(cut)
+            for tool, place in (("Erase", (0.4, 0.6)), ("Keep", (0.1, 0.1))):
+                choose(cut, tool)
+                paint(cut, place, (place[0] + 0.05, place[1]))
+            mended(cut)
+            (tmp_path / "corrections.json").write_text(json.dumps(corrections(cut)))
+            cut.get_by_role("button", name="Done", exact=True).click()
     _, wanted = result(cut)
     (tmp_path / "mug.jpg").write_bytes(photo.read_bytes())
     for way in WAYS:

@@ -127,6 +127,19 @@ def test_a_name_of_ones_own_is_let_in(begin: Begin) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and shell scripts")
+def test_whoever_watches_does_not_keep_it_from_ending(begin: Begin) -> None:
+    running = begin(NO_WEIGHTS)
+    port = int(running.wait_for(r"http://[\w.]+:\d+").rpartition(":")[2])
+    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", "/api/v1/tasks/events")
+        answer = connection.getresponse()
+        assert answer.readline() == b"retry: 250\n"
+        running.process.send_signal(signal.SIGTERM)
+        assert b"still here" not in answer.read()  # it would come before the end that the stream has by itself
+    assert running.process.wait(30) in (0, -signal.SIGTERM)
+    assert "Traceback" not in running.said
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_while_npm_fetches_the_model(number: signal.Signals, begin: Begin, tmp_path: Path) -> None:
     tools = tmp_path / "tools"

@@ -214,6 +214,7 @@ def run(
         idle: seconds after which a connection is given up on which nothing moves.
         tls: for https.
     """
+    import anyio
     import uvicorn
 
     from mattebox.server.connection import Connection
@@ -221,9 +222,16 @@ def run(
     # The class is made here because its base comes from a package that takes long to import.
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            # Answers that would go on for long, such as streams of events, find it in the state of their request.
+            self.ending = anyio.Event()
             await super().startup(sockets)
+            self.lifespan.state["ending"] = self.ending
             if self.started:
                 ready()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            self.ending.set()
+            await super().shutdown(sockets)
 
     server = Server(
         uvicorn.Config(

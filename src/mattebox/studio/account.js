@@ -1,5 +1,5 @@
 // The key of the API: kept in this tab until it is closed, and nowhere else.
-import { html, signal, useEffect, useState } from "./view.js";
+import { effect, html, signal, useEffect, useState } from "./view.js";
 import * as api from "./api.js";
 import { Dialog } from "./dialog.js";
 import { pump, wantsKey } from "./queue.js";
@@ -7,14 +7,16 @@ import { t } from "./words.js";
 
 const shown = signal(false);
 export const showKey = () => (shown.value = true);
+effect(() => {
+  if (wantsKey.value) shown.value = true; // it may be closed nevertheless: the page says what waits
+});
 
 export function Account() {
   const [used, setUsed] = useState("");
-  const open = shown.value || wantsKey.value;
   useEffect(() => {
     if (shown.value) api.usage().then((found) => setUsed(t(found.allowed === null ? "used" : "used.of", found)), () => setUsed(""));
   }, [shown.value]);
-  if (!open) return null;
+  if (!shown.value) return null;
   const save = (event) => {
     event.preventDefault();
     api.setKey(new FormData(event.target).get("key").trim());

@@ -60,15 +60,25 @@ export function post(path, form, { signal: abort, sent = () => {} } = {}) {
   });
 }
 
-// One edit: the picture's file and the options in, the result's file and what is known of it out.
-export async function edit(call, picture, behind, control) {
+function filled(call, picture, behind) {
   const form = new FormData();
   form.set("image", picture, picture.name || "picture");
   for (const [name, value] of Object.entries(call.options)) form.set(name, value);
+  if (call.corrections) form.set("corrections", JSON.stringify(call.corrections));
   if (behind) form.set("background_image", behind, behind.name || "background");
-  const { blob, header } = await post(`api/v1/${call.path}`, form, control);
+  return form;
+}
+
+const json = async (asked) => JSON.parse(await (await asked).blob.text());
+
+// One edit: the picture's file and the options in, the result's file and what is known of it out.
+export async function edit(call, picture, behind, control) {
+  const { blob, header } = await post(`api/v1/${call.path}`, filled(call, picture, behind), control);
   return { blob, info: measures(header, blob) };
 }
+
+// The same as a task, which is done later.
+export const submit = (call, picture, behind) => json(post("api/v1/tasks", filled(call, picture, behind)));
 
 function measures(header, blob) {
   const [left, top, width, height] = (header("X-Mattebox-Subject") ?? "none").split(",").map(Number);
@@ -83,6 +93,7 @@ function measures(header, blob) {
     backdrop: header("X-Mattebox-Backdrop"),
     score: number("X-Mattebox-Backdrop-Score"),
     warning: header("X-Mattebox-Warning"),
+    chosen: header("X-Mattebox-Corrections"),
     bytes: blob.size,
     type: blob.type,
   };
@@ -92,11 +103,41 @@ function measures(header, blob) {
 export async function fetched(url, control) {
   const form = new FormData();
   form.set("image_url", url);
-  const kept = JSON.parse(await (await post("api/v1/images", form, control)).blob.text());
+  const { id } = await json(post("api/v1/images", form, control));
   try {
-    return await (await get(`api/v1/images/${kept.id}/file`)).blob();
+    return await kept(id);
   } finally {
-    await get(`api/v1/images/${kept.id}`, { method: "DELETE" });
+    await get(`api/v1/images/${id}`, { method: "DELETE" });
+  }
+}
+
+// The images that are kept.
+export const kept = async (id, abort) => (await get(`api/v1/images/${id}/file`, { signal: abort })).blob();
+export const images = async (limit, start) => (await get(`api/v1/images?limit=${limit}${start ? `&start=${start}` : ""}`)).json();
+export const holdings = async () => (await get("api/v1/library")).json();
+export function keep(picture, name) {
+  const form = new FormData();
+  form.set("image", picture, picture.name);
+  form.set("name", name);
+  return json(post("api/v1/images", form));
+}
+
+// Server-sent events until the server ends the stream. `EventSource` sends no key, so they are read here.
+export async function* events(path, last, abort) {
+  const answer = await get(path, { signal: abort, headers: last ? { "Last-Event-ID": last } : {} });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : new Problem(0);
+    });
+    if (done) return;
+    const blocks = (text + value).split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const fields = Object.fromEntries(block.split("\n").map((line) => /^(\w*): ?(.*)$/.exec(line)?.slice(1) ?? []));
+      if (fields.data) yield { id: fields.id, data: JSON.parse(fields.data) };
+    }
   }
 }
 

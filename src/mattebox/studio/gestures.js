@@ -21,8 +21,11 @@ export function zoom(view, factor, at) {
 
 export const move = (view, dx, dy) => ({ ...view, x: view.x + dx, y: view.y + dy });
 
-export function listen(stage, getView, setView) {
+// One pointer draws where there is something to draw with: `pen()` gives what begins, goes on, ends and is dropped. Two
+// fingers, the wheel and the middle button move the picture all the same.
+export function listen(stage, getView, setView, pen = () => null) {
   const pointers = new Map();
+  let drawing = null;
   const place = (event) => {
     const box = stage.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
@@ -33,12 +36,24 @@ export function listen(stage, getView, setView) {
     setView(zoom(getView(), Math.exp((-event.deltaY * lines) / (event.ctrlKey ? 120 : 480)), place(event)));
   };
   const down = (event) => {
-    if (event.target.closest("button, input") || event.button > 0) return;
+    if (event.target.closest("button, input") || event.button > 1) return;
     stage.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, place(event));
+    if (drawing !== null) {
+      pen()?.drop();
+      drawing = null;
+    } else if (pen() && pointers.size === 1 && event.button === 0) {
+      drawing = event.pointerId;
+      return pen().begin(place(event));
+    }
     stage.dataset.moving = "";
   };
   const moved = (event) => {
+    if (event.pointerId === drawing) {
+      const every = event.getCoalescedEvents?.() ?? [];
+      return pen()?.move((every.length ? every : [event]).map(place));
+    }
+    if (event.pointerType === "mouse") pen()?.hover(place(event));
     const before = pointers.get(event.pointerId);
     if (!before) return;
     const now = place(event);
@@ -51,6 +66,11 @@ export function listen(stage, getView, setView) {
   };
   const up = (event) => {
     pointers.delete(event.pointerId);
+    if (event.pointerId === drawing) {
+      drawing = null;
+      if (event.type === "pointerup") pen()?.end();
+      else pen()?.drop();
+    }
     if (!pointers.size) delete stage.dataset.moving;
   };
   stage.addEventListener("wheel", wheel, { passive: false });

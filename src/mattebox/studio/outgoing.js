@@ -2,6 +2,7 @@
 import { downloadZip } from "client-zip";
 import { signal } from "./view.js";
 import * as store from "./store.js";
+import { mending } from "./recipe.js";
 import { notice, pictures, said } from "./queue.js";
 import { t } from "./words.js";
 
@@ -19,7 +20,14 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000); // once the browser has begun to read it
 }
 
+// While a picture is mended, what is shown of it is not what the recipe makes.
+function mendedFirst() {
+  if (mending.value) notice.value = t("mend.first");
+  return mending.value;
+}
+
 export async function download(picture) {
+  if (mendedFirst()) return;
   if (picture?.status === "done") save(await store.file(picture.id, "result"), named(picture));
 }
 
@@ -36,6 +44,7 @@ export function distinct(names) {
 }
 
 export async function downloadAll() {
+  if (mendedFirst()) return;
   const done = pictures.value.filter((each) => each.status === "done");
   const names = distinct(done.map(named));
   async function* files() {
@@ -56,7 +65,7 @@ async function asPng(blob) {
 }
 
 export async function copy(picture) {
-  if (picture?.status !== "done") return;
+  if (picture?.status !== "done" || mendedFirst()) return;
   if (!navigator.clipboard?.write) {
     notice.value = t("copy.insecure");
     return;

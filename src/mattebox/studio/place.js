@@ -2,7 +2,7 @@
 import { html, signal, useEffect, useRef, useState } from "./view.js";
 import * as api from "./api.js";
 import { Choice, Slider } from "./fields.js";
-import { behindFile, change, inWords, recipe } from "./recipe.js";
+import { behind, behindFile, change, inWords, recipe } from "./recipe.js";
 import { small } from "./thumbnails.js";
 import { percent, t } from "./words.js";
 
@@ -24,7 +24,7 @@ function Picture() {
   }, [file]);
   const taken = (event) => {
     const [chosen] = event.target.files;
-    if (chosen) behindFile.value = Object.assign(chosen, { stamp: Date.now() });
+    if (chosen) behind(chosen);
   };
   return html`<label class="upload">${thumb && file ? html`<img src=${thumb} alt="" />` : ""}<span>${file ? file.name : t("behind.choose")}</span>
     <input type="file" accept="image/*" aria-label=${t("behind.choose")} onChange=${taken} /></label>`;
@@ -89,13 +89,13 @@ function Words() {
 const KINDS = { color: Color, picture: Picture, words: Words };
 
 export function Place() {
-  const { behind, shadow } = recipe.value;
-  const Kind = KINDS[behind];
+  const { behind: kind, shadow } = recipe.value;
+  const Kind = KINDS[kind];
   const lit = inWords(recipe.value);
   return html`<section class="panel" aria-labelledby="place"><h2 id="place">${t("background")}</h2>
     <${Choice} label=${t("behind")} name="behind" values=${["none", "color", "blur", "picture", "words"]} names=${(each) => t(`behind.${each}`)} />
     ${Kind && html`<${Kind} />`}
-    ${behind === "blur" && html`<${Slider} label=${t("blur")} name="blur" least="1" most="60" unit=" px" />`}
+    ${kind === "blur" && html`<${Slider} label=${t("blur")} name="blur" least="1" most="60" unit=" px" />`}
     ${lit
       ? html`<p class="hint">${t("shadow.scene")}</p>`
       : html`<${Choice} label=${t("shadow")} name="shadow" values=${["none", "drop", "cast", "ground"]} names=${(each) => t(`shadow.${each}`)} />

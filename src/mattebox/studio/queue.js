@@ -1,8 +1,8 @@
 // The pictures and the work on them: two at a time, the one that is looked at first.
-import { batch, computed, signal } from "./view.js";
+import { batch, computed, effect, signal, untracked } from "./view.js";
 import * as api from "./api.js";
 import * as store from "./store.js";
-import { behindFile, call, recipe, sameFrame, signature, transparent } from "./recipe.js";
+import { behindFile, mending, order, recipe, reread, sameFrame, transparent } from "./recipe.js";
 import { has, language, percent, t } from "./words.js";
 import { thumbnail } from "./thumbnails.js";
 
@@ -19,7 +19,7 @@ export const server = signal("ready"); // or "away"
 export const wantsKey = signal(false);
 const controls = new Map();
 const leaving = new Set();
-let counter = Date.now();
+let counter = 0;
 
 export const current = computed(() => pictures.value.find((each) => each.id === selected.value) ?? null);
 export const counts = computed(() => {
@@ -27,16 +27,24 @@ export const counts = computed(() => {
   for (const each of pictures.value) found[each.status] += 1;
   return found;
 });
-// What was made, or could not be made, of another recipe.
-export const stale = (picture) => ["done", "failed"].includes(picture.status) && picture.asked !== signature.value;
+// What was made, or could not be made, of another recipe or other corrections.
+export const stale = (picture) => ["done", "failed"].includes(picture.status) && picture.asked !== order(picture).signature;
 
 export const find = (id) => pictures.value.find((each) => each.id === id);
 
 export function update(id, patch, { keep = true } = {}) {
   if (!find(id) || leaving.has(id)) return;
   pictures.value = pictures.value.map((each) => (each.id === id ? { ...each, ...patch } : each));
-  if (keep) store.put("pictures", id, { ...find(id), note: null, thumb: null });
+  return keep ? save(id) : undefined;
 }
+
+async function save(id) {
+  await store.put("pictures", id, { ...find(id), note: null, thumb: null, foreign: false });
+  store.tell({ changed: [id] });
+}
+
+// Not the same in two tabs, and in the order of time.
+const nextId = () => String((counter = Math.max(counter + 1, Date.now() * 1000 + Math.floor(Math.random() * 1000))));
 
 // Take files in, as many as there is room for.
 export async function add(files) {
@@ -44,32 +52,61 @@ export async function add(files) {
   if (files.length > room) notice.value = t("limit", { limit: LIMIT, taken: Math.max(room, 0), left: files.length - Math.max(room, 0) });
   const taken = [...files].slice(0, Math.max(room, 0));
   const added = taken.map((file) => ({
-    id: String(++counter), name: file.name || "picture", bytes: file.size, status: "waiting", error: null, note: null, info: null, asked: null,
+    id: nextId(), name: file.name || "picture", bytes: file.size, status: "waiting", error: null, note: null, info: null, asked: null,
   }));
-  for (const [at, each] of added.entries()) await store.putFile(each.id, "original", taken[at]);
+  // On the disk first: what was seen in the list is there after a reload.
+  for (const [at, each] of added.entries()) {
+    await store.putFile(each.id, "original", taken[at]);
+    await store.put("pictures", each.id, each);
+  }
   batch(() => {
     pictures.value = [...pictures.value, ...added];
     selected.value ??= added[0]?.id ?? null;
   });
-  for (const each of added) store.put("pictures", each.id, each);
+  store.tell({ changed: added.map((each) => each.id) });
   if (added.length) said.value = t("added", { n: added.length });
   pump();
   for (const each of added) await thumbnail(each.id, "original");
 }
 
+const byTime = (one, other) => Number(one.id) - Number(other.id);
+const asLeft = (each) => (each.status === "working" || each.draft ? { ...each, status: "waiting" } : each);
+
 // What the last visit left here.
 export async function restore() {
-  const kept = (await store.all("pictures")).sort((one, other) => Number(one.id) - Number(other.id));
-  counter = Math.max(counter, ...kept.map((each) => Number(each.id)));
-  pictures.value = kept.map((each) => (each.status === "working" ? { ...each, status: "waiting" } : each));
+  store.listen(learn);
+  await reread();
+  const kept = (await store.all("pictures")).sort(byTime);
+  pictures.value = kept.map(asLeft);
   selected.value = kept[0]?.id ?? null;
   pump();
   for (const each of kept) await thumbnail(each.id);
 }
 
+// Another tab has changed the list.
+async function learn({ changed = [], gone = [], thumb }) {
+  if (gone.length) leave(gone);
+  if (thumb) thumbnail(thumb);
+  for (const id of changed) {
+    const record = await store.get("pictures", id);
+    if (!record || leaving.has(id)) continue;
+    if (controls.has(id)) {
+      // It is worked on here, or waits for the tab that works on it.
+      update(id, { marks: record.marks, undone: record.undone }, { keep: false });
+      if (record.status === "cancelled") controls.get(id).abort();
+    } else if (find(id)) update(id, { ...asLeft(record), thumb: find(id).thumb, note: null, foreign: true }, { keep: false });
+    else {
+      pictures.value = [...pictures.value, { ...asLeft(record), foreign: true }].sort(byTime);
+      selected.value ??= id;
+      thumbnail(id);
+    }
+  }
+  pump();
+}
+
 export function pump() {
   if (server.value === "away" || wantsKey.value) return;
-  const waiting = pictures.value.filter((each) => each.status === "waiting" && !each.note?.until);
+  const waiting = pictures.value.filter((each) => each.status === "waiting" && !each.note?.until && !each.task);
   waiting.sort((one, other) => (other.id === selected.value) - (one.id === selected.value));
   for (const each of waiting.slice(0, Math.max(0, AT_ONCE - controls.size))) work(each.id);
 }
@@ -77,29 +114,63 @@ export function pump() {
 async function work(id) {
   const control = new AbortController();
   controls.set(id, control);
-  const asked = call.value, plan = recipe.value;
-  update(id, { status: "working", error: null, asked: signature.value, note: { sent: 0 } }, { keep: false });
+  update(id, { status: "working", error: null, note: { sent: 0 }, foreign: false }, { keep: false });
   try {
-    const original = await store.file(id, "original");
-    if (!original) throw new api.Problem(-1, { detail: t("gone") });
-    const name = find(id)?.name ?? "";
-    const picture = new File([original], name, { type: original.type });
-    const { blob, info } = await api.edit(asked, picture, asked.behind ? behindFile.value : null, {
-      signal: control.signal,
-      sent: (share) => update(id, { note: { sent: share } }, { keep: false }),
-    });
-    const plain = sameFrame(plan) ? { subject: info.subject, width: info.width } : (find(id)?.plain ?? null);
-    await store.putFile(id, "result", blob);
-    const facts = { ...info, model: plan.model, transparent: transparent(plan), format: plan.format };
-    update(id, { status: "done", info: facts, plain, note: null, tries: 0, stamp: Date.now() });
-    said.value = t(info.subject ? "said.done" : "said.none", { name, sure: percent(info.confidence ?? 0) });
-    await thumbnail(id, "result");
+    await store.locked(`picture ${id}`, control.signal, () => make(id, control).catch((error) => failed(id, error)));
   } catch (error) {
     await failed(id, error);
   } finally {
     controls.delete(id);
+    if (find(id)?.draft && mending.value !== id) again(id);
     pump();
   }
+}
+
+// While this waited for another tab, that may have done it, or given it up.
+async function isDone(id, signature) {
+  const record = await store.get("pictures", id);
+  const over = record && (record.status === "cancelled" || (["done", "failed"].includes(record.status) && record.asked === signature));
+  if (over) update(id, { ...record, thumb: find(id)?.thumb, note: null }, { keep: false });
+  return over;
+}
+
+async function make(id, control) {
+  if (!find(id)) return;
+  const ordered = order(find(id)), { call, signature } = ordered;
+  if (await isDone(id, signature)) return;
+  update(id, { asked: signature }, { keep: false });
+  const original = await store.file(id, "original");
+  if (!original) throw new api.Problem(-1, { detail: t("gone") });
+  const picture = new File([original], find(id)?.name ?? "", { type: original.type });
+  const { blob, info } = await api.edit(call, picture, call.behind ? behindFile.value : null, {
+    signal: control.signal,
+    sent: (share) => update(id, { note: { sent: share } }, { keep: false }),
+  });
+  await finish(id, blob, info, ordered);
+}
+
+// Whoever ends mending wants the picture as the recipe has it.
+let mended = null;
+effect(() => {
+  if (mending.value && mending.value !== selected.value) mending.value = null;
+  const before = mended;
+  mended = mending.value;
+  if (before && before !== mended) untracked(() => find(before)?.status === "done" && stale(find(before)) && again(before));
+});
+
+// The result of an order.
+export async function finish(id, blob, info, { call, plan, mends, signature }) {
+  if (!find(id)) return;
+  const plain = sameFrame(plan) ? { subject: info.subject, width: info.width } : (find(id).plain ?? null);
+  await store.putFile(id, "result", blob);
+  const facts = { ...info, model: plan.model, transparent: transparent(plan), plain: sameFrame(plan) && transparent(plan), format: plan.format };
+  const picture = find(id);
+  if (!picture) return;
+  const draft = mends && signature !== order(picture, recipe.value).signature;
+  const strokes = call.corrections?.strokes ?? []; // those that are in the result
+  await update(id, { status: "done", info: facts, plain, strokes, draft, asked: signature, task: null, note: null, tries: 0, stamp: Date.now() });
+  said.value = t(info.subject ? "said.done" : "said.none", { name: picture.name, sure: percent(info.confidence ?? 0) });
+  await thumbnail(id, "result");
 }
 
 async function failed(id, error) {
@@ -121,7 +192,7 @@ async function failed(id, error) {
     return;
   }
   if ([429, 503].includes(error.status) && tries <= TRIES) return later(id, tries, error);
-  update(id, { status: "failed", error: sentence(error), note: null, tries: 0 });
+  await update(id, { status: "failed", error: sentence(error), note: null, tries: 0 });
   said.value = t("said.failed", { name: picture.name, why: sentence(error) });
 }
 
@@ -156,13 +227,14 @@ export function sentence(error) {
 }
 
 export function again(id) {
-  if (controls.has(id) || !find(id)) return;
+  if (controls.has(id) || !find(id) || find(id).task) return;
   update(id, { status: "waiting", error: null, note: null, tries: 0 });
   pump();
 }
 
 export function cancel(id) {
   if (controls.has(id)) controls.get(id).abort();
+  else if (find(id)?.task) api.get(`api/v1/tasks/${find(id).task}`, { method: "DELETE" }).catch((error) => (notice.value = sentence(error)));
   else if (find(id)?.status === "waiting") update(id, { status: "cancelled", note: null });
 }
 
@@ -173,11 +245,21 @@ export const renewAll = () => pictures.value.filter(stale).forEach((each) => aga
 // They leave the page when they have left the disk: what was seen to go does not come back with a reload.
 async function removeAll(ids) {
   if (!ids.length) return;
+  stop(ids);
+  await store.forget(ids);
+  store.tell({ gone: ids });
+  leave(ids);
+}
+
+function stop(ids) {
   for (const id of ids) {
     leaving.add(id);
     controls.get(id)?.abort();
   }
-  await store.forget(ids);
+}
+
+function leave(ids) {
+  stop(ids);
   const gone = new Set(ids);
   const at = pictures.value.findIndex((each) => gone.has(each.id));
   for (const { id, thumb } of pictures.value) if (thumb && gone.has(id)) URL.revokeObjectURL(thumb);

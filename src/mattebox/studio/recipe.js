@@ -1,5 +1,6 @@
 // What is done to every picture, and the call of the API that does it. The only place that knows the options' names.
 import { computed, signal } from "./view.js";
+import * as store from "./store.js";
 
 export const PLAIN = {
   model: "auto",
@@ -20,9 +21,24 @@ export const PLAIN = {
   preset: "",
 };
 
-const kept = JSON.parse(localStorage.getItem("recipe") ?? "{}");
-export const recipe = signal({ ...PLAIN, ...kept, behind: kept.behind === "picture" ? "none" : (kept.behind ?? "none") });
+const kept = () => ({ ...PLAIN, ...JSON.parse(localStorage.getItem("recipe") ?? "{}") });
+export const recipe = signal(kept());
 export const behindFile = signal(null); // the picture that goes behind the subject
+
+// Put a picture behind the subject.
+export async function behind(file) {
+  await store.putFile("recipe", "behind", file);
+  behindFile.value = file;
+  change({ behind: "picture", preset: "" });
+}
+
+// As it was left by the last visit, or by another tab.
+export async function reread() {
+  const file = (await store.file("recipe", "behind")) ?? null;
+  if (stamp(file) !== stamp(behindFile.value)) behindFile.value = file;
+  recipe.value = kept();
+}
+window.addEventListener("storage", (event) => event.key === "recipe" && reread());
 
 export function change(patch) {
   recipe.value = { ...recipe.value, ...patch };
@@ -60,13 +76,41 @@ export const hasQuality = (format) => format !== "png";
 export const transparent = (made) =>
   made.format !== "jpeg" && !["color", "blur"].includes(made.behind) && !inWords(made) && !pictured(made);
 
-export const call = computed(() => ({
-  path: inWords(recipe.value) ? "replace" : "remove",
-  options: options(recipe.value),
-  behind: pictured(recipe.value),
-}));
+const callOf = (made) => ({
+  path: inWords(made) ? "replace" : "remove",
+  options: options(made),
+  behind: pictured(made),
+});
 // Two results of the same call are the same picture.
-export const signature = computed(() => JSON.stringify([call.value, pictured(recipe.value) && behindFile.value.stamp]));
+const stamp = (file) => file && `${file.name} ${file.size} ${file.lastModified}`;
+const signatureOf = (asked) => JSON.stringify([asked, asked.behind && stamp(behindFile.value)]);
+export const signature = computed(() => signatureOf(callOf(recipe.value)));
+
+// The picture whose matte is being mended. It is shown as it is cut out: as large as its photo, before nothing.
+export const mending = signal(null);
+const cutOut = computed(() => {
+  const { model, format, quality } = recipe.value;
+  return { ...PLAIN, model, format: format === "jpeg" ? "png" : format, quality };
+});
+
+// The marks of a picture as the API takes them, or null where there are none.
+export function corrections({ marks = [] }) {
+  const valid = marks.slice(marks.findLastIndex((each) => each.clear) + 1);
+  const found = {};
+  const of = (kind) => valid.filter((each) => kind in each).map((each) => each[kind]);
+  if (of("stroke").length) found.strokes = of("stroke");
+  if (of("point").length) found.points = of("point");
+  if (of("box").length) found.box = of("box").at(-1);
+  return Object.keys(found).length ? found : null;
+}
+
+// What is asked for one picture: the plan, the call that carries it out, and its signature.
+export function order(picture, plan = mending.value === picture.id ? cutOut.value : recipe.value) {
+  const marked = corrections(picture), mends = plan !== recipe.value;
+  if (!marked && !mends) return { plan, mends, call: callOf(plan), signature: signature.value };
+  const call = { ...callOf(plan), ...(marked && { corrections: marked }) };
+  return { plan, mends, call, signature: signatureOf(call) };
+}
 
 // Whether the call leaves the photo's geometry as it is, so that before and after lie upon one another.
 export const sameFrame = (made) => !made.crop && !made.width && !made.height;

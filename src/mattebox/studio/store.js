@@ -52,6 +52,15 @@ export async function all(store) {
   return [...kept, ...inMemory[store].values()];
 }
 
+// Other tabs show the same list: they are told what has changed in it.
+const channel = new BroadcastChannel("mattebox");
+export const tell = (message) => channel.postMessage(message);
+export const listen = (what) => (channel.onmessage = (event) => what(event.data));
+
+// One tab at a time works on a picture. Without locks (a page that comes neither over https nor from this machine) two
+// tabs may do the same work twice; nothing is lost by that.
+export const locked = (name, abort, what) => (navigator.locks ? navigator.locks.request(name, { signal: abort }, what) : what());
+
 // The files of one picture.
 export const file = (id, which) => get("files", `${id}:${which}`);
 export const putFile = (id, which, blob) => put("files", `${id}:${which}`, blob);

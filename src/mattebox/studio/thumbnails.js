@@ -15,7 +15,10 @@ async function draw(id, which) {
   if (!find(id)) return;
   const made = which === null ? await store.file(id, "thumb") : await small(await store.file(id, which));
   if (!made || !find(id)) return; // this browser cannot show the file: the list shows its name
-  if (which !== null) await store.putFile(id, "thumb", made);
+  if (which !== null) {
+    await store.putFile(id, "thumb", made);
+    store.tell({ thumb: id });
+  }
   const before = find(id)?.thumb;
   if (before) URL.revokeObjectURL(before);
   update(id, { thumb: URL.createObjectURL(made) }, { keep: false });

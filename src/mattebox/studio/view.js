@@ -4,7 +4,7 @@ import htm from "htm";
 
 export { render };
 export { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-export { batch, computed, effect, signal } from "@preact/signals";
+export { batch, computed, effect, signal, untracked } from "@preact/signals";
 export const html = htm.bind(h);
 
 // One line icons on a grid of 24; decoration only, the name of a button is its text or its label.
@@ -20,6 +20,11 @@ const PATHS = {
   theme: "M12 3a9 9 0 1 0 0 18zM12 3a9 9 0 0 1 0 18",
   close: "M6 6l12 12M18 6 6 18",
   retry: "M20 5v5h-5M19.500 10A8 8 0 1 0 20 14",
+  brush: "M20 4 10 14m-1.500 1.500c-2-1-4 .5-4 3 0 1-.8 1.700-1.500 2 3 .8 6.500-.2 6.500-3 0-.8-.4-1.500-1-2z",
+  undo: "M9 6 4.500 10.500 9 15M5 10.500h9a5 5 0 0 1 0 10h-3",
+  redo: "m15 6 4.500 4.500L15 15M19 10.500h-9a5 5 0 0 0 0 10h3",
+  tasks: "M9 6h11M9 12h11M9 18h11M4 6h.500M4 12h.500M4 18h.500",
+  library: "M6 4h12v16l-6-4-6 4z",
   picture: "M4 5h16v14H4zM4 16l4.500-4.500 4 4 3-3L20 17M15.500 9.500v.1",
 };
 

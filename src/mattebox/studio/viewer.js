@@ -2,9 +2,11 @@
 import { html, signal, useEffect, useLayoutEffect, useRef, useState, Icon } from "./view.js";
 import { models } from "./api.js";
 import * as store from "./store.js";
+import { Brush, byKey, pen } from "./brush.js";
 import { fit, listen, move, pixelsAt, zoom } from "./gestures.js";
 import { draggable } from "./outgoing.js";
-import { again, current, stale } from "./queue.js";
+import { mending } from "./recipe.js";
+import { again, current, stale, update } from "./queue.js";
 import { percent, seconds, t } from "./words.js";
 
 export const GROUNDS = ["checker", "black", "white", "pink", "own", "alpha"];
@@ -12,7 +14,7 @@ export const ground = signal("checker");
 export const own = signal("#2f6fdb");
 export const slider = signal(0);
 export const held = signal(false);
-const view = signal({ x: 0, y: 0, z: 1 });
+export const view = signal({ x: 0, y: 0, z: 1 });
 let size = null; // of the stage and the picture that is on it
 
 export function zoomBy(factor) {
@@ -42,6 +44,7 @@ function useFiles(picture) {
       }
       if (over) return;
       setFiles(found);
+      if (id && !found.original !== (picture.unseen ?? false)) update(id, { unseen: !found.original });
       draggable.value = { id: found.result ? id : null, url: found.result?.url };
     };
     load();
@@ -108,11 +111,12 @@ export function Viewer() {
   const files = useFiles(picture);
   const stage = useRef();
   const [box, setBox] = useState({ width: 0, height: 0 });
-  const frame = files.result ?? files.original;
+  const mends = mending.value !== null && mending.value === picture?.id && files.original;
+  const frame = (mends ? files.original : files.result) ?? files.original;
   useLayoutEffect(() => {
     const watch = new ResizeObserver(([entry]) => setBox({ width: entry.contentRect.width, height: entry.contentRect.height }));
     watch.observe(stage.current);
-    const end = listen(stage.current, () => view.value, (next) => (view.value = next));
+    const end = listen(stage.current, () => view.value, (next) => (view.value = next), pen);
     return () => (watch.disconnect(), end());
   }, []);
   useLayoutEffect(() => {
@@ -124,11 +128,13 @@ export function Viewer() {
   const line = THUMB / 2 + slider.value * (box.width - THUMB);
   const edge = slider.value === 0 ? 0 : slider.value === 1 ? 1 : frame ? (line - view.value.x) / (view.value.z * frame.width) : 0;
   const split = held.value || !files.result ? 1 : Math.min(Math.max(edge, 0), 1);
-  const unseen = files.id && !files.original && picture?.id === files.id;
+  const unseen = files.id && !files.original && !files.result && picture?.id === files.id;
   return html`<section class="viewer" aria-label=${t("viewer")}>
-    <div class="stage" ref=${stage} data-ready=${frame ? "" : undefined} onDblClick=${() => (pixelsAt(view.value.z) === 1 ? zoomFit() : zoomTo(1))}>
-      ${frame && html`<${Layers} files=${files} picture=${picture} frame=${frame} split=${split} />`}
-      ${files.result && files.original && html`${split > 0 && split < 1 && html`<div class="divider" style=${{ left: `${line}px` }}></div>`}
+    <div class="stage" ref=${stage} data-ready=${frame ? "" : undefined} data-mends=${mends ? "" : undefined}
+      tabindex=${mends ? 0 : undefined} role=${mends ? "application" : undefined} aria-label=${mends ? t("mend.stage") : undefined} onKeyDown=${mends ? byKey : undefined} onDblClick=${() => !mends && (pixelsAt(view.value.z) === 1 ? zoomFit() : zoomTo(1))}>
+      ${frame && !mends && html`<${Layers} files=${files} picture=${picture} frame=${frame} split=${split} />`}
+      ${mends && html`<${Brush} files=${files} picture=${picture} view=${view.value} ground=${ground.value} own=${own.value} held=${held.value} />`}
+      ${!mends && files.result && files.original && html`${split > 0 && split < 1 && html`<div class="divider" style=${{ left: `${line}px` }}></div>`}
         <input class="compare" type="range" min="0" max="1" step="0.005" value=${slider.value} aria-label=${t("compare")}
           aria-valuetext=${t("compare.value", { share: percent(slider.value) })}
           onInput=${(event) => (slider.value = Number(event.target.value))} />`}
@@ -155,12 +161,13 @@ function State({ picture }) {
 export function state(picture) {
   const { status, note } = picture;
   if (status === "working") return note?.sent < 1 ? t("sending", { share: percent(note.sent) }) : t("working");
+  if (picture.task) return t("task.queued");
   if (status === "waiting" && note?.until) return t(note.why, { seconds: note.until });
   return stale(picture) ? t("stale") : t(status);
 }
 
 function Tools({ files, picture }) {
-  const can = picture?.info?.transparent && files.result;
+  const can = mending.value || (picture?.info?.transparent && files.result);
   const hold = { onPointerDown: () => (held.value = true), onPointerUp: () => (held.value = false), onPointerLeave: () => (held.value = false) };
   return html`<div class="tools" role="toolbar" aria-label=${t("tools")}>
     <fieldset class="grounds" disabled=${!can} title=${can ? undefined : t("ground.none")}>

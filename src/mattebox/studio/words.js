@@ -36,10 +36,11 @@ export function t(key, values = {}) {
 export const has = (key) => key in words.value;
 
 export function bytes(count) {
-  const unit = count < 1e6 ? ["kB", 1e3] : ["MB", 1e6];
+  const unit = count < 1e6 ? ["kB", 1e3] : count < 1e9 ? ["MB", 1e6] : ["GB", 1e9];
   const digits = count >= 1e5 && count < 1e6 ? 0 : 1;
   return `${(count / unit[1]).toLocaleString(language.value, { maximumFractionDigits: digits })} ${unit[0]}`;
 }
 
+export const number = (count) => count.toLocaleString(language.value);
 export const percent = (share) => share.toLocaleString(language.value, { style: "percent" });
 export const seconds = (ms) => `${(ms / 1000).toLocaleString(language.value, { maximumFractionDigits: 1 })} s`;

@@ -385,6 +385,7 @@ def test_what_is_described_is_what_is_there(queued: TestClient, photo: bytes) ->
     described = {path: set(methods) for path, methods in paths.items() if path.startswith((PATH, "/api/v1/batches"))}
     assert described == {
         PATH: {"post", "get"},
+        PATH + "/events": {"get"},
         PATH + "/{task_id}": {"get", "delete"},
         PATH + "/{task_id}/events": {"get"},
         "/api/v1/batches/{batch_id}": {"get"},

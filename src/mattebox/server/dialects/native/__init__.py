@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from mattebox.server.dialects.native import edits, images, scenes, tasks
+from mattebox.server.dialects.native import edits, images, scenes, tasks, watching
 from mattebox.server.dialects.native.problem import render_error
 from mattebox.server.http.dialect import Dialect
 
-router = APIRouter(routes=[route for each in (edits, images, scenes, tasks) for route in each.router.routes])
+router = APIRouter(routes=[route for each in (edits, images, scenes, watching, tasks) for route in each.router.routes])
 
 DIALECT = Dialect(
     name="native",

@@ -6,17 +6,15 @@ import binascii
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, TypeAlias
 
-import anyio
 import pybase64
 import pydantic_core
 from fastapi import APIRouter
 from pydantic import PlainSerializer
-from starlette.responses import StreamingResponse
 
 from mattebox.edit import Edit, Format
 from mattebox.errors import Kind, MatteboxError
@@ -34,18 +32,8 @@ from mattebox.server.store.blobs import expiry_of
 
 MOST_EDITS = 1000
 """In one batch."""
-_MOST_LISTED = 200
-_FINAL = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
-
-_LOOK = 0.25
-"""Seconds between two looks at a task that somebody watches."""
-_HEARTBEAT = 15.0
-"""Seconds of silence after which watchers are told that the connection still stands; proxies cut quieter ones."""
-_LONGEST_WATCH = 25.0
-"""Seconds after which watchers have to ask again, which browsers do by themselves: nobody holds a place for ever, and a
-server that is being stopped, which waits for running answers, is not kept from it."""
-_AGAIN_MILLISECONDS = 250
-_EVENT_STREAM = "text/event-stream"
+MOST_LISTED = 200
+FINAL = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
 # --- from the request --------------------------------------------------------------------------------------------
@@ -284,7 +272,8 @@ def _result(result: Finished, address: str | None) -> Result:
     )
 
 
-def _shown(request: base.Request, task: Task) -> TaskState:
+def shown(request: base.Request, task: Task) -> TaskState:
+    """The task as its key sees it, with the address of its result."""
     result = task.result
     return _state(task, None if result is None else result_address(base.base_address(request), result))
 
@@ -343,9 +332,9 @@ async def create(request: base.Request) -> base.Response:
         asked = [_asked(each) for each in edits]
         made = await base.actions.submit(request, account, asked, hook=given.hook, batch=batch)
     where = f"tasks/{made[0].id}" if batch is None else f"batches/{batch}"
-    shown = [_shown(request, task) for task in made]
+    states = [shown(request, task) for task in made]
     return base.json_response(
-        shown[0] if batch is None else {"batch": batch, "tasks": shown},
+        states[0] if batch is None else {"batch": batch, "tasks": states},
         status=202,
         headers={"Location": f"{base.base_address(request)}/api/v1/{where}"},
     )
@@ -354,7 +343,7 @@ async def create(request: base.Request) -> base.Response:
 class Listing(base.Fields):
     """The query of the list."""
 
-    limit: Annotated[int, base.Whole(1, _MOST_LISTED)] = base.Field(50, description="how many")
+    limit: Annotated[int, base.Whole(1, MOST_LISTED)] = base.Field(50, description="how many")
     after: base.Text | None = base.Field(None, description="go on behind the task with this id")
     batch: base.Text | None = base.Field(None, description="only tasks of this batch")
 
@@ -373,7 +362,7 @@ async def listing(request: base.Request) -> base.Response:
     found = await base.actions.tasks_of(request, account, limit=given.limit + 1, after=given.after, batch=given.batch)
     page = found[: given.limit]
     following = page[-1].id if len(found) > given.limit else None
-    return base.json_response(TaskPage(tasks=[_shown(request, task) for task in page], next=following))
+    return base.json_response(TaskPage(tasks=[shown(request, task) for task in page], next=following))
 
 
 @router.get(
@@ -386,7 +375,7 @@ async def listing(request: base.Request) -> base.Response:
 async def status(request: base.Request) -> base.Response:
     """The task, as it stands now."""
     task = await base.actions.task(request, await base.actions.authenticate(request), request.path_params["task_id"])
-    return base.json_response(_shown(request, task))
+    return base.json_response(shown(request, task))
 
 
 @router.delete(
@@ -399,63 +388,7 @@ async def status(request: base.Request) -> base.Response:
 async def cancel(request: base.Request) -> base.Response:
     """Give a task up: what is not begun is never done, what is being done is thrown away. No webhook is sent."""
     task = await base.actions.cancel(request, await base.actions.authenticate(request), request.path_params["task_id"])
-    return base.json_response(_shown(request, task))
-
-
-@router.get(
-    "/tasks/{task_id}/events",
-    summary="Watch a task",
-    response_class=base.Response,
-    openapi_extra=openapi.request(parameters=[openapi.in_path("task_id")]),
-    responses=openapi.success(
-        "Server-sent events: `event: task` with the task as `data` whenever its status or progress changes. The stream "
-        "ends with the task, or after 25 seconds.",
-        openapi.content([_EVENT_STREAM], {"type": "string"}),
-    )
-    | failures(Kind.NOT_FOUND),
-)
-async def events(request: base.Request) -> base.Response:
-    """Each change of a task as it happens, the first event being how it stands.
-
-    Browsers ask again when a stream ends, and say with `Last-Event-ID` what they have seen: that is not said again, and
-    204 tells them that there is nothing more.
-    """
-    account = await base.actions.authenticate(request)
-    task_id = request.path_params["task_id"]
-    task = await base.actions.task(request, account, task_id)
-    seen = request.headers.get("last-event-id", "")
-    if task.status in _FINAL and seen == _event_id(task):
-        return base.Response(status_code=204)
-
-    async def stream() -> AsyncIterator[bytes]:
-        begin = said = time.monotonic()
-        now, last = task, seen
-        yield b"retry: %d\n\n" % _AGAIN_MILLISECONDS
-        while True:
-            current = time.monotonic()
-            if (key := _event_id(now)) != last:
-                last, said = key, current
-                yield b"event: task\nid: %b\ndata: %b\n\n" % (key.encode(), pydantic_core.to_json(_shown(request, now)))
-            elif current - said >= _HEARTBEAT:
-                said = current
-                yield b": still here\n\n"
-            if now.status in _FINAL or current - begin >= _LONGEST_WATCH:
-                return
-            await anyio.sleep(_LOOK)
-            try:
-                now = await base.actions.task(request, account, task_id)
-            except MatteboxError as error:
-                if error.kind is not Kind.UNAVAILABLE:
-                    return  # it is forgotten, and whoever asks again is told so
-                # The database is away for a moment; the connection need not be.
-
-    return StreamingResponse(
-        stream(), media_type=_EVENT_STREAM, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    )
-
-
-def _event_id(task: Task) -> str:
-    return f"{task.status}-{task.progress}"
+    return base.json_response(shown(request, task))
 
 
 @router.get(
@@ -476,7 +409,7 @@ async def summary(request: base.Request) -> base.Response:
     return base.json_response(
         BatchSummary(
             batch=batch_id,
-            finished=all(status in _FINAL for status in counts),
+            finished=all(status in FINAL for status in counts),
             total=len(found),
             counts={status: counts[status] for status in Status},
             created=min(task.created for task in found),
