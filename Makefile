@@ -1,7 +1,7 @@
 # Two commands set everything up: `make serve` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help screenshot serve demo test chromium wheel check audit sbom coverage quality durability diffusion bench gallery golden docs lock clean
+.PHONY: help screenshot serve demo test chromium wheel check audit sbom coverage quality durability diffusion ray bench gallery golden docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +9,7 @@ UV := $(BIN)/uv
 # Trust what the system trusts: a company's own authority too, where its proxy looks into https.
 export UV_SYSTEM_CERTS := 1
 # What `make test` runs, in as many processes as there are cores: a file's tests stay together.
-ALL := not quality and not durability and not diffusion
+ALL := not quality and not durability and not diffusion and not ray
 PARALLEL ?= -n auto --dist loadfile
 CLIENTS := $(patsubst requirements/clients/%.txt,%,$(wildcard requirements/clients/*.txt))
 NODE_CLIENTS := $(patsubst requirements/clients/%/package.json,%,$(wildcard requirements/clients/npm/*/package.json))
@@ -79,6 +79,10 @@ durability: .venv/dev ## servers killed in the middle of two hundred tasks, full
 diffusion: .diffusion/.done ## the diffusion generator on tiny random pipelines; installs torch (gigabytes)
 	HF_HUB_OFFLINE=1 .diffusion/bin/pytest tests/backdrops/generators/test_diffusion.py -m diffusion
 
+ray: .ray/.done ## bulk on a Ray cluster and the server on Ray Serve, a node and a replica killed; installs ray
+	.ray/bin/mattebox models pull u2netp
+	.ray/bin/pytest tests/bulk/test_ray.py tests/server/test_ray_serve.py -m ray -s
+
 gallery: .venv/dev ## twelve subjects before twelve backdrops, to be looked at: build/gallery
 	$(BIN)/mattebox models pull auto
 	$(BIN)/mattebox scenes pull
@@ -107,7 +111,7 @@ docs: .venv/dev ## the generated pages
 	$(BIN)/python docs/images/gallery.py --sheet
 
 lock: $(UV) ## resolve the requirements anew
-	$(UV) pip compile $(LOCK) --upgrade pyproject.toml --extra all --group dev -o requirements/dev.txt
+	$(UV) pip compile $(LOCK) --upgrade pyproject.toml --extra all --extra bulk --group dev -o requirements/dev.txt
 	$(UV) pip compile $(LOCK) pyproject.toml --extra all -c requirements/dev.txt -o requirements/runtime.txt
 	$(UV) pip compile $(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/core.txt
 	echo 'onnxruntime-gpu[cuda,cudnn]' | $(UV) pip compile $(LOCK) - -c requirements/runtime.txt -o requirements/cuda.txt
@@ -122,7 +126,7 @@ lock: $(UV) ## resolve the requirements anew
 LOCK := --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
 
 clean: ## remove what make made here; the downloaded models stay
-	rm -rf .venv .core .clients .audit .bench .diffusion build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .core .clients .audit .bench .diffusion .ray build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The environment. Every package comes with a checksum from requirements/.
 $(UV): requirements/tools.txt
@@ -153,6 +157,13 @@ $(UV): requirements/tools.txt
 	$(UV) venv --quiet --clear .diffusion
 	$(UV) pip install --quiet --python .diffusion/bin/python --require-hashes -r requirements/dev.txt
 	$(UV) pip install --quiet --python .diffusion/bin/python --editable '.[gpu]'
+	@touch $@
+
+# And so has the ray extra.
+.ray/.done: requirements/dev.txt pyproject.toml $(UV)
+	$(UV) venv --quiet --clear .ray
+	$(UV) pip install --quiet --python .ray/bin/python --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --python .ray/bin/python --editable '.[ray]'
 	@touch $@
 
 # What looks the packages over, and is none of them.

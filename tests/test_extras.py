@@ -25,6 +25,8 @@ SERVER_ONLY = {
         "cryptography",
         "trustme",
         "onnx",
+        "pyarrow",
+        "ray",
         "mattebox.server",
     ),
 }
@@ -101,7 +103,7 @@ def test_the_core_is_imported_and_helps(tmp_path: Path) -> None:
     assert CORE in Path(file).parents
     helped = core("mattebox", "--help", folder=tmp_path)
     assert helped.returncode == 0
-    assert all(word in helped.stdout for word in ("remove", "replace", "serve", "certificate", "database"))
+    assert all(word in helped.stdout for word in ("remove", "replace", "bulk", "serve", "certificate", "database"))
 
 
 @pytest.mark.process
@@ -137,6 +139,7 @@ def test_the_core_cuts_out(tmp_path: Path) -> None:
         (["serve"], {}, "The server", "server"),
         (["database", "status"], {}, "The server's database", "server"),
         (["keys", "list"], {}, "The server's keys", "server"),
+        (["bulk", "in", "out"], {}, "The command bulk", "bulk"),
         (["certificate", "localhost"], {}, "Making a certificate", "tls"),
         (["remove", "a.jpg", "--foreground", "multilevel"], {}, "Multi-level foreground estimation", "multilevel"),
         (["remove", "a.jpg", "--device", "cuda"], {}, "The device cuda", "cuda"),

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from mattebox import files
 from mattebox.edit import Format
@@ -36,6 +36,8 @@ SUFFIXES = frozenset(
 
 _SHOWN = 20
 _Identity: TypeAlias = tuple[int, int]
+_Item = TypeVar("_Item")
+_Outcome = TypeVar("_Outcome")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +113,16 @@ def plan(inputs: Sequence[str], output: str | None, *, format: Format | None, ov
         raise _wrong("inputs", "The standard input cannot be combined with other photos.")
     if "" in inputs or output == "":  # a variable of a shell that is not set; as a path it is the current folder
         raise _wrong("inputs" if "" in inputs else "output", "An empty text is not the name of a file or folder.")
-    photos = [Path(each) for each in inputs if each != "-"]
-    missing = [shown(each) for each in photos if not _is_there(each)]
+    named = [Path(each) for each in inputs if each != "-"]
+    missing = [shown(each) for each in named if not _is_there(each)]
     if missing:
         raise MatteboxError(Kind.NOT_FOUND, f"File or folder not found: {_list(missing)}")
-    one = len(inputs) == 1 and not any(_is_folder(each) for each in photos)
+    one = len(inputs) == 1 and not any(_is_folder(each) for each in named)
     if not one and output in (None, "-"):
         raise _wrong("output", "Several photos need a folder as their output.")
     if output is not None and output != "-" and not (one and _is_file(output)):
-        return _plan_many(photos, output, chosen=format or Format.PNG, overwrite=overwrite)
-    return _plan_one(next(iter(photos), None), output, chosen=format, overwrite=overwrite)
+        return _plan_many(named, output, chosen=format or Format.PNG, overwrite=overwrite)
+    return _plan_one(next(iter(named), None), output, chosen=format, overwrite=overwrite)
 
 
 def _plan_one(photo: Path | None, output: str | None, *, chosen: Format | None, overwrite: bool) -> Plan:
@@ -154,7 +156,7 @@ def _plan_many(inputs: Sequence[Path], output: str, *, chosen: Format, overwrite
     inside = _identity(folder)
     for each in inputs:
         if _is_folder(each):
-            found, others = _photos(each, inside)
+            found, others = photos(each, inside)
             passed_over += others
             made = (Job(photo, folder / photo.relative_to(each).with_suffix(ending)) for photo in found)
             jobs.update(dict.fromkeys(made))
@@ -189,8 +191,16 @@ def _wrong(parameter: str, message: str) -> MatteboxError:
     return MatteboxError(Kind.INVALID_PARAMETER, message, parameter=parameter)
 
 
-def _photos(top: Path, output: _Identity | None) -> tuple[list[Path], int]:
-    """The photos in a folder and below, sorted, and how many files and folders were passed over."""
+def photos(top: Path, output: _Identity | None = None) -> tuple[list[Path], int]:
+    """The photos in a folder and below, sorted, and how many files and folders were passed over.
+
+    Args:
+        top: the folder.
+        output: the identity of a folder in it that is not read.
+
+    Raises:
+        MatteboxError: NOT_FOUND where a folder cannot be read.
+    """
     found: list[Path] = []
     passed_over = 0
 
@@ -210,10 +220,15 @@ def _photos(top: Path, output: _Identity | None) -> tuple[list[Path], int]:
             elif output is None or _identity(path) != output:
                 entered.append(each)
         folders[:] = entered
-        photos = [each for each in others if _is_photo(here / each)]
-        passed_over += len(others) - len(photos)
-        found.extend(here / photo for photo in sorted(photos))
+        kept = [each for each in others if _is_photo(here / each)]
+        passed_over += len(others) - len(kept)
+        found.extend(here / photo for photo in sorted(kept))
     return found, passed_over
+
+
+def is_photo(path: str) -> bool:
+    """Whether a path in a folder or a bucket is a photo's by its ending, and not hidden."""
+    return not any(part.startswith(".") for part in path.split("/")) and Path(path).suffix.lower() in SUFFIXES
 
 
 def _is_photo(path: Path) -> bool:
@@ -221,7 +236,7 @@ def _is_photo(path: Path) -> bool:
 
     What cannot be looked at counts as a photo, so that the reason is said when its turn comes.
     """
-    if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
+    if not is_photo(path.name):
         return False
     mode = _mode(path)
     return mode == 0 or stat.S_ISREG(mode)
@@ -366,7 +381,7 @@ def run(
         except MatteboxError as error:
             return Failed(job, error)
         except Exception as error:  # noqa: BLE001 - one photo does not end the batch; whoever runs it has the cause
-            return Failed(job, _unexpected(error))
+            return Failed(job, unexpected(error))
         return Done(
             job=job,
             width=made.width,
@@ -378,25 +393,44 @@ def run(
             seconds=time.perf_counter() - begin,
         )
 
+    yield from map(_settled, in_order(jobs, attempt, threads=threads, stop=stop, works=lambda it: isinstance(it, Done)))
+
+
+def in_order(
+    items: Iterable[_Item],
+    do: Callable[[_Item], _Outcome],
+    *,
+    threads: int,
+    stop: threading.Event,
+    works: Callable[[_Outcome], bool],
+) -> Generator[_Outcome, None, None]:
+    """Call `do` with the items, `threads` at a time, and give what it returns, in their order.
+
+    Only a few items are ever ahead of the one that is given next. They go one by one until an outcome `works`. Closing
+    the iterator, or a failure of `do`, sets `stop`, keeps items from beginning, and waits for those that have begun.
+    """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="photo")
-    ahead: deque[Future[Done | Failed]] = deque()
+    ahead: deque[Future[_Outcome]] = deque()
     room = 1
     try:
-        for job in jobs:
+        for item in items:
             if len(ahead) >= room:
-                outcome = _settled(ahead.popleft())
-                if isinstance(outcome, Done):
+                outcome = ahead.popleft().result()
+                if works(outcome):
                     room = 2 * threads  # the threads stay busy while a slow photo holds up the order
                 yield outcome
-            ahead.append(pool.submit(attempt, job))
+            ahead.append(pool.submit(do, item))
         while ahead:
-            yield _settled(ahead.popleft())
-    finally:
+            yield ahead.popleft().result()
+    except BaseException:
         stop.set()
+        raise
+    finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _unexpected(error: Exception) -> MatteboxError:
+def unexpected(error: Exception) -> MatteboxError:
+    """The failure of a photo that shows a defect, or for which there is not enough memory."""
     # OpenCV and the networks' runtimes have exceptions of their own for it.
     if isinstance(error, MemoryError) or re.search("insufficient memory|bad_alloc|out of memory", str(error), re.I):
         failure = MatteboxError(Kind.OVERLOADED, "There is not enough memory for this photo.")
@@ -408,10 +442,12 @@ def _unexpected(error: Exception) -> MatteboxError:
     return failure
 
 
-def _settled(future: Future[Done | Failed]) -> Done | Failed:
-    outcome = future.result()
-    if isinstance(outcome, Failed):
-        error = outcome.error
-        if error.kind is Kind.UNAVAILABLE or error.parameter in {"model", "device"}:
-            raise error
+def _settled(outcome: Done | Failed) -> Done | Failed:
+    if isinstance(outcome, Failed) and concerns_all(outcome.error):
+        raise outcome.error
     return outcome
+
+
+def concerns_all(error: MatteboxError) -> bool:
+    """Whether a photo's failure would be every other one's too: a part is missing, or a model or device wrong."""
+    return error.kind is Kind.UNAVAILABLE or error.parameter in {"model", "device"}

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from mattebox.errors import Kind, MatteboxError
 
 Extra: TypeAlias = Literal[
-    "server", "postgres", "tls", "remote", "gpu", "cuda", "onnxruntime", "multilevel", "otel", "redis"
+    "server", "postgres", "tls", "remote", "gpu", "cuda", "onnxruntime", "multilevel", "otel", "redis", "bulk", "ray"
 ]
 """The optional dependencies of `pyproject.toml` that a missing import can be blamed on."""
 

@@ -55,10 +55,15 @@ def read(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     except OSError as cause:
         raise _unreadable(f"{name} cannot be read: {reason(cause)}.") from cause
     if max(state.st_size, len(data)) > max_bytes:
-        raise MatteboxError(
-            Kind.TOO_MANY_BYTES, f"The file is larger than the limit of {max_bytes / 2**20:g} MiB.", parameter="photo"
-        )
+        raise too_large(max_bytes)
     return data
+
+
+def too_large(max_bytes: int) -> MatteboxError:
+    """The failure of a photo's file with more bytes than that."""
+    return MatteboxError(
+        Kind.TOO_MANY_BYTES, f"The file is larger than the limit of {max_bytes / 2**20:g} MiB.", parameter="photo"
+    )
 
 
 def _unreadable(sentence: str) -> MatteboxError:

@@ -13,6 +13,7 @@ from typing import cast
 _SWITCHES = {
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime reads it when it is imported
     "HF_HUB_DISABLE_TELEMETRY": "1",  # diffusers and transformers, of every file that they open
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray, of each cluster that it starts
 }
 
 

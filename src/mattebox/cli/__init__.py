@@ -19,7 +19,20 @@ import typer
 from typer.core import TyperGroup
 
 from mattebox import __version__
-from mattebox.cli import certificate, database, doctor, keys, models, remove, replace, scenes, serve, studio, terminal
+from mattebox.cli import (
+    bulk,
+    certificate,
+    database,
+    doctor,
+    keys,
+    models,
+    remove,
+    replace,
+    scenes,
+    serve,
+    studio,
+    terminal,
+)
 from mattebox.cli.context import Components
 from mattebox.cli.edit_command import EditCommand
 from mattebox.cli.terminal import say
@@ -64,6 +77,7 @@ app = typer.Typer(
 )
 app.command(cls=EditCommand, epilog=remove.EPILOG)(remove.remove)
 app.command(cls=EditCommand, epilog=replace.EPILOG)(replace.replace)
+app.command(cls=EditCommand, epilog=bulk.EPILOG)(bulk.bulk)
 app.add_typer(models.app, name="models")
 app.add_typer(scenes.app, name="scenes")
 app.add_typer(studio.app, name="studio")

@@ -111,7 +111,7 @@ def run(
                 raise MatteboxError(Kind.CANCELLED, "Stopped.")
             bar.fetching(what, done, total)
 
-        engine = _engine(context.ensure_object(Components), edit, device, fetching)
+        engine = engine_for(context.ensure_object(Components), edit, device, fetching)
         work = _work(engine, edit, behind, plan, Results(overwrite=overwrite))
         for job in plan.kept if as_json else ():
             typer.echo(json.dumps({"input": named(job.source), "output": named(job.target), "skipped": "exists"}))
@@ -136,7 +136,8 @@ def run(
         raise typer.Exit(1)
 
 
-def _engine(components: Components, edit: Edit, device: str | None, fetching: Fetching) -> Engine:
+def engine_for(components: Components, edit: Edit, device: str | None, fetching: Fetching) -> Engine:
+    """The engine for an edit, with the network that it names; the licence of that is told."""
     from mattebox.engine import Engine
 
     options, model = model_options(), edit.matte.model

@@ -86,7 +86,11 @@ class ReplaceCommand(ReplaceOptions, RemoveCommand):
             raise MatteboxError(Kind.INVALID_PARAMETER, sentence, parameter=called("generator"))
 
 
-COMMANDS: Final[Mapping[str, type[RemoveCommand]]] = {"remove": RemoveCommand, "replace": ReplaceCommand}
+COMMANDS: Final[Mapping[str, type[RemoveCommand]]] = {
+    "remove": RemoveCommand,
+    "replace": ReplaceCommand,
+    "bulk": RemoveCommand,
+}
 
 
 def flag(name: str) -> str:

@@ -70,18 +70,7 @@ def serve(
     found = settings.load()
     if role is not None:
         found = found.model_copy(update={"role": role.value})
-    keyed = settings.keyed(found)
-    if found.accounts.credits and not keyed:
-        # Whoever has used up the credits of one key would make up another.
-        raise MatteboxError(
-            Kind.INVALID_PARAMETER,
-            "MATTEBOX_ACCOUNTS_CREDITS counts per key, so it needs MATTEBOX_KEYS or `mattebox keys create`.",
-        )
-    if (found.rates.requests or found.rates.dialects) and not keyed:
-        raise MatteboxError(
-            Kind.INVALID_PARAMETER,
-            "MATTEBOX_RATES_* count per key, so they need MATTEBOX_KEYS or `mattebox keys create`.",
-        )
+    keyed = settings.keyed_as_needed(found)
     try:
         # A worker answers nothing but whether it is well.
         open_to_all = keyed or allow_anonymous or found.role == "worker"

@@ -158,12 +158,14 @@ class Bar:
         """Since the bar was made."""
         return time.perf_counter() - self._begin
 
-    def step(self) -> None:
-        """One photo more is dealt with."""
-        self._done += 1
+    def step(self, photos: int = 1) -> None:
+        """So many photos more are dealt with."""
+        self._done += photos
         if self._photos is not None:
             rate = self._done / self.seconds
-            self._progress.update(self._photos, advance=1, amount=f"{self._done}/{self._total}  {rate:.1f} photos/s")
+            self._progress.update(
+                self._photos, advance=photos, amount=f"{self._done}/{self._total}  {rate:.1f} photos/s"
+            )
 
     def fetching(self, what: str, done: int, total: int | None) -> None:
         """A download goes on: what it is, bytes done, bytes in all where that is known. From any thread."""

@@ -245,6 +245,27 @@ def keyed(settings: Settings) -> bool:
         database.dispose()
 
 
+def keyed_as_needed(settings: Settings) -> bool:
+    """As `keyed`.
+
+    Raises:
+        MatteboxError: INVALID_PARAMETER where there are no keys and something is counted per key; UNAVAILABLE.
+    """
+    found = keyed(settings)
+    if settings.accounts.credits and not found:
+        # Whoever has used up the credits of one key would make up another.
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            "MATTEBOX_ACCOUNTS_CREDITS counts per key, so it needs MATTEBOX_KEYS or `mattebox keys create`.",
+        )
+    if (settings.rates.requests or settings.rates.dialects) and not found:
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            "MATTEBOX_RATES_* count per key, so they need MATTEBOX_KEYS or `mattebox keys create`.",
+        )
+    return found
+
+
 def load() -> Settings:
     """Read the environment.
 

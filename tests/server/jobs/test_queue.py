@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy import Connection, text, update
 from sqlalchemy.exc import OperationalError
 
+from mattebox.bulk import BulkJob, Plan
 from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Box
@@ -135,6 +136,9 @@ class Fake:
     def release(self, *names: str) -> None:
         for name in names:
             self.note("release", name)
+
+    def run_shard(self, job: BulkJob, plan: Plan, shard: int, *, stop: threading.Event) -> None:
+        raise NotImplementedError
 
     def webhook_body(self, task: Task) -> bytes:
         return f"{task.dialect} {task.status} {task.extra}".encode()

@@ -15,6 +15,8 @@ from mattebox.server.jobs.recovery import Recovery
 from mattebox.server.jobs.rows import (
     APPLICATION,
     CUT_OUT,
+    SHARD,
+    SHARD_QUEUE,
     TASKS,
     VERSION,
     WEBHOOK,
@@ -24,7 +26,8 @@ from mattebox.server.jobs.rows import (
     webhook_id,
 )
 from mattebox.server.jobs.session import Session
-from mattebox.server.jobs.steps import Steps
+from mattebox.server.jobs.shards import Order, ShardStep, shard_id
+from mattebox.server.jobs.steps import Steps, retries
 from mattebox.server.jobs.tasks import Work
 from mattebox.server.jobs.webhooks import Webhooks
 from mattebox.server.store.database import reachable
@@ -36,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 WEBHOOKS_AT_A_TIME = 8
 """Webhooks have a queue of their own: somebody's dead server must not keep the pictures of others waiting."""
+SHARDS_AT_A_TIME = 1
+"""A shard alone keeps every worker of a process busy, and the seconds that it takes are its own."""
 
 _RUNNING_HERE = threading.Lock()
 """Held by the executor of this process: the library behind them can be there only once."""
@@ -79,8 +84,9 @@ class Executor:
                 client,
                 Steps(self._session, rows, work),
                 Webhooks(self._session, rows, work, lease, options),
-                f"{node}/{lease.process}",
-                options,
+                ShardStep(self._session, work),
+                name=f"{node}/{lease.process}",
+                options=options,
             )
             self._recovery.take_over(at_start=True)
         except BaseException:
@@ -95,7 +101,16 @@ class Executor:
         """See `Recovery.fail_orphans`."""
         self._recovery.fail_orphans()
 
-    def _launch(self, client: DBOSClient, steps: Steps, webhooks: Webhooks, name: str, options: TaskOptions) -> None:
+    def _launch(
+        self,
+        client: DBOSClient,
+        steps: Steps,
+        webhooks: Webhooks,
+        shards: ShardStep,
+        *,
+        name: str,
+        options: TaskOptions,
+    ) -> None:
         from dbos import DBOS, DBOSPortableJSONSerializer
 
         session = self._session
@@ -110,15 +125,20 @@ class Executor:
                 # Both steps always happen, in this order and under these names: by them the queue knows what was done,
                 # also in messages that an older mattebox has left.
                 if DBOS.run_step({"name": "fetch"}, steps.start, task_id):
-                    DBOS.run_step(steps.retries(), steps.cut_out, task_id)
+                    DBOS.run_step(retries("cut_out"), steps.cut_out, task_id)
 
         @DBOS.workflow(name=WEBHOOK)
         def send_webhook(task_id: str, again: int) -> None:
             with session.doing(webhook_id(task_id, again)):
                 DBOS.run_step({"name": "announce"}, webhooks.send, task_id, again)
 
+        @DBOS.workflow(name=SHARD)
+        def run_shard(order: Order, plan: str, shard: int) -> str | None:
+            with session.doing(shard_id(plan, shard)):
+                return DBOS.run_step(retries("shard"), shards.run, order, plan, shard)
+
         with reachable():
-            queues = {WORK_QUEUE: options.concurrency, WEBHOOK_QUEUE: WEBHOOKS_AT_A_TIME}
+            queues = {WORK_QUEUE: options.concurrency, WEBHOOK_QUEUE: WEBHOOKS_AT_A_TIME, SHARD_QUEUE: SHARDS_AT_A_TIME}
             for queue, concurrency in queues.items():
                 client.register_queue(
                     queue,

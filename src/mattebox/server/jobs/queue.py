@@ -16,8 +16,9 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.server.jobs.executor import Executor
 from mattebox.server.jobs.leases import Lease
 from mattebox.server.jobs.options import TaskOptions
-from mattebox.server.jobs.rows import APPLICATION, TASKS, TaskRows, task_of, webhook_id
+from mattebox.server.jobs.rows import TASKS, TaskRows, open_client, task_of, webhook_id
 from mattebox.server.jobs.serialization import to_json
+from mattebox.server.jobs.shards import sweep_shards
 from mattebox.server.jobs.tasks import Hook, Status, Task, Work
 from mattebox.server.store.database import connect, create, now, reachable
 from mattebox.sources import Sources
@@ -252,6 +253,7 @@ class Tasks:
                 self._dbos.delete_workflows(ids + hooks)
                 with self._engine.begin() as connection:
                     forgotten += connection.execute(delete(TASKS).where(TASKS.c.id.in_(ids))).rowcount
+        sweep_shards(self._dbos, seconds=self._options.retention)
         with reachable(), self._engine.begin() as connection:
             self._lease.forget(connection, self._options.retention)
         return forgotten
@@ -265,18 +267,7 @@ class Tasks:
         return self._client
 
     def _connect(self) -> None:
-        # It would write to the console, past everything that the server has set up for its own log.
-        logging.getLogger("dbos").addHandler(logging.NullHandler())
-        from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
-
-        with reachable():
-            DBOS.migrate(self._engine.url.render_as_string(hide_password=False))
-            self._client = DBOSClient(
-                system_database_engine=self._engine,
-                serializer=DBOSPortableJSONSerializer(),
-                application_name=APPLICATION,
-                retry_connection_errors=False,
-            )
+        self._client = open_client(self._engine)
 
     def _launch(self) -> Executor:
         return Executor(

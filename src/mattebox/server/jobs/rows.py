@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, final
@@ -14,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    Engine,
     Index,
     Integer,
     Row,
@@ -28,7 +30,7 @@ from sqlalchemy import (
 from mattebox.image import Box, Served
 from mattebox.server.jobs.serialization import from_json
 from mattebox.server.jobs.tasks import UNFINISHED, Hook, Result, Status, Task
-from mattebox.server.store.database import TABLES, now
+from mattebox.server.store.database import TABLES, now, reachable
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, EnqueueOptions
@@ -37,8 +39,8 @@ APPLICATION = "mattebox"
 VERSION = "1"
 """Which workers understand which queue messages. Change it only together with the workflows: waiting tasks of another
 version are not touched by this one's workers."""
-CUT_OUT, WEBHOOK = "cut_out", "announce"
-WORK_QUEUE, WEBHOOK_QUEUE = "mattebox-tasks", "mattebox-webhooks"
+CUT_OUT, WEBHOOK, SHARD = "cut_out", "announce", "shard"
+WORK_QUEUE, WEBHOOK_QUEUE, SHARD_QUEUE = "mattebox-tasks", "mattebox-webhooks", "mattebox-shards"
 
 TASKS = Table(
     "tasks",
@@ -75,6 +77,26 @@ TASKS = Table(
 """`worker` is the process that works on the picture right now; where that has died, the picture may be why. Then the
 task is a `suspect`, which is worked on alone; `deaths` counts those while it was alone, and it is not worked on again
 `not_before` a pause has passed. `hook_sender` is the process that sends the webhook."""
+
+
+def open_client(engine: Engine) -> DBOSClient:
+    """The queue in a database, with its own tables up to date.
+
+    Raises:
+        MatteboxError: UNAVAILABLE where the database is away.
+    """
+    # It would write to the console, past everything that the server has set up for its own log.
+    logging.getLogger("dbos").addHandler(logging.NullHandler())
+    from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
+
+    with reachable():
+        DBOS.migrate(engine.url.render_as_string(hide_password=False))
+        return DBOSClient(
+            system_database_engine=engine,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=APPLICATION,
+            retry_connection_errors=False,
+        )
 
 
 def task_of(row: Row[tuple[object]]) -> Task:

@@ -25,6 +25,20 @@ def to_json(edit: Edit, sources: Sources) -> dict[str, object]:
     return {"edit": _converter().unstructure(edit), "sources": _converter().unstructure(sources)}
 
 
+def edit_to_json(edit: Edit) -> object:
+    """An edit alone, as in `to_json`."""
+    return _converter().unstructure(edit)
+
+
+def edit_from_json(value: object) -> Edit:
+    """The inverse of `edit_to_json`.
+
+    Raises:
+        ValueError: as in `from_json`.
+    """
+    return from_json({"edit": value, "sources": {"photo": {"kind": "stored", "key": ""}}})[0]
+
+
 def from_json(value: object) -> tuple[Edit, Sources]:
     """The inverse of `to_json`. Members that are left out have their defaults, so that an older edit can still be read.
 

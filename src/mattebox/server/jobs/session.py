@@ -38,11 +38,15 @@ class Session:
         self._engine = engine
         self._halted = threading.Event()
         self._active: list[str] = []
+        self._stops: set[threading.Event] = set()
         self._lock = threading.Lock()
 
     def halt(self) -> None:
         """Let no step write anything from now on."""
         self._halted.set()
+        with self._lock:
+            for each in self._stops:
+                each.set()
 
     def check(self) -> None:
         """Raise HaltedError after `halt`."""
@@ -53,6 +57,20 @@ class Session:
         """The messages that are being worked on."""
         with self._lock:
             return set(self._active)
+
+    @contextmanager
+    def stopping(self) -> Iterator[threading.Event]:
+        """An event for work that takes long, which `halt` sets."""
+        stop = threading.Event()
+        with self._lock:
+            self._stops.add(stop)
+        if self._halted.is_set():
+            stop.set()
+        try:
+            yield stop
+        finally:
+            with self._lock:
+                self._stops.remove(stop)
 
     @contextmanager
     def doing(self, message: str) -> Iterator[None]:

@@ -31,6 +31,27 @@ BEGUN, DONE = 30, 100
 DEFECT = "Something went wrong inside mattebox; this picture could not be made."
 
 
+def retries(name: str) -> StepOptions:
+    """How a step is tried again: what may pass is raised by it, and everything else is not."""
+    return {
+        "name": name,
+        "retries_allowed": True,
+        "max_attempts": TRIES,
+        "interval_seconds": RETRY_SECONDS,
+        "backoff_rate": 2.0,
+        "should_retry": lambda error: isinstance(error, MatteboxError),
+    }
+
+
+def may_pass(error: MatteboxError) -> bool:
+    """Whether the step that fails with this is to be tried again; never at its last try."""
+    from dbos import DBOS
+
+    attempt = DBOS.step_status
+    last = attempt is None or (attempt.current_attempt or 0) + 1 >= TRIES
+    return error.retry_after is not None and not last
+
+
 @final
 class Steps:
     """The steps of a task.
@@ -51,26 +72,12 @@ class Steps:
         begun = {"status": Status.RUNNING.value, "started": func.coalesce(TASKS.c.started, now())}
         return self._session.retry_forever(lambda connection: self._rows.change(connection, task_id, begun)) is not None
 
-    @staticmethod
-    def retries() -> StepOptions:
-        """How `cut_out` is tried again: what may pass is raised by it, and everything else is not."""
-        return {
-            "name": "cut_out",
-            "retries_allowed": True,
-            "max_attempts": TRIES,
-            "interval_seconds": RETRY_SECONDS,
-            "backoff_rate": 2.0,
-            "should_retry": lambda error: isinstance(error, MatteboxError),
-        }
-
     def cut_out(self, task_id: str) -> None:
         """Do the edit, and end the task.
 
         Raises:
             MatteboxError: what may pass; not at the last try, which fails the task.
         """
-        from dbos import DBOS
-
         row = self._session.retry_forever(
             lambda connection: connection.execute(
                 select(TASKS).where(TASKS.c.id == task_id, TASKS.c.status.in_(UNFINISHED))
@@ -87,9 +94,7 @@ class Steps:
         except (HaltedError, _UnwantedError):
             return self._session.check()
         except MatteboxError as error:
-            attempt = DBOS.step_status
-            last = attempt is None or (attempt.current_attempt or 0) + 1 >= TRIES
-            if error.retry_after is not None and not last:
+            if may_pass(error):
                 self._session.retry_forever(lambda connection: self._rows.change(connection, task_id, {"worker": None}))
                 raise
             reason = error.message

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mattebox.edit import Edit
 from mattebox.image import Box, Served
 from mattebox.sources import Sources
+
+if TYPE_CHECKING:
+    from mattebox.bulk import BulkJob, Plan
 
 
 class Status(StrEnum):
@@ -101,6 +105,10 @@ class Work(Protocol):
             begin: to be called when the picture's turn has come, before anything that may kill the process.
             checkpoint: to be called about once a second by who waits; it raises when the task is not wanted any more.
         """
+        ...
+
+    def run_shard(self, job: BulkJob, plan: Plan, shard: int, *, stop: threading.Event) -> None:
+        """Do one shard of a bulk run; as `bulk.run_shard`."""
         ...
 
     def webhook_body(self, task: Task) -> bytes:

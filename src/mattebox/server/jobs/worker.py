@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, wait
-from typing import TypeVar, final
+from typing import TYPE_CHECKING, TypeVar, final
 
 import anyio
 
 from mattebox import codec
+from mattebox.cancellation import Checkpoint
 from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
@@ -20,8 +22,11 @@ from mattebox.server.jobs.webhooks import WebhookBody, headers, result_address, 
 from mattebox.server.monitor import Monitor
 from mattebox.server.runner import Runner
 from mattebox.server.store.blobs import Blobs, new_result_name
-from mattebox.sources import Sources
+from mattebox.sources import Sources, Upload
 from mattebox.stages import Stage
+
+if TYPE_CHECKING:
+    from mattebox.bulk import BulkJob, Plan
 
 _T = TypeVar("_T")
 
@@ -114,6 +119,26 @@ class Worker:
             served=encoded.served,
         )
 
+    def run_shard(self, job: BulkJob, plan: Plan, shard: int, *, stop: threading.Event) -> None:
+        """Do one shard of a bulk run; the arguments are those of `bulk.run_shard`.
+
+        Its pictures wait for their turns as those of tasks do; as many as there are workers may wait at a time.
+
+        Raises:
+            MatteboxError: as `bulk.run_shard`.
+        """
+        from mattebox import bulk
+
+        bulk.run_shard(job, plan, shard, _InTurn(self), threads=self._runner.workers, stop=stop)
+
+    def run_file(self, edit: Edit, sources: Sources, checkpoint: Checkpoint) -> Encoded:
+        """Do an edit whose result nobody but the caller keeps.
+
+        Raises:
+            MatteboxError: as `cut_out`.
+        """
+        return self._on_loop(self._run(edit, sources, alone=False, begin=lambda: None), checkpoint)
+
     def webhook_body(self, task: Task) -> bytes:
         """The webhook's body, in the words of the task's dialect.
 
@@ -170,3 +195,18 @@ class Worker:
             return future.result()
         except CancelledError as error:
             raise MatteboxError(Kind.UNAVAILABLE, "The server is being stopped.", retry_after=1) from error
+
+
+@final
+class _InTurn:
+    """A `bulk.FileEngine`: the server's runner, with its limits and its model for edits that name none."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def run_file(
+        self, edit: Edit, photo: bytes, *, backdrop: bytes | None, limits: codec.Limits, checkpoint: Checkpoint
+    ) -> Encoded:
+        del limits  # the server's own are narrower
+        behind = None if backdrop is None else Upload(backdrop)
+        return self._worker.run_file(edit, Sources(Upload(photo), behind), checkpoint)

@@ -1,7 +1,4 @@
-"""Bytes kept under a name: in a folder, in memory, or in an object store, whichever an address says.
-
-The only user of obstore. What the stores do differently (a folder keeps no media types, signs nothing and lists in no
-order) ends here.
+"""The pictures that a server keeps in its storage, and the names that they are kept under.
 
 A finished picture and a source that waits for its turn are kept under a name that says when they expire and cannot be
 guessed. So knowing the name is the permission to read, no table goes with the blobs, and every server that shares a
@@ -15,19 +12,14 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, final
-from urllib.parse import SplitResult, urlsplit
-from urllib.request import url2pathname
+from typing import final
 
-from mattebox import codec, files
+from mattebox import codec
 from mattebox.errors import Kind, MatteboxError
-
-if TYPE_CHECKING:
-    from obstore.store import LocalStore, ObjectStore, RetryConfig
+from mattebox.object_store import ObjectStore, explained
 
 DAY = 86_400
 SOURCE_SECONDS = DAY
@@ -38,7 +30,6 @@ SWEPT_AT_ONCE = 10_000
 """The most blobs that one sweep deletes, so that it ends; the next goes on."""
 LONGEST_KEY = 240
 
-_CLOUDS = ("s3", "gs", "az")
 _EXPIRING = ("results", "sources", "checks")
 _EXPIRING_NAME = re.compile(rf"(?:{'|'.join(_EXPIRING)})/([0-9]{{10}})-[A-Za-z0-9_-]{{43}}(?:\.[a-z0-9]{{1,8}})?")
 _DATE_DIGITS = 7
@@ -95,9 +86,11 @@ class Blobs:
     """
 
     def __init__(self, url: str) -> None:
-        self._folder, self._store = _open(url)
+        # In three minutes, the library's own patience, a request would have long given up.
+        self._store = ObjectStore(url, patience=10)
+        self._folder = self._store.folder
         if self._folder:
-            with _explained():
+            with explained():
                 _sort_by_expiry(self._folder)
 
     def put(self, key: str, data: bytes, *, media_type: str) -> None:
@@ -107,12 +100,7 @@ class Blobs:
             MatteboxError: UNAVAILABLE.
         """
         _check_key(key)
-        attributes = None if self._folder else {"Content-Type": media_type}
-        with _explained():
-            # One request even for the largest picture: the parts of a broken upload in parts would stay for ever.
-            self._store.put(self._path(key), data, attributes=attributes, use_multipart=False)
-            if self._folder:
-                _sync(self._folder, self._path(key))
+        self._store.put(self._path(key), data, media_type=media_type)
 
     def get(self, key: str) -> bytes:
         """The bytes under `key`.
@@ -121,8 +109,7 @@ class Blobs:
             MatteboxError: NOT_FOUND or UNAVAILABLE.
         """
         _check_key(key)
-        with _explained(), _finding():
-            return bytes(self._store.get(self._path(key)).bytes())
+        return self._store.get(self._path(key))
 
     def size(self, key: str) -> int:
         """The number of bytes kept under `key`.
@@ -131,8 +118,7 @@ class Blobs:
             MatteboxError: NOT_FOUND or UNAVAILABLE.
         """
         _check_key(key)
-        with _explained(), _finding():
-            return self._store.head(self._path(key))["size"]
+        return self._store.size(self._path(key))
 
     def part(self, key: str, start: int, end: int) -> bytes:
         """The bytes from `start` up to and without `end`; fewer where the blob ends before.
@@ -140,19 +126,8 @@ class Blobs:
         Raises:
             MatteboxError: INVALID_PARAMETER where no byte lies there, NOT_FOUND or UNAVAILABLE.
         """
-        from obstore.exceptions import BaseError
-
         _check_key(key)
-        if not 0 <= start < end:
-            raise _no_such_part()
-        with _explained(), _finding():
-            try:
-                return bytes(self._store.get_range(self._path(key), start=start, end=end))
-            except BaseError:
-                # No store says it in a way of its own when the part begins behind the end.
-                if start >= self.size(key):
-                    raise _no_such_part() from None
-                raise
+        return self._store.part(self._path(key), start, end)
 
     def delete(self, key: str) -> None:
         """Forget what is kept under `key`, if anything is.
@@ -161,9 +136,9 @@ class Blobs:
             MatteboxError: UNAVAILABLE.
         """
         _check_key(key)
-        self._delete([key])
+        self._store.delete([self._path(key)])
         if self._folder:
-            with _explained():
+            with explained():
                 _delete_unfinished(self._folder / self._path(key))
 
     def names(self, prefix: str = "") -> Iterator[str]:
@@ -174,9 +149,7 @@ class Blobs:
         """
         if prefix:
             _check_key(prefix)
-        with _explained():
-            for page in self._store.list(prefix or None, chunk_size=1000):
-                yield from (_key_at(each["path"]) for each in page if _is_key(each["path"]))
+        return (_key_at(path) for path in self._store.list_keys(prefix) if _is_key(path))
 
     def check(self) -> None:
         """Write something, read it back and delete it.
@@ -210,14 +183,8 @@ class Blobs:
         Raises:
             MatteboxError: UNAVAILABLE where the store could sign, but not with the credentials that it was given.
         """
-        from obstore import sign
-        from obstore.store import AzureStore, GCSStore, S3Store
-
         _check_key(name)
-        if not isinstance(self._store, S3Store | GCSStore | AzureStore) or not 1 <= seconds <= LONGEST_SIGNATURE:
-            return None
-        with _explained():
-            return sign(self._store, "GET", name, timedelta(seconds=int(seconds)))
+        return self._store.sign(name, seconds=int(seconds)) if 1 <= seconds <= LONGEST_SIGNATURE else None
 
     def sweep(self, now: float) -> int:
         """Delete results and sources that have expired. Any number of servers may do it at the same time.
@@ -232,12 +199,12 @@ class Blobs:
             MatteboxError: UNAVAILABLE.
         """
         if self._folder:
-            with _explained():
+            with explained():
                 return sum(1 for _ in islice(_sweep_folder(self._folder, now), SWEPT_AT_ONCE))
         # Listed to the end before anything is deleted: a page of a listing counts from what was on the page before.
         expired = list(islice((name for folder in _EXPIRING for name in self._expired(folder, now)), SWEPT_AT_ONCE))
         if expired:
-            self._delete(expired)
+            self._store.delete(expired)
         return len(expired)
 
     def _expired(self, folder: str, now: float) -> Iterator[str]:
@@ -252,80 +219,6 @@ class Blobs:
     def _path(self, key: str) -> str:
         """The path of a blob in the store."""
         return _dated(key) if self._folder else key
-
-    def _delete(self, keys: list[str]) -> None:
-        paths = [self._path(key) for key in keys]
-        with _explained():
-            try:
-                self._store.delete(paths)
-            except FileNotFoundError:
-                # Somebody else was first with one of them, and it stopped there.
-                for path in paths:
-                    with suppress(FileNotFoundError):
-                        self._store.delete(path)
-
-
-def _open(url: str) -> tuple[Path | None, ObjectStore]:
-    """The folder, where it is one, and the store at an address."""
-    from obstore.exceptions import BaseError
-    from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
-
-    parts = _split(url)
-    if parts.scheme == "file":
-        folder = Path(url2pathname(parts.path))
-        return folder, _folder_store(folder)
-    if parts.scheme == "memory":
-        return None, MemoryStore()
-    stores: dict[str, type[S3Store | GCSStore | AzureStore]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
-    try:
-        return None, stores[parts.scheme].from_url(url, retry_config=_retries())
-    except (BaseError, ValueError) as error:
-        raise MatteboxError(
-            Kind.INVALID_PARAMETER,
-            "The storage's address, or what its environment variables say, is not what this kind of store needs.",
-        ) from error
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise _wrong_address() from error
-    if parts.scheme == "file":
-        right = parts.netloc in {"", "localhost"} and parts.path.strip("/") != ""
-    elif parts.scheme == "memory":
-        right = parts.netloc + parts.path.strip("/") == ""
-    else:
-        right = parts.scheme in _CLOUDS and parts.netloc != "" and "@" not in parts.netloc
-    if not right or parts.query or parts.fragment:
-        raise _wrong_address()
-    return parts
-
-
-def _folder_store(folder: Path) -> LocalStore:
-    from obstore.store import LocalStore
-
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # People's pictures: nobody else on this machine needs to see them.
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return LocalStore(folder)
-    except (OSError, ValueError) as error:
-        raise MatteboxError(Kind.UNAVAILABLE, "The storage's folder cannot be made.") from error
-
-
-def _retries() -> RetryConfig:
-    # The library's own patience is three minutes, in which a request would have long given up.
-    return {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
-
-
-def _wrong_address() -> MatteboxError:
-    # It may hold a password, so it is not repeated.
-    return MatteboxError(
-        Kind.INVALID_PARAMETER,
-        "The storage's address must be like file:///folder, memory:///, s3://bucket/prefix, gs://bucket/prefix or "
-        "az://container/prefix.",
-    )
 
 
 def _new_name(folder: str, expiry: float, ending: str) -> str:
@@ -345,40 +238,6 @@ def _is_key(key: str) -> bool:
     return len(key) <= LONGEST_KEY and all(
         _SEGMENT.fullmatch(segment) and segment not in {".", ".."} for segment in key.split("/")
     )
-
-
-def _no_such_part() -> MatteboxError:
-    return MatteboxError(Kind.INVALID_PARAMETER, "There are no bytes in this range.")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Whatever a store fails with, said in our words."""
-    from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-
-    try:
-        yield
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise MatteboxError(Kind.UNAVAILABLE, "The storage refuses the credentials that it was given.") from error
-    except (BaseError, OSError) as error:
-        raise MatteboxError(Kind.UNAVAILABLE, "The storage cannot be reached.", retry_after=2) from error
-
-
-@contextmanager
-def _finding() -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise MatteboxError(Kind.NOT_FOUND, "There is nothing under this name.") from error
-
-
-def _sync(folder: Path, key: str) -> None:
-    """Wait until a file and the names that lead to it are on the disk: a task that has stored its result is done."""
-    path = folder / key
-    for each in (path, *(parent for parent in path.parents if parent.is_relative_to(folder))):
-        # Another put or delete may have been at the same key meanwhile; then there is nothing of ours to wait for.
-        with suppress(FileNotFoundError):
-            files.sync(each)
 
 
 # --- folders -----------------------------------------------------------------------------------------------------
