@@ -148,7 +148,8 @@ def test_a_network_in_8_bits_is_kept_small_and_made_again_with_another_table(fil
 @pytest.mark.parametrize(
     ("capabilities", "allowed", "has_table", "expected"),
     [
-        (["BF16", "FP32", "INT8"], "bf16", True, "bf16"),
+        (["BF16", "FP32", "INT8"], "bf16", True, "int8"),
+        (["BF16", "FP32", "INT8"], "bf16", False, "bf16"),
         (["FP32", "INT8"], "bf16", True, "int8"),
         (["FP32", "INT8"], "bf16", False, "f32"),
         (["BF16", "FP32", "INT8"], "f32", True, "int8"),
@@ -156,7 +157,7 @@ def test_a_network_in_8_bits_is_kept_small_and_made_again_with_another_table(fil
         (["FP32"], "bf16", True, "f32"),
     ],
 )
-def test_8_bits_are_for_processors_without_bf16(
+def test_8_bits_are_used_where_there_is_a_table_and_bf16_where_there_is_none(
     capabilities: list[str],
     allowed: Precision,
     has_table: bool,

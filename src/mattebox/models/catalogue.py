@@ -40,7 +40,7 @@ class Variant:
         mean, scale: the input is (colour - mean) / scale, per channel, with colours in 0..255.
         logits: the network's output still needs the sigmoid.
         precision: the lowest precision that leaves its alpha as it is. bf16 is used only where the processor has it.
-        int8: the table of scales with which OpenVINO computes it in 8 bits on processors without bf16 (`models.int8`);
+        int8: the table of scales with which OpenVINO computes it in 8 bits on x86 processors (`models.int8`);
             None where that would show.
         sha256, bytes: of the file. None where mattebox knows no checksum: then only a file that the user names is
             loaded.

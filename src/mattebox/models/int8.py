@@ -1,4 +1,4 @@
-"""Convolutions in 8 bits for processors without bfloat16, from a network's own weights and a small table of scales.
+"""Convolutions in 8 bits for x86 processors, from a network's own weights and a small table of scales.
 
 The table has one scale for each channel of each tensor that a convolution reads. A tensor is divided by its scales and
 rounded to 255 steps of [0, 1], and the weights that meet it are multiplied by them, so that loud channels do not drown
