@@ -12,6 +12,7 @@ export UV_SYSTEM_CERTS := 1
 ALL := not quality and not durability and not diffusion and not ray
 PARALLEL ?= -n auto --dist loadfile
 CLIENTS := $(patsubst requirements/clients/%.txt,%,$(wildcard requirements/clients/*.txt))
+PEERS := $(patsubst requirements/peers/%.txt,%,$(wildcard requirements/peers/*.txt))
 NODE_CLIENTS := $(patsubst requirements/clients/%/package.json,%,$(wildcard requirements/clients/npm/*/package.json))
 
 help: ## what there is
@@ -94,9 +95,11 @@ screenshot: .venv/dev chromium ## the README's picture of the studio; every scre
 	$(BIN)/mattebox studio pull
 	$(BIN)/python docs/images/studio.py
 
-bench: .venv/dev .bench/rembg/.done ## what it costs, see bench/README.md
-	$(BIN)/mattebox models pull auto
-	$(BIN)/python bench/run.py
+# ROWS="warm cold" measures these only; SIZES, ROUNDS and CONTESTANTS narrow it further.
+bench: .venv/dev .core/.done $(addprefix .bench/,$(addsuffix /.done,$(PEERS))) ## what it costs beside others, 25 minutes, see bench/README.md
+	$(BIN)/mattebox models pull auto u2net
+	$(BIN)/python bench/run.py $(if $(ROWS),--rows $(ROWS)) $(if $(SIZES),--sizes $(SIZES)) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CONTESTANTS),--contestants $(CONTESTANTS))
 
 golden: .venv/dev ## draw the golden pictures anew, to be looked at before they are committed
 	$(BIN)/pytest tests/golden --regenerate
@@ -122,7 +125,9 @@ lock: $(UV) ## resolve the requirements anew
 	    $(UV) pip compile $(LOCK) - -o requirements/clients/$$client.txt || exit 1; \
 	done
 	for client in $(NODE_CLIENTS); do npm install $(NPM) --package-lock-only --prefix requirements/clients/$$client || exit 1; done
-	echo 'rembg[cpu]==2.0.86' | $(UV) pip compile $(LOCK) - -o requirements/peers/rembg.txt
+	for peer in 'rembg[cpu,cli]==2.0.86' 'batchroom==0.1.0' 'snipbg[api]==2.0.0'; do \
+	  echo "$$peer" | $(UV) pip compile $(LOCK) - -o requirements/peers/$${peer%%[[=]*}.txt || exit 1; \
+	done
 LOCK := --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
 
 clean: ## remove what make made here; the downloaded models stay
@@ -172,9 +177,10 @@ $(UV): requirements/tools.txt
 	$(UV) pip install --quiet --python .audit/bin/python --require-hashes -r requirements/audit.txt
 	@touch $@
 
-# The peer that mattebox is measured against.
-.bench/rembg/.done: requirements/peers/rembg.txt $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --target .bench/rembg -r $<
+# The peers that mattebox is measured against, each in an environment of its own.
+.bench/%/.done: requirements/peers/%.txt $(UV)
+	$(UV) venv --quiet --clear .bench/$*
+	$(UV) pip install --quiet --python .bench/$*/bin/python --require-hashes -r $<
 	@touch $@
 
 # Vendors' own clients, each alone in a folder: they could not live together in one environment. What a client imports

@@ -1,152 +1,305 @@
-"""What mattebox costs, beside its best-known peer, in one interleaved run. Prints the tables of `bench/README.md`.
+"""What mattebox costs beside its peers, contestants in turns. Prints the tables of `bench/README.md`, draws its plots.
 
-    make bench
+    make bench [ROWS="warm cold"] [SIZES="2.5 12"] [ROUNDS=5] [CONTESTANTS='"mattebox" "rembg"']
 
-The peer is installed into `.bench/rembg`, apart from mattebox's own environment.
+Every single measurement is a line of `build/bench/results.jsonl` as soon as it is made, so a run that is cut keeps what
+it has; `--tables` makes the tables and plots of those lines again. Measuring some rows leaves the lines of the others.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import os
-import platform
-import statistics
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 
-from mattebox import codec, matting, telemetry
-from mattebox.edit import Foreground, Format, Output
-from mattebox.image import RGB, Image
-from mattebox.testing import Scene, make_scene
+import photos
+import serving
+import tables
+from colours import colours
+from contestants import BUILD, PEERS, ROOT, Contestant, Stopped, Worker, contestants, prepare, watch
+from floors import stages
+from mattebox.models import CATALOGUE, DEFAULT, Models
+from mattebox.models.catalogue import members
+from mattebox.testing import make_scene
+from measure import machine, peak_bytes
 
-HERE = Path(__file__).parent
-PEER = HERE.parent / ".bench" / "rembg"
-ROUNDS = 5
-
-
-def main() -> None:
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
-    with tempfile.TemporaryDirectory() as folder:
-        scene = make_scene(width=4000, height=3000, seed=1)
-        photo, matte = Path(folder, "photo.jpg"), Path(folder, "matte.npy")
-        noisy = np.clip(scene.photo + np.random.default_rng(0).normal(0, 3, scene.photo.shape), 0, 255)
-        photo.write_bytes(codec.encode(Image(rgb=noisy.astype(np.uint8)), Output(format=Format.JPEG, quality=90)))
-        np.save(matte, cv2.resize(scene.alpha, (1024, 1024), interpolation=cv2.INTER_AREA))
-        print("\n".join(pipeline(photo, matte)), end="\n\n")
-        print("\n".join(whole(photo)), end="\n\n")
-    print("\n".join(starts()), end="\n\n")
-    print("\n".join(colours()))
+Record: TypeAlias = Mapping[str, Any]
+RESULTS = BUILD / "results.jsonl"
+SLOW = 10.0
+"""A contestant that takes more seconds than this for one photo is given one such photo."""
+FOLDER = 100
+PEERS_WEIGHTS = {"rembg": 1_024_331_469, "batchroom": 178_648_008, "snipbg": 175_997_641}
+"""Bytes of the files of bria-rmbg, IS-Net and U2-Net that they fetch, as their own lists of models have it."""
 
 
-def pipeline(photo: Path, matte: Path) -> Iterator[str]:
-    """Everything but the network: 12 MP JPEG to RGBA PNG."""
-    contestants = ["mattebox", "mattebox-keep", "rembg", "rembg-decontaminate"]
-    runs: dict[str, list[float]] = {name: [] for name in contestants}
-    peaks: dict[str, float] = {}
-    for _ in range(ROUNDS):
-        for name in contestants:
-            result = answer("pipeline.py", name, photo, matte, "--repeat", 2, peer=name.startswith("rembg"))
-            runs[name] += result["cpu_ms"]
-            peaks[name] = result["peak_bytes"] / 2**20
-    ours = statistics.median(runs["mattebox"])
-    yield "| 12 MP JPEG to RGBA PNG, without the network | CPU-ms, median | ratio | peak MiB |"
-    yield "| --- | --- | --- | --- |"
-    for name in contestants:
-        cpu = statistics.median(runs[name])
-        yield f"| {name} | {cpu:.0f} | {cpu / ours:.1f} | {peaks[name]:.0f} |"
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how often."""
+
+    rows: Sequence[str]
+    sizes: Sequence[float]
+    rounds: int
+    clients: Sequence[int]
+    chosen: Sequence[Contestant] = field(default_factory=contestants)
 
 
-def whole(photo: Path) -> Iterator[str]:
-    """The real thing, network included, in a fresh process."""
-    yield "| 12 MP JPEG to RGBA PNG, fresh process, default model | wall s | CPU-s | peak MiB |"
-    yield "| --- | --- | --- | --- |"
-    runs = [answer("whole.py", photo) for _ in range(3)]
-    for part in ("load", "first photo", "second photo"):
-        results = [run[part] for run in runs]
-        wall, cpu, peak = (statistics.median(result[key] for result in results) for key in ("wall", "cpu", "peak"))
-        yield f"| {part} | {wall:.2f} | {cpu:.2f} | {peak / 2**20:.0f} |"
+def warm(plan: Plan) -> Generator[Record]:
+    """Photos of each size, one contestant after the other, round after round, with the networks loaded."""
+    with contextlib.ExitStack() as stack:
+        workers = []
+        for each in plan.chosen:
+            try:
+                worker = stack.enter_context(Worker(each))
+                worker.measure(photos.photo(0.3))  # the first photo pays for tables and memory
+                workers.append(worker)
+            except Stopped as reason:
+                yield {"contestant": each.name, "stopped": str(reason)}
+        for size in plan.sizes:
+            photo = photos.photo(size)
+            begin = time.monotonic()
+            slow: set[str] = set()
+            for number in range(plan.rounds):
+                if number and time.monotonic() - begin > _share("warm") / len(plan.sizes):
+                    break  # a whole round has been made
+                for worker in list(workers):
+                    name = worker.contestant.name
+                    if size > worker.contestant.most or name in slow:
+                        continue
+                    try:
+                        measured = worker.measure(photo)
+                    except Stopped as reason:
+                        workers.remove(worker)
+                        yield {"contestant": name, "megapixels": size, "stopped": str(reason)}
+                        continue
+                    if measured["wall"] > SLOW:
+                        slow.add(name)
+                    yield {"contestant": name, "megapixels": size, **measured}
 
 
-def starts() -> Iterator[str]:
+def cold(plan: Plan) -> Generator[Record]:
+    """The command line, from nothing to a PNG of 2.5 megapixels, with all files in the system's cache."""
+    photo = photos.photo(2.5)
+    for _ in range(min(3, plan.rounds)):
+        for each in plan.chosen:
+            if each.photo is None:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    measured = _command(each, each.photo(photo, Path(folder, "out.png")), limit=120)
+                except Stopped as reason:
+                    yield {"contestant": each.name, "stopped": str(reason)}
+                    continue
+                assert any(Path(folder).rglob("*.png")), f"{each.name} made nothing"
+            yield {"contestant": each.name, **measured}
+
+
+def folder(plan: Plan) -> Generator[Record]:
+    """One command for a folder of photos; one that has not ended in time is told by what it has done."""
+    those = [each for each in plan.chosen if each.folder is not None]
+    made = photos.folder(FOLDER)
+    for each in those:
+        assert each.folder
+        with tempfile.TemporaryDirectory() as out:
+            begin = time.monotonic()
+            try:
+                measured: dict[str, float] = _command(
+                    each, each.folder(made, Path(out, "out")), limit=_share("folder") / len(those)
+                )
+            except Stopped as reason:
+                measured = {"wall": time.monotonic() - begin}
+                if "long" not in str(reason):
+                    yield {"contestant": each.name, "stopped": str(reason)}
+                    continue
+            yield {"contestant": each.name, **measured, "pictures": len(list(Path(out).rglob("*.png")))}
+
+
+def server(plan: Plan) -> Generator[Record]:
+    """Both servers at each number of clients, one after the other."""
+    photo = photos.photo(2.5).read_bytes()
+    names = {each.name for each in plan.chosen}
+    for clients in plan.clients:
+        for service in serving.services():
+            name = service.contestant.name
+            if name not in names:
+                continue
+            try:
+                yield {"contestant": name, "clients": clients, **serving.load(service, photo, clients)}
+            except Stopped as reason:
+                yield {"contestant": name, "clients": clients, "stopped": str(reason)}
+
+
+def size(_: Plan) -> Generator[Record]:
+    """Bytes of the packages, and of the files of each one's default model: as fetched, not as kept here."""
+    fetched = sum(each.bytes or 0 for each in members(Models().resolve(CATALOGUE[DEFAULT]), CATALOGUE))
+    weights = {"mattebox": fetched, **PEERS_WEIGHTS}
+    environments = {"mattebox": ROOT / ".core"} | {name: PEERS / name for name in ("rembg", "batchroom", "snipbg")}
+    for name, environment in environments.items():
+        packages = [*environment.glob("lib/python*/site-packages")]
+        held = sum(file.stat().st_size for each in packages for file in each.rglob("*") if file.is_file())
+        yield {"contestant": name, "installed": held, "weights": weights[name]}
+
+
+def start(plan: Plan) -> Generator[Record]:
     """How long one waits before anything happens; the floor is an interpreter that does nothing."""
-    commands = {
+    commands: dict[str, list[str | Path]] = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "import mattebox": [sys.executable, "-c", "import mattebox"],
         "mattebox --help": [sys.executable, "-m", "mattebox", "--help"],
-        "import rembg": [sys.executable, "-c", "import rembg"],
+        "import rembg": [PEERS / "rembg" / "bin" / "python", "-c", "import rembg"],
     }
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(2 * ROUNDS):
+    ours = plan.chosen[0]
+    for _ in range(2 * plan.rounds):
         for name, command in commands.items():
-            start = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True, env=environment(peer="rembg" in name))
-            times[name].append(time.perf_counter() - start)
-    floor = statistics.median(times["python -c pass"])
-    yield "| start | wall s, median | beyond the floor |"
-    yield "| --- | --- | --- |"
-    for name, walls in times.items():
-        yield f"| {name} | {statistics.median(walls):.3f} | {statistics.median(walls) - floor:.3f} |"
+            yield {"contestant": name, **_command(ours, command, limit=60)}
 
 
-def colours() -> Iterator[str]:
-    """Error of the colour in the edge band, after compositing on white with the true alpha."""
-    errors: dict[str, list[float]] = {}
-    for seed in range(6):
-        scene = make_scene(width=1600, height=1200, seed=seed)
-        for method in Foreground:
-            estimate = matting.estimate_foreground(scene.photo, scene.alpha, method)
-            errors.setdefault(f"mattebox, {method}", []).append(edge_error(scene, estimate))
-        for name, estimate in peer_colours(scene):
-            errors.setdefault(name, []).append(edge_error(scene, estimate))
-    yield "| colour error in the edge band, grey levels | mean | worst scene |"
-    yield "| --- | --- | --- |"
-    for name, each in errors.items():
-        yield f"| {name} | {statistics.mean(each):.2f} | {max(each):.2f} |"
+def pipeline(plan: Plan) -> Generator[Record]:
+    """Everything but the network: 12 megapixels of JPEG to RGBA PNG."""
+    matte = BUILD / "matte.npy"
+    scene = make_scene(width=4000, height=3000, seed=1)
+    np.save(matte, cv2.resize(scene.alpha, (1024, 1024), interpolation=cv2.INTER_AREA))
+    for _ in range(plan.rounds):
+        for name in ("mattebox", "mattebox-keep", "rembg", "rembg-decontaminate"):
+            python = PEERS / "rembg" / "bin" / "python" if name.startswith("rembg") else Path(sys.executable)
+            command = [python, ROOT / "bench" / "pipeline.py", name, photos.photo(12), matte, "--repeat", "2"]
+            done = subprocess.run(command, check=True, capture_output=True, env=plan.chosen[0].variables())
+            answer: dict[str, Any] = json.loads(done.stdout)
+            for cpu in answer["cpu_ms"]:
+                yield {"contestant": name, "cpu": cpu / 1000, "peak": answer["peak_bytes"]}
 
 
-def edge_error(scene: Scene, estimate: RGB) -> float:
-    band = (scene.alpha > 0.02) & (scene.alpha < 0.98)
-    wrong = np.abs(estimate.astype(np.float32) - scene.foreground) * scene.alpha[:, :, None]
-    return float(wrong[band].mean())
+def floors(plan: Plan) -> Generator[Record]:
+    """Each stage of one photo beside the least that this machine could do it in."""
+    for megapixels in plan.sizes:
+        if megapixels in (2.5, 12.0):
+            yield from stages(photos.photo(megapixels), megapixels, plan.rounds)
 
 
-def peer_colours(scene: Scene) -> Iterator[tuple[str, RGB]]:
-    with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder, "photo.npy"), scene.photo)
-        np.save(Path(folder, "alpha.npy"), scene.alpha)
-        code = (
-            "import sys, numpy as np, PIL.Image as I, rembg.bg as bg\n"
-            "folder = sys.argv[1] + '/'\n"
-            "photo = I.fromarray(np.load(folder + 'photo.npy'))\n"
-            "mask = I.fromarray((np.load(folder + 'alpha.npy') * 255).round().astype('uint8'))\n"
-            "for name in ('naive_cutout', 'decontaminate_cutout'):\n"
-            "    np.save(folder + name + '.npy', np.asarray(getattr(bg, name)(photo, mask))[..., :3])\n"
-        )
-        subprocess.run([sys.executable, "-c", code, folder], check=True, env=environment(peer=True))
-        for name, label in (("naive_cutout", "rembg, default"), ("decontaminate_cutout", "rembg, decontaminate")):
-            yield label, np.load(Path(folder, f"{name}.npy"))
+ROWS: dict[str, tuple[float, Callable[[Plan], Generator[Record]]]] = {
+    "warm": (6.5, warm),
+    "cold": (1.5, cold),
+    "server": (7, server),
+    "folder": (5, folder),
+    "floors": (1, floors),
+    "size": (0.2, size),
+    "start": (1, start),
+    "pipeline": (1.5, pipeline),
+    "colours": (0.8, lambda _: colours()),
+}
+"""What there is, with its share of the 25 minutes, in the order in which it is measured."""
+MINUTES = 25.0
 
 
-def answer(script: str, *arguments: object, peer: bool = False) -> dict[str, Any]:
-    """Run a script beside this one in a process of its own and read the JSON it prints."""
-    command = [sys.executable, str(HERE / script), *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment(peer=peer))
-    parsed: dict[str, Any] = json.loads(done.stdout)
-    return parsed
+def _share(row: str) -> float:
+    return ROWS[row][0] * 60
 
 
-def environment(*, peer: bool) -> dict[str, str]:
-    """The peer runs with its own versions of everything, mattebox with its own."""
-    telemetry.switch_off()  # the peer's too
-    return os.environ | ({"PYTHONPATH": str(PEER)} if peer else {})
+def _command(contestant: Contestant, command: Sequence[str | Path], *, limit: float) -> dict[str, float]:
+    """Wall and CPU seconds and the peak memory of a command.
+
+    Raises:
+        Stopped: it failed, or it took more than `limit` seconds or too much memory.
+    """
+    log = BUILD / "logs" / "command.log"
+    with log.open("w") as written:
+        begin, end = time.perf_counter(), time.monotonic() + limit
+        process = subprocess.Popen(command, stdout=written, stderr=written, env=contestant.variables())
+        peak = 0
+        while True:
+            with contextlib.suppress(FileNotFoundError, AssertionError):  # it has just ended
+                peak = max(peak, peak_bytes(process.pid))
+            ended, status, used = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                break
+            try:
+                watch(process, end)
+            except Stopped:
+                os.wait4(process.pid, 0)
+                process.returncode = -9
+                raise
+            time.sleep(0.005)
+        wall = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise Stopped(f"{command[0]} failed: {log.read_text()[-300:]}")
+    return {"wall": wall, "cpu": used.ru_utime + used.ru_stime, "peak": peak}
+
+
+def measure(plan: Plan) -> None:
+    """Measure the rows of the plan, and write each measurement as it comes."""
+    begin = time.monotonic()
+    kept = [each for each in read() if each["row"] not in plan.rows]
+    RESULTS.write_text("".join(f"{json.dumps(each)}\n" for each in kept), encoding="utf-8")
+    with RESULTS.open("a", encoding="utf-8") as results:
+
+        def write(row: str, record: Record) -> None:
+            results.write(f"{json.dumps({'row': row, **record})}\n")
+            results.flush()
+            print(f"{(time.monotonic() - begin) / 60:5.1f} min  {row:8}  {_short(record)}", flush=True)
+
+        for row in (name for name in ROWS if name in plan.rows):
+            if time.monotonic() - begin + _share(row) > MINUTES * 60:
+                write(row, {"stopped": "no time was left"})
+                continue
+            end = time.monotonic() + _share(row)
+            write(row, {"machine": machine(), "busy": os.getloadavg()[0]})
+            with contextlib.closing(ROWS[row][1](plan)) as made:
+                for record in made:
+                    write(row, record)
+                    if time.monotonic() > end:
+                        write(row, {"stopped": "no time was left for more than this"})
+                        break
+
+
+def _short(record: Record) -> str:
+    return ", ".join(f"{key} {each:.3g}" if isinstance(each, float) else str(each) for key, each in record.items())
+
+
+def read() -> list[dict[str, Any]]:
+    """The measurements that have been made. A line that was cut is none."""
+    if not RESULTS.exists():
+        return []
+    found = []
+    for line in RESULTS.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return found
+
+
+def main() -> None:
+    names = [each.name for each in contestants()]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--sizes", nargs="+", type=float, default=photos.MEGAPIXELS, help="megapixels")
+    parser.add_argument("--clients", nargs="+", type=int, default=serving.CLIENTS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--contestants", nargs="+", choices=names, default=names)
+    parser.add_argument("--tables", action="store_true", help="measure nothing")
+    given = parser.parse_args()
+    if not given.tables:
+        prepare()
+        chosen = [each for each in contestants() if each.name in given.contestants]
+        measure(Plan(given.rows, given.sizes, given.rounds, given.clients, chosen))
+    text = tables.text(read())
+    (BUILD / "tables.md").write_text(text, encoding="utf-8")
+    print(f"\n{text}")
+    for name, drawing in tables.drawings(read()):
+        (BUILD / name).write_text(drawing, encoding="utf-8")
+        if given.rows == list(ROWS):
+            shutil.copy(BUILD / name, ROOT / "bench" / name)
 
 
 if __name__ == "__main__":

@@ -268,7 +268,7 @@ def test_what_older_versions_and_killed_processes_left_is_removed_after_a_day(tm
 
 @pytest.mark.parametrize("device", ["cuda", "coreml", "openvino:NPU.7"])
 def test_a_device_that_is_not_here_is_a_loud_error(tmp_path: Path, device: str) -> None:
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     offered = {"cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}.get(device)
     if offered in onnxruntime.get_available_providers():
@@ -328,7 +328,7 @@ def test_auto_says_that_a_device_cannot_be_used_and_takes_the_processor(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     real = onnxruntime.InferenceSession
 
