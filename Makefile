@@ -1,7 +1,7 @@
 # Two commands set everything up: `make serve` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help screenshot serve demo test chromium wheel check audit sbom coverage quality durability diffusion ray bench gallery golden docs lock clean
+.PHONY: help screenshot serve demo test chromium wheel check audit sbom coverage quality durability diffusion ray fuzz bench gallery golden docs lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,7 +32,7 @@ demo: .venv/runtime ## cut the sample photo out and say where the result is
 	@echo "cutout: $(CURDIR)/demo/cutout.png"
 
 test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) chromium ## everything: lint, types, architecture, tests
-	$(BIN)/mattebox models pull auto u2net modnet-photographic
+	$(BIN)/mattebox models pull auto u2net u2netp modnet-photographic
 	$(BIN)/mattebox scenes pull
 	$(BIN)/mattebox studio pull
 	$(BIN)/pytest -m "$(ALL)" $(PARALLEL)
@@ -84,6 +84,16 @@ ray: .ray/.done ## bulk on a Ray cluster and the server on Ray Serve, a node and
 	.ray/bin/mattebox models pull u2netp
 	.ray/bin/pytest tests/bulk/test_ray.py tests/server/test_ray_serve.py -m ray -s
 
+SECONDS ?= 60
+FUZZED := decoder native native-replace novita poof removebg clipdrop photoroom withoutbg withoutbg-files withoutbg-text \
+  imgprocessing imgprocessing-links
+fuzz: .fuzz/.done ## coverage-guided fuzzing of the decoder and of each dialect's reader, SECONDS=60 each
+	mkdir -p build/fuzz
+	for target in $(FUZZED); do \
+	  PYTHONPATH=. .fuzz/bin/python -m tests.fuzz.fuzz $$target build/fuzz/$$target -max_total_time=$(SECONDS) \
+	    -max_len=65536 -rss_limit_mb=2500 -timeout=20 -artifact_prefix=build/fuzz/$$target- || exit 1; \
+	done
+
 gallery: .venv/dev ## twelve subjects before twelve backdrops, to be looked at: build/gallery
 	$(BIN)/mattebox models pull auto
 	$(BIN)/mattebox scenes pull
@@ -125,13 +135,14 @@ lock: $(UV) ## resolve the requirements anew
 	    $(UV) pip compile $(LOCK) - -o requirements/clients/$$client.txt || exit 1; \
 	done
 	for client in $(NODE_CLIENTS); do npm install $(NPM) --package-lock-only --prefix requirements/clients/$$client || exit 1; done
+	echo atheris | $(UV) pip compile $(LOCK) - -o requirements/fuzz.txt
 	for peer in 'rembg[cpu,cli]==2.0.86' 'batchroom==0.1.0' 'snipbg[api]==2.0.0'; do \
 	  echo "$$peer" | $(UV) pip compile $(LOCK) - -o requirements/peers/$${peer%%[[=]*}.txt || exit 1; \
 	done
 LOCK := --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
 
 clean: ## remove what make made here; the downloaded models stay
-	rm -rf .venv .core .clients .audit .bench .diffusion .ray build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .core .clients .audit .bench .diffusion .ray .fuzz build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The environment. Every package comes with a checksum from requirements/.
 $(UV): requirements/tools.txt
@@ -162,6 +173,13 @@ $(UV): requirements/tools.txt
 	$(UV) venv --quiet --clear .diffusion
 	$(UV) pip install --quiet --python .diffusion/bin/python --require-hashes -r requirements/dev.txt
 	$(UV) pip install --quiet --python .diffusion/bin/python --editable '.[gpu]'
+	@touch $@
+
+# The fuzzer has wheels for few versions of Python.
+.fuzz/.done: requirements/dev.txt requirements/fuzz.txt pyproject.toml $(UV)
+	$(UV) venv --quiet --clear --python $(BIN)/python .fuzz
+	$(UV) pip install --quiet --python .fuzz/bin/python --require-hashes -r requirements/dev.txt -r requirements/fuzz.txt
+	$(UV) pip install --quiet --python .fuzz/bin/python --no-deps --editable .
 	@touch $@
 
 # And so has the ray extra.

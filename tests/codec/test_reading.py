@@ -96,6 +96,16 @@ def test_heic_obeys_the_limit_of_pixels() -> None:
     assert failure(HEIC.read_bytes(), Limits(max_pixels=48 * 64 - 1)).kind is Kind.TOO_MANY_PIXELS
 
 
+@pytest.mark.parametrize(("width", "height"), [(65_536, 1), (1, 65_536)])
+def test_a_strip_that_is_longer_than_any_photo_is_refused(width: int, height: int) -> None:
+    """However few its pixels are."""
+    error = failure(raw_png(width, height, 1, 0, bytes(height * (1 + (width + 7) // 8))))
+    assert error.kind is Kind.TOO_MANY_PIXELS
+    assert "the limit of a side is 65,535" in error.message
+    inside = raw_png(width - width // 65_536, height - height // 65_536, 1, 0, bytes(height * (1 + (width + 7) // 8)))
+    assert max(codec.decode(inside).rgb.shape) == 65_535
+
+
 def huge_png() -> bytes:
     """13000 × 13000 pixels of 1 bit: 169 megapixels in some 20 KB."""
     return raw_png(13000, 13000, 1, 0, bytes(13000 * (1 + 1625)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import gzip
 import hashlib
 import importlib.metadata
@@ -12,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -176,6 +178,49 @@ def test_every_route_is_described(client: TestClient) -> None:
         assert post["requestBody"]["content"]
         assert {"400", "429"} < set(post["responses"])
         assert post["security"]
+
+
+def test_a_body_that_was_refused_is_forgotten_at_once(listen: Listen) -> None:
+    """And not when the garbage collector comes by, before which there may be hundreds of them."""
+    port = listen()
+    body = json.dumps({"image": base64.b64encode(bytes(4 * MB)).decode()})
+
+    def refused() -> None:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request("POST", "/api/v1/remove", body, {"Content-Type": "application/json"})
+            assert connection.getresponse().status == 400
+
+    refused()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            refused()
+        deadline = time.monotonic() + 30
+        while tracemalloc.get_traced_memory()[0] > 4 * MB:
+            assert time.monotonic() < deadline, tracemalloc.take_snapshot().statistics("lineno")[:3]
+            time.sleep(0.01)
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "called", "status"),
+    [
+        ("GET", "/results/{name}", "/results/0", 404),
+        ("GET", "/images/{image_id}", "/images/0", 404),
+        ("POST", "/v1/images/{image_id}/classify", "/v1/images/0/classify", 404),
+        ("POST", "/v1/images/{image_id}/visualize", "/v1/images/0/visualize", 404),
+        ("GET", "/api/v1/images", "/api/v1/images?limit=AAA", 400),
+    ],
+)
+def test_a_failure_is_in_the_description(method: str, path: str, called: str, status: int, client: TestClient) -> None:
+    answer = client.request(method, called, json={} if method == "POST" else None)
+    assert answer.status_code == status
+    described = client.get("/openapi.json").json()["paths"][path][method.lower()]["responses"]
+    assert answer.headers["content-type"] in described[str(status)]["content"]
 
 
 # --- loading -----------------------------------------------------------------------------------------------------

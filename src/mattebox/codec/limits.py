@@ -54,8 +54,13 @@ OWN_FILES = Limits(max_bytes=2**30, max_pixels=250_000_000)
 """For people's own files on their own machine: larger than any camera's, so that only absurd ones are refused."""
 
 
+LONGEST_SIDE = 65_535
+"""The most pixels of a side. Longer ones are no photos: few formats can say them, and resizing takes many times the
+memory for a strip of one row that it takes for a photo of as many pixels."""
+
+
 def admit(size: tuple[int, int], limits: Limits) -> None:
-    """Refuse a picture of no pixels or of too many."""
+    """Refuse a picture of no pixels, of too many, or with a side of more than `LONGEST_SIDE`."""
     width, height = size
     if width < 1 or height < 1:
         raise MatteboxError(Kind.UNREADABLE_IMAGE, "The picture has no pixels.")
@@ -63,6 +68,11 @@ def admit(size: tuple[int, int], limits: Limits) -> None:
         raise MatteboxError(
             Kind.TOO_MANY_PIXELS,
             f"The picture is {width} × {height} = {width * height:,} pixels; the limit is {limits.max_pixels:,}.",
+        )
+    if max(size) > LONGEST_SIDE:
+        raise MatteboxError(
+            Kind.TOO_MANY_PIXELS,
+            f"The picture is {width} × {height} pixels; the limit of a side is {LONGEST_SIDE:,}.",
         )
 
 

@@ -386,6 +386,12 @@ def test_no_body_makes_the_json_reader_stumble(noise: bytes) -> None:
         assert outcome(partial(read_json, body)) in FINE
 
 
+def test_json_has_as_many_members_as_a_form_has_fields() -> None:
+    most = {f"a{number}": number for number in range(100)}
+    assert read_json(stdlib.dumps(most).encode()) == most
+    assert refusal(lambda: read_json(stdlib.dumps(most | {"more": 1}).encode())) == (Kind.INVALID_REQUEST, None)
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", URLENCODED, MULTIPART, "image/png"])
 def test_other_types_are_no_json(content_type: str) -> None:
     with pytest.raises(MatteboxError, match="application/json") as caught:

@@ -477,8 +477,10 @@ for _word, (_body, _summary) in TRANSFORMS.items():
 _offer("remove-background", _remove_background, "Remove the background", _creates("The cutout, a PNG"), _NamedBody)
 _offer("publish", _publish, "Publish an image", _creates("The image, with its address"))
 _offer("unpublish", _unpublish, "Unpublish an image", _creates("The image, without an address"))
-_offer("classify", _refusing("says what is in a picture"), "Say what is in it", _NOT_OFFERED)
-_offer("visualize", _refusing("answers questions about a picture"), "Answer a question about it", _NOT_OFFERED)
+_offer("classify", _refusing("says what is in a picture"), "Say what is in it", _FAILURES | _NOT_OFFERED)
+_offer(
+    "visualize", _refusing("answers questions about a picture"), "Answer a question about it", _FAILURES | _NOT_OFFERED
+)
 
 
 DIALECT = base.Dialect(

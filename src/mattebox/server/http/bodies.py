@@ -36,6 +36,7 @@ Values: TypeAlias = dict[str, object]
 """The values of a request by name; bytes for files."""
 
 _MOST_FIELDS = 100
+"""Of a form, and members of a JSON object."""
 _MOST_FILES = 8
 
 
@@ -355,6 +356,8 @@ async def json(request: Request, *, max_bytes: int, picture: str, lenient: bool 
         raise MatteboxError(Kind.INVALID_REQUEST, f"The body is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise MatteboxError(Kind.INVALID_REQUEST, "The body must be a JSON object.")
+    if len(value) > _MOST_FIELDS:
+        raise MatteboxError(Kind.INVALID_REQUEST, f"The body may have at most {_MOST_FIELDS} members.")
     return value
 
 

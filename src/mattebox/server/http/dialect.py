@@ -139,9 +139,9 @@ def error_response(request: Request, error: MatteboxError, *, status: int | None
     here = request_context(request)
     named = here.dialect.parameters.get(error.parameter or "")
     if named is not None:
-        cause = error.__cause__
-        error = MatteboxError(error.kind, error.message, parameter=named, retry_after=error.retry_after)
-        error.__cause__ = cause
+        first = error
+        error = MatteboxError(first.kind, first.message, parameter=named, retry_after=first.retry_after)
+        error.__cause__, error.__context__ = first.__cause__, first
     if status is None:
         status = here.dialect.status.get(error.kind, STATUS[error.kind])
     here.failure = error

@@ -248,6 +248,15 @@ def success(doc: str, content: Schema, *, headers: Mapping[str, str] | None = No
     return {200: {"description": doc, "headers": described, "content": content}}
 
 
+def not_found(message: str) -> Responses:
+    """The failure of a public address at which there is nothing, or that no file can have."""
+    schema = obj({"message": plain("string", "the reason")}, required=("message",))
+    kinds = content([JSON], schema, example={"message": message}) | content(
+        ["application/problem+json"], obj({"detail": plain("string", "the reason")}, required=("detail",))
+    )
+    return {404: {"description": http.HTTPStatus(404).phrase, "content": kinds}}
+
+
 def failures(schema: Schema, examples: Mapping[int, Schema], *, media_type: str = JSON) -> Responses:
     """The failures of a route: one schema, and an example for each status."""
     return {

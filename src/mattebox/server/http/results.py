@@ -20,6 +20,8 @@ from mattebox.server.http.range_responses import serve
 from mattebox.server.state import server_state
 from mattebox.server.store.blobs import expiry_of, media_type_of
 
+_NOTHING = "There is no result here, or none any more."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultOptions:
@@ -54,7 +56,7 @@ def results(*, sign: bool) -> APIRouter:
         summary="A task's result",
         response_class=Response,
         openapi_extra={"parameters": [{"name": "name", "in": "path", "required": True, "schema": name}]},
-        responses=found,
+        responses=found | openapi.not_found(_NOTHING),
     )
     async def _result(request: Request) -> Response:
         """The finished picture of a task, until it expires. It may be asked for in ranges."""
@@ -90,4 +92,4 @@ async def _answer(request: Request, key: str, *, sign: bool) -> Response:
 
 
 def _gone() -> Response:
-    return json_response({"message": "There is no result here, or none any more."}, status=404)
+    return json_response({"message": _NOTHING}, status=404)

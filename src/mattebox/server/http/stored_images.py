@@ -36,6 +36,8 @@ from mattebox.server.store.images import (
 from mattebox.sources import Source, Upload
 from mattebox.transforms import Transform
 
+_NOTHING = "There is no image here, or none any more."
+
 
 def image_store(request: Request) -> ImageStore:
     """The images that clients keep at this server.
@@ -292,7 +294,7 @@ def published() -> APIRouter:
         summary="A published image",
         response_class=Response,
         openapi_extra={"parameters": [image_id]},
-        responses=found,
+        responses=found | openapi.not_found(_NOTHING),
     )
     async def _published(request: Request) -> Response:
         """The file of an image that its owner has published, without a key, until it is unpublished or deleted."""
@@ -301,7 +303,7 @@ def published() -> APIRouter:
         except MatteboxError as error:
             if error.kind is not Kind.NOT_FOUND:
                 raise
-            return json_response({"message": "There is no image here, or none any more."}, status=404)
+            return json_response({"message": _NOTHING}, status=404)
         # A minute, and then ask again: what is unpublished should be gone soon, also from caches on the way.
         return await file(request, image, cache_control="public, max-age=60, must-revalidate")
 

@@ -326,7 +326,7 @@ async def create(request: base.Request) -> base.Response:
     "/images",
     summary="The images of the key",
     openapi_extra=openapi.request(query=Listing),
-    responses=openapi.result("The newest first", model=ImagePage) | _MISSING,
+    responses=openapi.result("The newest first", model=ImagePage) | _MISSING | failures(Kind.INVALID_PARAMETER),
 )
 async def listing(request: base.Request) -> base.Response:
     """The images that are kept for this key, the newest first."""
