@@ -59,7 +59,7 @@ check: .venv/dev ## lint, types, architecture
 	$(BIN)/lint-imports
 
 audit: .audit/.done ## known vulnerabilities of the packages that an installation brings; needs PyPI's own address
-	for list in runtime cuda tools; do .audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/$$list.txt || exit 1; done
+	for list in runtime bulk cuda tools; do .audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/$$list.txt || exit 1; done
 
 sbom: .audit/.done .venv/runtime ## a bill of materials (CycloneDX) of what `make serve` and the container image install: build/sbom.json
 	$(UV) venv --quiet --clear build/sbom
@@ -126,6 +126,7 @@ docs: .venv/dev ## the generated pages
 lock: $(UV) ## resolve the requirements anew
 	$(UV) pip compile $(LOCK) --upgrade pyproject.toml --extra all --extra bulk --group dev -o requirements/dev.txt
 	$(UV) pip compile $(LOCK) pyproject.toml --extra all -c requirements/dev.txt -o requirements/runtime.txt
+	$(UV) pip compile $(LOCK) pyproject.toml --extra bulk -c requirements/dev.txt -o requirements/bulk.txt
 	$(UV) pip compile $(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/core.txt
 	echo 'onnxruntime-gpu[cuda,cudnn]' | $(UV) pip compile $(LOCK) - -c requirements/runtime.txt -o requirements/cuda.txt
 	echo "pip-audit cyclonedx-bom" | tr " " "\n" | $(UV) pip compile $(LOCK) --upgrade - -o requirements/audit.txt

@@ -201,16 +201,17 @@ def test_what_compose_mounts_is_there(service: str) -> None:
     assert [file for file in files if not file.exists()] == []
 
 
-def test_packages_for_gpus_have_the_versions_of_the_others() -> None:
+@pytest.mark.parametrize(("name", "brings"), [("cuda", "onnxruntime-gpu"), ("bulk", "pyarrow")])
+def test_packages_that_an_argument_adds_have_the_versions_of_the_others(name: str, brings: str) -> None:
     def pins(name: str) -> dict[str, str]:
         found = re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==(\S+)", (ROOT / f"requirements/{name}.txt").read_text(), re.M)
         return dict(found)
 
-    runtime, cuda = pins("runtime"), pins("cuda")
-    assert "onnxruntime-gpu" in cuda
-    shared = runtime.keys() & cuda.keys()
+    runtime, added = pins("runtime"), pins(name)
+    assert brings in added
+    shared = runtime.keys() & added.keys()
     assert "numpy" in shared
-    assert {name: cuda[name] for name in shared} == {name: runtime[name] for name in shared}
+    assert {name: added[name] for name in shared} == {name: runtime[name] for name in shared}
 
 
 def test_as_many_workers_as_there_is_work(postgres_database: str) -> None:
