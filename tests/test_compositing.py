@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mattebox import compositing
-from mattebox.edit import Color
+from mattebox.edit import Color, Gradient
 from mattebox.image import RGB, Image
 
 COLOR = st.builds(Color, st.integers(0, 255), st.integers(0, 255), st.integers(0, 255))
@@ -139,3 +139,66 @@ def test_clear_parts_are_filled_with_the_nearest_colour() -> None:
     assert filled[0, :2].tolist() == [[10, 20, 30]] * 2
     assert filled[0, 3:].tolist() == [[30, 40, 50]] * 2
     assert filled[0, 2].tolist() in ([10, 20, 30], [30, 40, 50])
+
+
+@pytest.mark.parametrize(
+    ("angle", "corners"),
+    [
+        (180, ("start", "start", "end", "end")),
+        (0, ("end", "end", "start", "start")),
+        (90, ("start", "end", "start", "end")),
+        (-90, ("end", "start", "end", "start")),
+        (270, ("end", "start", "end", "start")),
+        (360, ("end", "end", "start", "start")),
+    ],
+)
+def test_a_gradient_runs_where_its_angle_points(angle: float, corners: tuple[str, ...]) -> None:
+    colors = {"start": (250, 10, 0), "end": (0, 10, 200)}
+    rgb = compositing.gradient(Gradient(Color(*colors["start"]), Color(*colors["end"]), angle), 700, 500).rgb
+    assert rgb.shape == (500, 700, 3)
+    for found, name in zip((rgb[0, 0], rgb[0, -1], rgb[-1, 0], rgb[-1, -1]), corners, strict=True):
+        np.testing.assert_allclose(found, colors[name], atol=1)
+
+
+def test_the_corners_of_a_slanted_gradient_are_those_of_css() -> None:
+    # By the definition: the line through the middle is so long that the nearest corners have the pure colours.
+    rgb = compositing.gradient(Gradient(Color(0, 0, 0), Color(240, 240, 240), 135), 600, 200).rgb
+    np.testing.assert_allclose(rgb[0, 0], 0, atol=1)
+    np.testing.assert_allclose(rgb[-1, -1], 240, atol=1)
+    np.testing.assert_allclose(rgb[0, -1], 240 * 600 / 800, atol=1)
+    np.testing.assert_allclose(rgb[-1, 0], 240 * 200 / 800, atol=1)
+
+
+@given(
+    width=st.integers(1, 40),
+    height=st.integers(1, 40),
+    start=COLOR,
+    end=COLOR,
+    angle=st.floats(-360, 360),
+)
+def test_a_gradient_is_the_mixture_in_srgb_within_a_level(
+    width: int, height: int, start: Color, end: Color, angle: float
+) -> None:
+    turn = np.radians(angle)
+    along = np.array([np.sin(turn), -np.cos(turn)])
+    length = abs(along[0]) * width + abs(along[1]) * height
+    y, x = np.mgrid[:height, :width] + 0.5
+    share = ((x - width / 2) * along[0] + (y - height / 2) * along[1]) / length + 0.5
+    first, last = (np.array([each.red, each.green, each.blue]) for each in (start, end))
+    exact = first + share[:, :, None] * (last - first)
+    image = compositing.gradient(Gradient(start, end, angle), width, height)
+    assert image.alpha is None
+    assert np.abs(image.rgb - exact).max() < 1
+
+
+def test_one_pixel_has_the_mixture_and_equal_colours_are_flat() -> None:
+    only = compositing.gradient(Gradient(Color(255, 100, 0), Color(255, 0, 20)), 1, 1).rgb
+    assert tuple(only[0, 0]) == (255, 50, 10)
+    flat = compositing.gradient(Gradient(Color(9, 200, 255), Color(9, 200, 255), 30), 300, 300).rgb
+    assert np.all(flat == (9, 200, 255))
+
+
+def test_a_gradient_has_no_bands() -> None:
+    rgb = compositing.gradient(Gradient(Color(100, 100, 100), Color(104, 104, 104), 90), 1024, 64).rgb
+    means = rgb[:, :, 0].reshape(64, 128, 8).mean((0, 2))
+    np.testing.assert_allclose(means, 100 + 4 * (np.arange(128) + 0.5) / 128, atol=0.05)

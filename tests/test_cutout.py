@@ -11,7 +11,7 @@ from tests.codec.icc import display_p3
 
 from mattebox import codec
 from mattebox.cutout import Cutout
-from mattebox.edit import Canvas, Color, Fit, Format, Layout, Length, Margin, Output, Shadow, ShadowKind
+from mattebox.edit import Canvas, Color, Fit, Format, Gradient, Layout, Length, Margin, Output, Shadow, ShadowKind
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Alpha, Box, Encoded, Image
 from mattebox.matting import find_subject
@@ -125,6 +125,14 @@ def test_a_picture_is_converted_to_the_cutouts_profile() -> None:
         encoded = source.encode(backdrop=green)
         assert codec.decode(encoded.data).icc == source.icc
         np.testing.assert_allclose(pixels(encoded)[0, 0], (color.red, color.green, color.blue), atol=1)
+
+
+def test_a_gradient_is_in_the_cutouts_profile() -> None:
+    wide = replace(block(100, 50, 160, 130), icc=display_p3())
+    encoded = wide.encode(backdrop=Gradient(Color(0, 200, 0), Color(0, 200, 0)))
+    expected = codec.color_in_profile(Color(0, 200, 0), display_p3())
+    assert codec.decode(encoded.data).icc == wide.icc
+    assert tuple(pixels(encoded)[0, 0]) == (expected.red, expected.green, expected.blue) != (0, 200, 0)
 
 
 def test_what_belongs_to_the_photo_is_arranged_with_it() -> None:

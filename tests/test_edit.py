@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from mattebox.edit import Blur, Canvas, Color, Edit, Format, Layout, Output, Shadow, Transparent
+from mattebox.edit import Blur, Canvas, Color, Edit, Format, Gradient, Layout, Output, Shadow, Transparent
 
 
 def test_the_plainest_edit_is_a_transparent_png_at_full_size() -> None:
@@ -41,3 +41,14 @@ def test_an_edit_is_frozen() -> None:
 def test_values_out_of_range_cannot_be_made(build: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="must be"):
         build()
+
+
+def test_a_gradient_is_opaque_and_has_an_angle() -> None:
+    white, veil = Color(255, 255, 255), Color(0, 0, 0, 0.5)
+    assert Gradient(white, white).angle == 180
+    for start, end in ((white, veil), (veil, white)):
+        with pytest.raises(ValueError, match="must be opaque"):
+            Gradient(start, end)
+    for angle in (-361, 361, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="angle must be"):
+            Gradient(white, white, angle)

@@ -103,7 +103,13 @@ def test_no_file_is_written_or_read_on_the_way(monkeypatch: pytest.MonkeyPatch, 
 
     (tmp_path / "photo.png").write_bytes(PNG)
     engine = Engine(FakeModels(), Painter())
-    behind: list[dict[str, Any]] = [{"color": "red"}, {"blur": 4}, {"prompt": "a park"}, {"image": GREEN}]
+    behind: list[dict[str, Any]] = [
+        {"color": "red"},
+        {"gradient": "red blue"},
+        {"blur": 4},
+        {"prompt": "a park"},
+        {"image": GREEN},
+    ]
     monkeypatch.setattr(codec, "encode", fail)
     monkeypatch.setattr(codec, "decode", fail)
     for photo in (SCENE.photo, PIL.Image.fromarray(SCENE.photo), Image(rgb=SCENE.photo)):
@@ -225,6 +231,15 @@ def test_its_own_background_blurred() -> None:
     np.testing.assert_array_equal(replaced(blur=4).to_array(), codec.decode(expected.data).rgb)
 
 
+def test_a_gradient() -> None:
+    wanted = mattebox.Gradient(mattebox.Color(255, 255, 255), mattebox.Color(0, 0, 255), angle=90)
+    array = replaced(gradient=wanted).to_array()
+    expected = ENGINE.run_file(Edit(backdrop=wanted), PNG)
+    np.testing.assert_array_equal(array, codec.decode(expected.data).rgb)
+    np.testing.assert_allclose(array[0, [0, -1]], [(254, 254, 255), (1, 1, 255)], atol=6)  # the fake matte is not 0
+    np.testing.assert_array_equal(replaced(gradient="90 white blue").to_array(), array)
+
+
 def test_a_place_in_words() -> None:
     painter = Painter()
     engine = Engine(FakeModels(), painter)
@@ -265,6 +280,9 @@ def test_a_replacement_is_saved_as_its_name_says(tmp_path: Path, name: str) -> N
         ({"color": "red", "blur": 3}, "blur"),
         ({"prompt": "", "image": GREEN}, "image"),
         ({"color": "greenish"}, "color"),
+        ({"color": "red", "gradient": "red blue"}, "gradient"),
+        ({"gradient": "red"}, "gradient"),
+        ({"gradient": "red greenish"}, "gradient"),
         ({"blur": 0}, "blur"),
         ({"blur": float("nan")}, "blur"),
         ({"image": b"rubbish"}, "image"),
@@ -432,6 +450,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
         ("engine", [0, "", 17, Engine]),
         ("color", [(255, 0), (256, 0, 0), (-1, 0, 0), (1.0, 0, 0), "greenish", ("a", "b", "c"), 5, b"red", {}, True]),
         ("blur", ["4", [4], 1j, True, 10**400, np.ones(3)]),
+        ("gradient", ["red", ("red", "blue"), 5, b"red blue", mattebox.Color(1, 2, 3)]),
         ("prompt", [3, b"x", ["a park"]]),
         ("seed", ["1", 1.5, None, True, -1, np.ones(3, int)]),
         ("nearest", ["yes", 1]),
@@ -440,7 +459,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
 )
 def test_a_value_of_a_wrong_type_is_blamed_on_its_argument(name: str, values: list[Any]) -> None:
     for value in values:
-        behind = {} if name in {"color", "blur", "prompt"} else {"prompt": "x"}
+        behind = {} if name in {"color", "gradient", "blur", "prompt"} else {"prompt": "x"}
         with pytest.raises(mattebox.MatteboxError) as caught:
             mattebox.replace_background(PNG, **{"engine": Engine(FakeModels(), Painter()), **behind, name: value})
         assert (caught.value.kind, caught.value.parameter) == (mattebox.Kind.INVALID_PARAMETER, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mattebox.edit import Blur, Canvas, Color, Edit, Format, Layout, Prompt, Shadow, ShadowKind
+from mattebox.edit import Blur, Canvas, Color, Edit, Format, Gradient, Layout, Prompt, Shadow, ShadowKind
 from mattebox.errors import MatteboxError
 from mattebox.options import EditOptions, ReplaceOptions
 
@@ -25,6 +25,8 @@ def test_options_become_an_edit() -> None:
     assert edit.shadow == Shadow(kind=ShadowKind.CAST, opacity=0.2)
     assert edit.output.format is Format.WEBP
     assert EditOptions.read({"background_blur": 3}).to_edit(format=Format.PNG).backdrop == Blur(3)
+    gradient = EditOptions.read({"background_gradient": "135 #fff #00f"}).to_edit(format=Format.PNG).backdrop
+    assert gradient == Gradient(Color(255, 255, 255), Color(0, 0, 255), 135)
     assert ReplaceOptions.read({"prompt": "a quay", "seed": 7}).to_edit(format=Format.PNG).backdrop == Prompt(
         "a quay", seed=7
     )
@@ -43,6 +45,9 @@ def test_a_replacement_needs_something_to_replace_the_background_with() -> None:
         ({"fit": "cover"}, "fit requires width or height."),
         ({"shadow_opacity": 1}, "shadow_opacity requires shadow."),
         ({"background": "red", "background_blur": 2}, "cannot be combined with background"),
+        ({"background": "red", "background_gradient": "red blue"}, "cannot be combined with background."),
+        ({"background_blur": 2, "background_gradient": "red blue"}, "cannot be combined with background_blur."),
+        ({"background_gradient": "red"}, "'red' is not a gradient"),
         ({"marginn": "1"}, "Unknown parameter 'marginn'. Did you mean margin?"),
     ],
 )

@@ -14,6 +14,7 @@ from mattebox.edit import (
     Canvas,
     Color,
     Edit,
+    Gradient,
     Layout,
     Length,
     Margin,
@@ -32,6 +33,7 @@ from mattebox.testing import FakeBackdrops, FakeModels, FakeSegmenter, make_scen
 
 SCENE = make_scene(width=160, height=120, seed=3)
 PHOTO = Image(rgb=SCENE.photo)
+GRADIENT = Gradient(Color(250, 240, 230), Color(20, 60, 120))
 STRIPES = Image(rgb=np.tile(np.array([[[200, 0, 0]], [[0, 0, 200]]], np.uint8), (30, 70, 1)))
 
 
@@ -55,7 +57,7 @@ def test_a_checkpoint_comes_before_each_step() -> None:
         assert calls == last
 
 
-@pytest.mark.parametrize("backdrop", [Transparent(), Color(0, 90, 200, 0.5), Picture()])
+@pytest.mark.parametrize("backdrop", [Transparent(), Color(0, 90, 200, 0.5), GRADIENT, Picture()])
 @pytest.mark.parametrize("shadow", [None, Shadow(kind=ShadowKind.CAST)])
 @pytest.mark.parametrize(
     "layout",
@@ -69,9 +71,23 @@ def test_a_cutout_is_composed_as_a_whole_edit_is(backdrop: Backdrop, shadow: Sha
     behind = STRIPES if isinstance(backdrop, Picture) else None
     whole = run(Edit(backdrop=backdrop, shadow=shadow, layout=layout), behind=behind)
     cutout = Engine(FakeModels()).cut_out(PHOTO)
-    assert isinstance(backdrop, Transparent | Color | Picture)
+    assert isinstance(backdrop, Transparent | Color | Gradient | Picture)
     over = STRIPES if isinstance(backdrop, Picture) else backdrop
     assert cutout.encode(arrange=layout, shadow=shadow, backdrop=over) == whole.encode(Output())
+
+
+def test_a_gradient_spans_the_canvas_under_the_shadow() -> None:
+    layout = Layout(scale=0.4, position=(0.5, 0.5), canvas=Canvas(width=200, height=300))
+    plain = run(Edit(backdrop=GRADIENT, layout=layout)).picture
+    shaded = run(Edit(backdrop=GRADIENT, layout=layout, shadow=Shadow())).picture
+    assert plain.alpha is None
+    assert shaded.alpha is None
+    for result in (plain, shaded):
+        np.testing.assert_allclose(result.rgb[0, [0, -1]], [(250, 240, 230)] * 2, atol=1.5)
+        np.testing.assert_allclose(result.rgb[-1, [0, -1]], [(20, 60, 120)] * 2, atol=1.5)
+    darker = plain.rgb.astype(int) - shaded.rgb
+    assert darker.min() >= -1
+    assert darker.max() > 40
 
 
 def test_a_region_is_all_that_is_looked_at() -> None:

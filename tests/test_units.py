@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mattebox import units
-from mattebox.edit import Color, Layout, Length, Margin, Region
+from mattebox.edit import Color, Gradient, Layout, Length, Margin, Region
 from mattebox.errors import Kind, MatteboxError
 
 TEN, TWENTY, THIRTY, FORTY = (Length(value) for value in (10, 20, 30, 40))
@@ -218,3 +218,42 @@ def test_fuzz_colours(text: str) -> None:
         units.color(text)
     except MatteboxError as error:
         assert error.kind is Kind.INVALID_PARAMETER  # noqa: PT017 - both ends are fine
+
+
+# --- gradients in words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("#fff #00f", Gradient(Color(255, 255, 255), Color(0, 0, 255), 180)),
+        (" White,blue ", Gradient(Color(255, 255, 255), Color(0, 0, 255), 180)),
+        ("135 #fff 00f", Gradient(Color(255, 255, 255), Color(0, 0, 255), 135)),
+        ("-22.5deg, #fff, blue", Gradient(Color(255, 255, 255), Color(0, 0, 255), -22.5)),
+        ("rgb(1, 2, 3) rgb( 4,5 , 6)", Gradient(Color(1, 2, 3), Color(4, 5, 6))),
+        ("360DEG rgb(1, 2, 3), red", Gradient(Color(1, 2, 3), Color(255, 0, 0), 360)),
+    ],
+)
+def test_gradients(text: str, expected: Gradient) -> None:
+    assert units.gradient(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a gradient"),
+        ("red", "not a gradient"),
+        ("361 red blue", "not a gradient"),
+        ("nan red blue", "not a gradient"),
+        ("red green blue", "not a gradient"),
+        ("90 red green blue", "not a gradient"),
+        ("(" * 8000, "not a gradient"),
+        ("red bluish", "'bluish' is not a colour"),
+        ("red #0000ff80", "must be opaque"),
+    ],
+)
+def test_words_that_are_no_gradient(text: str, message: str) -> None:
+    with pytest.raises(MatteboxError, match=message) as caught:
+        units.gradient(text)
+    assert caught.value.kind is Kind.INVALID_PARAMETER
+    assert len(caught.value.message) < 160

@@ -28,6 +28,7 @@ from mattebox.edit import (
     Fit,
     Foreground,
     Format,
+    Gradient,
     Layout,
     Length,
     Margin,
@@ -87,6 +88,7 @@ __all__ = [
     "Fit",
     "Foreground",
     "Format",
+    "Gradient",
     "Image",
     "Kind",
     "Layout",
@@ -171,6 +173,7 @@ def replace_background(
     *,
     prompt: str | None = None,
     color: Color | str | Sequence[int] | None = None,
+    gradient: Gradient | str | None = None,
     image: Photo | None = None,
     blur: float | None = None,
     seed: int = 0,
@@ -182,7 +185,7 @@ def replace_background(
     corrections: Corrections = Corrections(),
     engine: Engine | None = None,
 ) -> Replaced:
-    """Put the subject of a photo on another background: one of `prompt`, `color`, `image` and `blur`.
+    """Put the subject of a photo on another background: `prompt`, `color`, `gradient`, `image` or `blur`.
 
     Args:
         photo: as in `remove_background`.
@@ -191,6 +194,8 @@ def replace_background(
             list`, and the nearest of them is taken.
         color: a `Color`, or words for one: "#ffffff", "rgb(255, 255, 255)" or a CSS name, or its red, green and blue
             from 0 to 255, as in `(255, 255, 255)`.
+        gradient: a `Gradient`, or words for one: two colours, from the top down, as in "white #c0c8d0", or an angle
+            before them as in CSS, "90 white #c0c8d0".
         image: another picture, given as a photo is. It fills the canvas; what does not fit is cut at both ends.
         blur: the photo's own background, blurred; the standard deviation in pixels, 0.3 to 1000.
         seed: with `prompt`, the same seed gives the same picture again; 0 or more.
@@ -214,7 +219,7 @@ def replace_background(
     from mattebox import arguments, pipeline
     from mattebox.cutout import Replaced
 
-    asked = {"prompt": prompt, "color": color, "image": image, "blur": blur}
+    asked = {"prompt": prompt, "color": color, "gradient": gradient, "image": image, "blur": blur}
     given = [name for name, value in asked.items() if value is not None]
     if len(given) != 1:
         raise MatteboxError(
@@ -225,11 +230,13 @@ def replace_background(
     seed = arguments.whole(seed, "seed", least=0)
     nearest = None if nearest is None else arguments.flag(nearest, "nearest")
     generator = arguments.text(generator, "generator")
-    behind: Color | Picture | Blur | Prompt
+    behind: Color | Gradient | Picture | Blur | Prompt
     if prompt is not None:
         behind = Prompt(arguments.text(prompt, "prompt"), seed=seed, nearest=nearest, generator=generator)
     elif color is not None:
         behind = arguments.color(color)
+    elif gradient is not None:
+        behind = arguments.gradient(gradient)
     elif blur is not None:
         behind = _blur(blur)
     else:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL.Image import Image as PILImage
 
 from mattebox import codec, files, units
-from mattebox.edit import Color
+from mattebox.edit import Color, Gradient
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
 
@@ -121,6 +121,18 @@ def color(value: object) -> Color:
     except (TypeError, ValueError) as error:  # not three, not whole, or out of range
         raise MatteboxError(Kind.INVALID_PARAMETER, f"color must be {_COLOR}.", parameter="color") from error
     raise wrong("color", _COLOR, value)
+
+
+def gradient(value: object) -> Gradient:
+    """A gradient, given as one or in words."""
+    if isinstance(value, Gradient):
+        return value
+    if not isinstance(value, str):
+        raise wrong("gradient", "a Gradient or the words for one", value)
+    try:
+        return units.gradient(value)
+    except MatteboxError as error:
+        raise error.about("gradient") from error.__cause__
 
 
 def text(value: object, name: str) -> str:

@@ -6,13 +6,28 @@ values as image editors and browsers do, not on linear light.
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from mattebox.edit import Color
+from mattebox.edit import Color, Gradient
 from mattebox.image import RGB, Alpha, Image
 
 _BAND = 256  # rows at a time: float copies stay small however large the picture is
+
+
+def _bayer(order: int) -> npt.NDArray[np.float32]:
+    """Bayer's thresholds for ordered dithering (1973), (2**order, 2**order), above 0 and below 1, 0.5 on average."""
+    ranks = np.zeros((1, 1), np.float32)
+    for _ in range(order):
+        ranks = np.block([[4 * ranks, 4 * ranks + 2], [4 * ranks + 3, 4 * ranks + 1]])
+    return ((ranks + 0.5) / ranks.size).astype(np.float32)
+
+
+_DITHER: Final = _bayer(3)
 
 
 def over(image: Image, backdrop: Color | Image) -> Image:
@@ -31,6 +46,25 @@ def over(image: Image, backdrop: Color | Image) -> Image:
     if isinstance(backdrop, Color) and backdrop.opacity < 1:
         return stack(image, _veil(backdrop, image), left=0, top=0)
     return Image(rgb=_blend(image.rgb, image.alpha, backdrop), icc=image.icc)
+
+
+def gradient(wanted: Gradient, width: int, height: int) -> Image:
+    """The gradient as an opaque sRGB picture, with the geometry of CSS's `linear-gradient`.
+
+    It is dithered in an ordered pattern, so that no bands show: a level is one of the two next to the exact one.
+    """
+    across, down = math.sin(math.radians(wanted.angle)), -math.cos(math.radians(wanted.angle))
+    length = abs(width * across) + abs(height * down)
+    columns = (np.arange(width) + 0.5 - width / 2) * (across / length)
+    rows = (np.arange(height) + 0.5 - height / 2) * (down / length) + 0.5
+    start, end = (np.array([each.red, each.green, each.blue], np.float32) for each in (wanted.start, wanted.end))
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _BAND):
+        part = rgb[top : top + _BAND]
+        share = (rows[top : top + _BAND, None] + columns).astype(np.float32)
+        threshold = np.tile(_DITHER, (-(-len(part) // 8), -(-width // 8)))[: len(part), :width]
+        part[:] = share[:, :, None] * (end - start) + start + threshold[:, :, None]
+    return Image(rgb=rgb)
 
 
 def filled(image: Image) -> RGB:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mattebox import arguments, codec, files, pipeline
-from mattebox.edit import Color, Edit, Layout, Output, Picture, Shadow, Transparent
+from mattebox.edit import Color, Edit, Gradient, Layout, Output, Picture, Shadow, Transparent
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Encoded, Image, Served
 from mattebox.steps import Work
@@ -66,7 +66,7 @@ class Cutout:
         *,
         arrange: Layout = Layout(),
         shadow: Shadow | None = None,
-        backdrop: Transparent | Color | Image = Transparent(),
+        backdrop: Transparent | Color | Gradient | Image = Transparent(),
         in_place: bool = False,
         output: Output = Output(),
     ) -> Encoded:
@@ -78,8 +78,8 @@ class Cutout:
         Args:
             arrange: where the subject goes and how large the result is.
             shadow: the shadow under it, if any.
-            backdrop: what goes behind: a colour in sRGB, or a picture, which fills the canvas and is cut where it does
-                not fit. A picture is converted from its own colour profile to the cutout's.
+            backdrop: what goes behind: a colour or a gradient in sRGB, or a picture, which fills the canvas and is cut
+                where it does not fit. A picture is converted from its own colour profile to the cutout's.
             in_place: the backdrop is a picture of the photo's size and belongs to the subject's own place in it (the
                 photo's background, blurred), so that it is arranged as the subject is.
             output: the format.
@@ -101,7 +101,7 @@ class Cutout:
                     f"A backdrop in place must be {self.image.width} × {self.image.height} pixels, as the photo is.",
                     parameter="backdrop",
                 )
-        elif not isinstance(backdrop, Transparent):
+        elif not isinstance(backdrop, Transparent | Gradient):
             arguments.instance(backdrop, "backdrop", Color)
         behind = backdrop if isinstance(backdrop, Image) else None
         chosen = Picture() if isinstance(backdrop, Image) else backdrop
@@ -117,7 +117,7 @@ class Cutout:
         *,
         arrange: Layout = Layout(),
         shadow: Shadow | None = None,
-        backdrop: Transparent | Color | Image = Transparent(),
+        backdrop: Transparent | Color | Gradient | Image = Transparent(),
         quality: int | None = None,
     ) -> None:
         """Write the cutout to a file; the name's ending chooses the format: png, webp, jpg, avif or zip.

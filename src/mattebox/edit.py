@@ -36,6 +36,31 @@ class Color:
 
 
 @dataclass(frozen=True, slots=True)
+class Gradient:
+    """A smooth change from one opaque colour to another behind the subject, as CSS's `linear-gradient` draws it.
+
+    It spans the canvas: its corners have the pure colours. The colours between are mixed on sRGB's own numbers and not
+    on linear light.
+
+    Attributes:
+        start: the colour that it begins with.
+        end: the colour that it ends with.
+        angle: where it runs to, in degrees clockwise from the top, in -360..360: 180 is from the top down, 90 from left
+            to right.
+    """
+
+    start: Color
+    end: Color
+    angle: float = 180.0
+
+    def __post_init__(self) -> None:
+        if self.start.opacity < 1 or self.end.opacity < 1:
+            raise ValueError("start and end must be opaque")
+        if not -360 <= self.angle <= 360:
+            raise ValueError("angle must be in -360..360")
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """Another picture behind the subject, which is handed in beside the photo.
 
@@ -69,7 +94,7 @@ class Prompt:
     nearest: bool | None = None
 
 
-Backdrop: TypeAlias = Transparent | Color | Picture | Blur | Prompt
+Backdrop: TypeAlias = Transparent | Color | Gradient | Picture | Blur | Prompt
 WHITE = Color(255, 255, 255)
 
 

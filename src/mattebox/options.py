@@ -27,6 +27,7 @@ from mattebox.edit import (
     Fit,
     Foreground,
     Format,
+    Gradient,
     Layout,
     Margin,
     Matte,
@@ -61,7 +62,13 @@ LONGEST_SIDE: Final = 65_535
 """Pixels; no file format that is written here can have more."""
 LONGEST_PROMPT: Final = 2000
 """Characters. Longer texts do not describe a place."""
-BACKGROUNDS: Final = ("background", "background_image", "background_image_url", "background_blur")
+BACKGROUNDS: Final = (
+    "background",
+    "background_image",
+    "background_image_url",
+    "background_blur",
+    "background_gradient",
+)
 """Names of the backgrounds besides a scene in words: one of these can be behind the subject."""
 FORMATS: Final = {each.value: each for each in Format} | {"jpg": Format.JPEG}
 _SHADOWS = {"none": None} | {each.value: each for each in ShadowKind}
@@ -121,6 +128,13 @@ class EditOptions(Fields):
     )
     background: Annotated[Color | None, Written(units.color), ONE_BACKGROUND["background"]] = Field(
         None, description="A colour behind the subject: `#ffffff`, `rgb(255, 255, 255)` or a CSS name."
+    )
+    background_gradient: Annotated[Gradient | None, Written(units.gradient), ONE_BACKGROUND["background_gradient"]] = (
+        Field(
+            None,
+            description="A gradient behind the subject: two colours, from the top down, or an angle before them. "
+            "`90 #fff #ccd` is from left to right, as in CSS.",
+        )
     )
     background_blur: Annotated[float | None, Number(0.3, 1000), ONE_BACKGROUND["background_blur"]] = Field(
         None, description="The photo's own background, blurred: the standard deviation in pixels."
@@ -214,7 +228,7 @@ class EditOptions(Fields):
             return Picture()
         if self.background_blur is not None:
             return Blur(self.background_blur)
-        return self.background or Transparent()
+        return self.background or self.background_gradient or Transparent()
 
 
 class ReplaceOptions(EditOptions):

@@ -12,7 +12,7 @@ from mattebox import codec, compositing, corrections, layout, matting, refinemen
 from mattebox.backdrops import composite
 from mattebox.backdrops.plate import Plate, PlateMaker
 from mattebox.cancellation import Checkpoint, go_on
-from mattebox.edit import WHITE, Blur, Color, Edit, Length, Margin, Picture, Prompt, Transparent
+from mattebox.edit import WHITE, Blur, Color, Edit, Gradient, Length, Margin, Picture, Prompt, Transparent
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Image, Served
 from mattebox.layout import Placement
@@ -269,6 +269,9 @@ def choose_backdrop(work: Work) -> None:
             work.backdrop = None
         case Color():
             work.backdrop = codec.color_in_profile(backdrop, picture.icc)
+        case Gradient():
+            drawn = compositing.gradient(backdrop, picture.width, picture.height)
+            work.backdrop = codec.in_profile(drawn, picture.icc)
         case Picture() | Blur():
             if work.behind is None:
                 raise ValueError("the edit has a picture as its backdrop, and none was given")

@@ -1,4 +1,4 @@
-"""How people write lengths, regions, margins, positions and colours: the same in every front end.
+"""How people write lengths, regions, margins, positions, colours and gradients: the same in every front end.
 
 A length is `30px` or `10%`; a bare number is in pixels. Several are apart by spaces or commas. Every reader raises
 MatteboxError(INVALID_PARAMETER) without a parameter: only the front end knows by what name the text came.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from mattebox.edit import Color, Length, Margin, Region
+from mattebox.edit import Color, Gradient, Length, Margin, Region
 from mattebox.errors import Kind, MatteboxError
 
 _NUMBER = re.compile(r"([+-]?[0-9]{1,9}(?:\.[0-9]{0,9})?)(px|%)?", re.IGNORECASE)
+_ANGLE = re.compile(r"([+-]?[0-9]{1,3}(?:\.[0-9]{0,9})?)(?:deg)?", re.IGNORECASE)
 _MOST_LENGTHS = 8
+_LONGEST_GRADIENT = 200  # characters
 
 
 def lengths(text: str) -> tuple[Length, ...]:
@@ -133,6 +135,24 @@ def color(text: str, *, opaque: bool = True) -> Color:
     if opaque and found.opacity < 1:
         raise MatteboxError(Kind.INVALID_PARAMETER, f"The colour {text[:40]!r} must be opaque.")
     return found
+
+
+def gradient(text: str) -> Gradient:
+    """Two opaque colours, from the top down, or an angle in degrees before them: `135 #fff rgb(200, 200, 220)`.
+
+    Raises:
+        MatteboxError: it is none, or a colour is not opaque.
+    """
+    # Spaces and commas within parentheses belong to a colour.
+    words = re.split(r"[\s,]+(?![^(]*\))", text.strip()) if len(text) <= _LONGEST_GRADIENT else []
+    angle = _ANGLE.fullmatch(words[0]) if len(words) == 3 else None
+    degrees = 180.0 if angle is None else float(angle[1])
+    if not (len(words) == 2 or angle) or abs(degrees) > 360:
+        _refuse(
+            text, "not a gradient; write two colours, or an angle from -360 to 360 before them, as in 135 #fff #ccd"
+        )
+    start, end = map(color, words[-2:])
+    return Gradient(start, end, degrees)
 
 
 def _several(text: str) -> tuple[Length, ...]:

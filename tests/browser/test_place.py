@@ -61,6 +61,29 @@ def test_a_colour_a_shadow_and_a_format_with_the_bytes_it_has(cut: Page) -> None
     assert len(result(cut)[1]) < len(data) / 2
 
 
+def test_a_gradient_by_mouse_and_keyboard(cut: Page) -> None:
+    choose(cut, "Gradient")
+    cut.get_by_label("First colour").fill("#ff8000")
+    cut.get_by_label("Last colour").fill("#0040ff")
+    picture = codec.decode(result(cut)[1])
+    assert picture.alpha is None
+    assert picture.rgb[0, 0].tolist() == pytest.approx([255, 128, 0], abs=2)
+    assert picture.rgb[-1, -1].tolist() == pytest.approx([0, 64, 255], abs=2)
+    angle = cut.get_by_role("slider", name="Angle")
+    angle.fill("95")
+    angle.press("ArrowLeft")
+    expect(cut.locator("label", has=angle).locator("b")).to_have_text("90°")
+    picture = codec.decode(result(cut)[1])
+    assert picture.rgb[-1, 0].tolist() == pytest.approx([255, 128, 0], abs=2)
+    assert picture.rgb[0, -1].tolist() == pytest.approx([0, 64, 255], abs=2)
+    assert "background_gradient=90 #ff8000 #0040ff" in called(cut, "curl")
+    # The arrows go from one kind of background to the next, and the colours are kept.
+    cut.get_by_role("radio", name="Gradient", exact=True).press("ArrowRight")
+    expect(cut.get_by_role("radio", name="Blur", exact=True)).to_be_checked()
+    cut.get_by_role("radio", name="Blur", exact=True).press("ArrowLeft")
+    expect(cut.get_by_label("Last colour")).to_have_value("#0040ff")
+
+
 def test_a_picture_of_ones_own(cut: Page, tmp_path: Path) -> None:
     behind = tmp_path / "red.png"
     red = np.zeros((300, 400, 3), np.uint8) + np.array([180, 20, 30], np.uint8)

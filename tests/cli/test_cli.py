@@ -36,8 +36,10 @@ from mattebox.download.transfer import Address
 from mattebox.edit import (
     Blur,
     Canvas,
+    Color,
     Edit,
     Fit,
+    Gradient,
     Layout,
     Length,
     Margin,
@@ -184,6 +186,10 @@ def test_every_option_reaches_the_picture(tmp_path: Path) -> None:
         (["--shadow", "none", "--no-semitransparency"], Edit(matte=Matte(semitransparency=False))),
         (["--background-blur", "2.5"], Edit(backdrop=Blur(2.5))),
         (
+            ["--background-gradient", "-45 #fff rgb(0, 10, 20)"],
+            Edit(backdrop=Gradient(Color(255, 255, 255), Color(0, 10, 20), -45)),
+        ),
+        (
             ["--roi", "0 0 50% 90px"],
             Edit(
                 layout=Layout(roi=Region(Length(0), Length(0), Length(50, percent=True), Length(90))),
@@ -269,6 +275,7 @@ def test_a_subject_before_a_colour_a_picture_or_its_own_background(tmp_path: Pat
         [
             ("--color", "blue", (0, 0, 255)),
             ("--image", str(tmp_path / "behind.png"), (0, 200, 0)),
+            ("--gradient", "blue blue", (0, 0, 255)),
             ("--blur", "3", (200, 200, 200)),
         ]
     ):
@@ -536,6 +543,8 @@ def test_device_and_own_files_reach_the_networks(tmp_path: Path) -> None:
         ["--background", "red", "--background-blur", "3"],
         ["--background-image", "a.png", "--background-blur", "3"],
         ["--background-blur", "0"],
+        ["--background-gradient", "red"],
+        ["--background", "red", "--background-gradient", "red blue"],
         ["--background-blur", "nan"],
         ["--shadow", "long"],
         ["--shadow", "drop", "--shadow-opacity", "2"],
@@ -611,6 +620,7 @@ def test_replace_has_both_names_of_a_background_and_the_layout(tmp_path: Path) -
     for long, short, value in (
         ("--background", "--color", "red"),
         ("--background-image", "--image", behind),
+        ("--background-gradient", "--gradient", "red 00f"),
         ("--background-blur", "--blur", "4"),
     ):
         for option in (long, short):

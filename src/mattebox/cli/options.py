@@ -70,6 +70,7 @@ class ReplaceCommand(ReplaceOptions, RemoveCommand):
 
     aliases: ClassVar[Mapping[str, str]] = {
         "background": "--color",
+        "background_gradient": "--gradient",
         "background_image": "--image",
         "background_blur": "--blur",
     }

@@ -35,7 +35,7 @@ def replace(
         bool, typer.Option("--json", help="Write one JSON object about the result to the standard output.")
     ] = False,
 ) -> None:
-    """Put the subject on another background: --prompt, --color, --image or --blur."""
+    """Put the subject on another background: --prompt, --color, --gradient, --image or --blur."""
     if Path(photo).is_dir():
         raise typer.BadParameter("A folder is not a photo.", param_hint="PHOTO")
     plan = planned([photo], output, form=options_of(context).format, overwrite=overwrite)

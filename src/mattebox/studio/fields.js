@@ -16,6 +16,10 @@ export function Slider({ label, name, least, most, step = 1, unit = "" }) {
     <input type="range" min=${least} max=${most} step=${step} value=${value} onInput=${(event) => change({ [name]: Number(event.target.value), preset: "" })} /></label>`;
 }
 
+export function Well({ label, name }) {
+  return html`<input type="color" class="well" aria-label=${label} title=${label} value=${recipe.value[name]} onInput=${(event) => change({ [name]: event.target.value, preset: "" })} />`;
+}
+
 export function Pixels({ label, name }) {
   return html`<label class="field"><span>${label}</span>
     <input type="number" min="1" max="32767" inputmode="numeric" placeholder="–" value=${recipe.value[name]}

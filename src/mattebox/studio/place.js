@@ -1,7 +1,7 @@
 // What goes behind the subject, and the shadow.
 import { html, signal, useEffect, useRef, useState } from "./view.js";
 import * as api from "./api.js";
-import { Choice, Slider } from "./fields.js";
+import { Choice, Slider, Well } from "./fields.js";
 import { behind, behindFile, change, inWords, recipe } from "./recipe.js";
 import { small } from "./thumbnails.js";
 import { percent, t } from "./words.js";
@@ -11,7 +11,13 @@ const COLORS = ["#ffffff", "#f4f4f2", "#d9dde3", "#111318", "#e9dccb", "#f6d5d8"
 function Color() {
   return html`<div class="swatches" role="group" aria-label=${t("behind.color")}>
     ${COLORS.map((each) => html`<button class="swatch" style=${{ background: each }} aria-label=${each} title=${each} aria-pressed=${recipe.value.color === each} onClick=${() => change({ color: each, preset: "" })}></button>`)}
-    <input type="color" class="well" aria-label=${t("color.own")} value=${recipe.value.color} onInput=${(event) => change({ color: event.target.value, preset: "" })} /></div>`;
+    <${Well} label=${t("color.own")} name="color" /></div>`;
+}
+
+function Gradient() {
+  return html`<div class="swatches" role="group" aria-label=${t("behind.gradient")}>
+      <${Well} label=${t("gradient.start")} name="start" /><${Well} label=${t("gradient.end")} name="end" /></div>
+    <${Slider} label=${t("gradient.angle")} name="angle" least="0" most="360" step="5" unit="°" />`;
 }
 
 function Picture() {
@@ -86,14 +92,14 @@ function Words() {
     <div class="scenes" role="group" aria-label=${t("scenes")}>${scenes.map((each) => html`<${Scene} key=${each.name} scene=${each} />`)}</div>`;
 }
 
-const KINDS = { color: Color, picture: Picture, words: Words };
+const KINDS = { color: Color, gradient: Gradient, picture: Picture, words: Words };
 
 export function Place() {
   const { behind: kind, shadow } = recipe.value;
   const Kind = KINDS[kind];
   const lit = inWords(recipe.value);
   return html`<section class="panel" aria-labelledby="place"><h2 id="place">${t("background")}</h2>
-    <${Choice} label=${t("behind")} name="behind" values=${["none", "color", "blur", "picture", "words"]} names=${(each) => t(`behind.${each}`)} />
+    <${Choice} label=${t("behind")} name="behind" values=${["none", "color", "gradient", "blur", "picture", "words"]} names=${(each) => t(`behind.${each}`)} />
     ${Kind && html`<${Kind} />`}
     ${kind === "blur" && html`<${Slider} label=${t("blur")} name="blur" least="1" most="60" unit=" px" />`}
     ${lit

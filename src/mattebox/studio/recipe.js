@@ -4,8 +4,11 @@ import * as store from "./store.js";
 
 export const PLAIN = {
   model: "auto",
-  behind: "none", // color, blur, picture, words
+  behind: "none", // color, gradient, blur, picture, words
   color: "#ffffff",
+  start: "#ffffff",
+  end: "#c0c8d0",
+  angle: 180,
   blur: 12,
   words: "",
   shadow: "none",
@@ -53,6 +56,7 @@ export function options(made) {
   const found = {};
   if (made.model !== "auto") found.model = made.model;
   if (made.behind === "color") found.background = made.color;
+  if (made.behind === "gradient") found.background_gradient = `${made.angle} ${made.start} ${made.end}`;
   if (made.behind === "blur") found.background_blur = made.blur;
   if (inWords(made)) found.prompt = made.words.trim();
   if (made.shadow !== "none" && !inWords(made)) {
@@ -74,7 +78,7 @@ export function options(made) {
 
 export const hasQuality = (format) => format !== "png";
 export const transparent = (made) =>
-  made.format !== "jpeg" && !["color", "blur"].includes(made.behind) && !inWords(made) && !pictured(made);
+  made.format !== "jpeg" && !["color", "gradient", "blur"].includes(made.behind) && !inWords(made) && !pictured(made);
 
 const callOf = (made) => ({
   path: inWords(made) ? "replace" : "remove",

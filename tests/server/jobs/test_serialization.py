@@ -15,6 +15,7 @@ from mattebox.edit import (
     Fit,
     Foreground,
     Format,
+    Gradient,
     Layout,
     Length,
     Margin,
@@ -33,6 +34,7 @@ from mattebox.server.jobs.serialization import from_json, to_json
 from mattebox.sources import Link, Sources, Stored, Upload
 
 _channels = st.integers(0, 255)
+_colors = st.builds(Color, _channels, _channels, _channels)
 _fractions = st.floats(0, 1)
 _sides = st.none() | st.integers(1)
 _sources = st.builds(Link, st.text()) | st.builds(Stored, st.text())
@@ -41,7 +43,8 @@ _lengths = st.builds(Length, st.floats(-1e6, 1e6), st.booleans())
 _edits = st.builds(
     Edit,
     backdrop=st.just(Transparent())
-    | st.builds(Color, _channels, _channels, _channels)
+    | _colors
+    | st.builds(Gradient, _colors, _colors, st.floats(-360, 360))
     | st.builds(Picture)
     | st.builds(Blur, st.floats(0.3, 1000))
     | st.builds(Prompt, st.text(), st.integers(0), st.text(), st.booleans()),
@@ -125,6 +128,7 @@ def test_what_an_older_edit_did_not_say_has_its_default() -> None:
         ({"sources": {"photo": {"kind": "link", "url": "a"}, "backdrop": {"url": "b"}}}, "kind"),
         ({"sources": {}}, "photo"),
         ({"edit": {"backdrop": {"kind": "blur", "sigma": "3"}}}, "'3' must be a number"),
+        ({"edit": {"backdrop": {"kind": "gradient", "start": {"red": 1, "green": 2, "blue": 3}}}}, "end"),
         ({"edit": {"layout": {"crop": 1}}}, "1 must be bool"),
         ({"edit": {"layout": {"max_side": True}}}, "True must be int"),
         ({"edit": {"layout": {"max_side": 0}}}, "max_side, .* must be at least 1"),

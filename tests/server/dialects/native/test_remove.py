@@ -243,6 +243,7 @@ def test_no_stranger_names_a_file_of_the_server(name: str, serve: Serve, photo: 
         ("background_image", "no base64!"),
         ("background_image_url", "file:///etc/passwd"),
         ("background_blur", "0"),
+        ("background_gradient", "red"),
         ("background_blur", "nan"),
         ("shadow", "long"),
         ("shadow_opacity", "1.5"),
@@ -389,6 +390,14 @@ def test_the_photos_own_background_blurred(client: TestClient, photo: bytes) -> 
     assert fine(answer).alpha is None
 
 
+def test_a_gradient_behind(client: TestClient, photo: bytes) -> None:
+    answer = same(ways(client, photo, {"background_gradient": "90deg, rgb(255, 0, 0), #00f"}))
+    rgb = fine(answer).rgb
+    np.testing.assert_allclose(rgb[0, 0], (255, 0, 0), atol=3)
+    np.testing.assert_allclose(rgb[0, -1], (0, 0, 255), atol=3)
+    assert fine(answer).alpha is None
+
+
 def test_what_is_wrong_with_the_picture_behind_is_blamed_on_it(client: TestClient, photo: bytes) -> None:
     for behind in (b"rubbish", photo[:200]):
         answer = client.post(PATH, files={"image": photo, "background_image": behind})
@@ -402,6 +411,7 @@ def test_what_is_wrong_with_the_picture_behind_is_blamed_on_it(client: TestClien
     ("options", "blamed"),
     [
         ({"background": "red", "background_blur": "3"}, "background_blur"),
+        ({"background": "red", "background_gradient": "red blue"}, "background_gradient"),
         ({"background_blur": "3", "background_image_url": "https://example.com/x.png"}, "background_blur"),
         ({"background": "red", "background_image": "AAAA"}, "background_image"),
         ({"background_image": "AAAA", "background_image_url": "https://example.com/x"}, "background_image_url"),

@@ -110,6 +110,7 @@ def test_other_backgrounds_are_as_when_it_is_removed(replacing: TestClient, phot
         {"background": "#00f"},
         {"background_image": base64.b64encode(picture).decode()},
         {"background_blur": 4},
+        {"background_gradient": "90 #fff #ccd", "shadow": "drop"},
         {"background": "blue", "shadow": "drop", "shadow_opacity": 0.4},
         {"background": "blue", "crop": True, "margin": "10%", "size": 64},
     ]
@@ -139,6 +140,7 @@ def test_the_layout_comes_before_the_scene(replacing: TestClient, photo: bytes) 
         ({"prompt": "x" * 2001}, "prompt"),
         ({"prompt": "x", "background": "red"}, "background"),
         ({"prompt": "x", "background_blur": "3"}, "background_blur"),
+        ({"prompt": "x", "background_gradient": "red blue"}, "background_gradient"),
         ({"prompt": "x", "background_image_url": "http://example.com/a.png"}, "background_image_url"),
         ({"background": "red", "background_blur": "3"}, "background_blur"),
         ({"prompt": "x", "shadow": "drop"}, "shadow"),
