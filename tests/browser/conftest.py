@@ -183,3 +183,11 @@ def corrections(page: Page) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(dialog.get_by_label("corrections.json").inner_text())
     dialog.get_by_role("button", name="Close").click()
     return found
+
+
+def wait_until(page: Page, script: str, argument: object) -> None:
+    """Until a function that may be asynchronous returns true; `wait_for_function` takes its promise for the answer."""
+    until = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(script, argument):
+        assert time.monotonic() < until, script
+        page.wait_for_timeout(200)

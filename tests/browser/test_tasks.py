@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
-from tests.browser.conftest import Open, Server, add, finished
+from tests.browser.conftest import Open, Server, add, finished, wait_until
 from tests.browser.test_place import choose, corner, result
 
 from mattebox import codec
@@ -64,9 +64,7 @@ def test_a_page_that_is_closed_finds_the_result_when_it_comes_back(cut: Page, op
     sent = answer.value.json()["id"]
     expect(cut.locator(".list .status")).to_have_text("Waiting at the server")
     address = f"{server.address}api/v1/tasks/{sent}"
-    cut.wait_for_function(
-        "async address => (await (await fetch(address)).json()).status === 'succeeded'", arg=address, polling=200
-    )
+    wait_until(cut, "async address => (await (await fetch(address)).json()).status === 'succeeded'", address)
     cut.close()
     page = open_page()
     page.route("**/api/v1/remove", lambda route: route.abort())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import io
 import json
 import zipfile
@@ -465,6 +466,9 @@ def test_idempotency(client: TestClient, photo: bytes) -> None:
 
 
 def test_every_option_is_described_and_read(client: TestClient, photo: bytes) -> None:
+    importlib.import_module(
+        "pymatting"
+    )  # compiles itself for seconds, and for longer than a request may take under load
     described = client.get("/openapi.json").json()["paths"][PATH]["post"]
     form = described["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     query = {each["name"]: each["schema"] for each in described["parameters"] if each["in"] == "query"}
