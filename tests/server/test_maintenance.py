@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from mattebox.errors import Kind, MatteboxError
-from mattebox.server.maintenance import Supervisor, sweep
+from mattebox.server.maintenance import MemoryReturn, Supervisor, sweep
 from mattebox.server.store.claims import Claims
 from mattebox.server.store.database import connect, create
 
@@ -145,3 +145,18 @@ def test_a_sweep_that_fails_is_tried_again_by_the_same_server(tmp_path: Path) ->
 
     anyio.run(story)
     database.dispose()
+
+
+def test_memory_is_given_back_once_after_each_burst_of_work() -> None:
+    busy, given_back = [False], []
+    memory = MemoryReturn(lambda: busy[0], lambda: given_back.append(True))
+
+    async def looks(*seen: bool) -> int:
+        for busy[0] in seen:
+            assert await memory.round() > 0
+        return len(given_back)
+
+    assert anyio.run(looks, False, False) == 0  # nothing was done
+    assert anyio.run(looks, True, True) == 0  # it is not over
+    assert anyio.run(looks, False, False) == 1
+    assert anyio.run(looks, True, False, False) == 2

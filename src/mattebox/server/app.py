@@ -32,6 +32,7 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.models import Models, choices
 from mattebox.models.catalogue import Network, Row
 from mattebox.models.memory import Machine
+from mattebox.models.runtimes import give_back_memory
 from mattebox.server import dialects, metrics_page, studio, tracing
 from mattebox.server.admission import ARRIVING, UploadLimiter
 from mattebox.server.fetch import Fetcher
@@ -42,7 +43,7 @@ from mattebox.server.http.results import results
 from mattebox.server.http.stored_images import published
 from mattebox.server.jobs import Status, Task, Tasks
 from mattebox.server.jobs.worker import Worker
-from mattebox.server.maintenance import Supervisor, flush, sweep
+from mattebox.server.maintenance import MemoryReturn, Supervisor, flush, sweep
 from mattebox.server.mattes import MatteCache
 from mattebox.server.middleware import METHODS, RequestGuard
 from mattebox.server.monitor import Monitor
@@ -134,7 +135,7 @@ def create_app(
             library = ImageStore(database, blobs, settings.library)
             closing.push_async_callback(_flush_at_the_end, accounts)
             supervisor.start("Counting pictures", partial(flush, accounts))
-            _sweep_in_background(supervisor, Claims(database), blobs, library, mattes)
+            _tidy_in_background(supervisor, Claims(database), blobs, library, mattes, runner)
             closing.push_async_callback(supervisor.close)
             closing.push_async_callback(readiness.stop)  # first of all: a download has no part in the queue's grace
             app.state.health = health = Health(readiness, Stores(database, blobs), runner, supervisor, queue)
@@ -190,14 +191,15 @@ def create_app(
     return app
 
 
-def _sweep_in_background(
-    supervisor: Supervisor, claims: Claims, blobs: Blobs, library: ImageStore, mattes: MatteCache
+def _tidy_in_background(
+    supervisor: Supervisor, claims: Claims, blobs: Blobs, library: ImageStore, mattes: MatteCache, runner: Runner
 ) -> None:
     sweep_blobs = partial(sweep, claims, "blobs", blobs.sweep, at_once=SWEPT_BLOBS)
     supervisor.start("Deleting results that have expired", sweep_blobs)
     sweep_images = partial(sweep, claims, "images", library.sweep, at_once=SWEPT_IMAGES)
     supervisor.start("Deleting images that were given up", sweep_images)
     supervisor.start("Forgetting mattes", mattes.forget)
+    supervisor.start("Giving memory back", MemoryReturn(lambda: runner.busy, give_back_memory).round)
 
 
 def _mount_routes(

@@ -21,6 +21,7 @@ _SWEEP_SECONDS = 60.0
 _CLAIM_SECONDS = 300.0
 """After so long without a round another server takes the sweeping over."""
 _FLUSH_SECONDS = 5.0
+_LOOK_SECONDS = 5.0
 
 
 async def sweep(claims: Claims, name: str, work: Callable[[float], int], *, at_once: int) -> float:
@@ -42,6 +43,30 @@ async def flush(accounts: Accounts) -> float:
     """Write down the usage that was counted in memory; returns seconds until the next round."""
     await anyio.to_thread.run_sync(accounts.flush)
     return _FLUSH_SECONDS
+
+
+@final
+class MemoryReturn:
+    """Gives memory back to the system once a burst of work is over: the C library keeps what many threads have freed.
+
+    Args:
+        busy: whether anything is worked on.
+        give_back: gives it back.
+    """
+
+    def __init__(self, busy: Callable[[], bool], give_back: Callable[[], None]) -> None:
+        self._busy = busy
+        self._give_back = give_back
+        self._worked = False
+
+    async def round(self) -> float:
+        """Look whether work has ended since the last look; returns seconds until the next."""
+        if self._busy():
+            self._worked = True
+        elif self._worked:
+            self._worked = False
+            await anyio.to_thread.run_sync(self._give_back)
+        return _LOOK_SECONDS
 
 
 @final

@@ -173,6 +173,11 @@ class Runner:
         return self._admission.pictures
 
     @property
+    def busy(self) -> bool:
+        """Whether any picture is worked on or waits."""
+        return any(load.held or load.waiting for load in self.load.values())
+
+    @property
     def pixel_load(self) -> dict[Line, Load]:
         """The pixels that are worked on or wait."""
         return self._admission.pixels_taken
