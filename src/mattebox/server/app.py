@@ -135,7 +135,7 @@ def create_app(
             library = ImageStore(database, blobs, settings.library)
             closing.push_async_callback(_flush_at_the_end, accounts)
             supervisor.start("Counting pictures", partial(flush, accounts))
-            _tidy_in_background(supervisor, Claims(database), blobs, library, mattes, runner)
+            _tidy_in_background(supervisor, Claims(database), blobs, library, mattes=mattes, runner=runner)
             closing.push_async_callback(supervisor.close)
             closing.push_async_callback(readiness.stop)  # first of all: a download has no part in the queue's grace
             app.state.health = health = Health(readiness, Stores(database, blobs), runner, supervisor, queue)
@@ -192,7 +192,7 @@ def create_app(
 
 
 def _tidy_in_background(
-    supervisor: Supervisor, claims: Claims, blobs: Blobs, library: ImageStore, mattes: MatteCache, runner: Runner
+    supervisor: Supervisor, claims: Claims, blobs: Blobs, library: ImageStore, *, mattes: MatteCache, runner: Runner
 ) -> None:
     sweep_blobs = partial(sweep, claims, "blobs", blobs.sweep, at_once=SWEPT_BLOBS)
     supervisor.start("Deleting results that have expired", sweep_blobs)
