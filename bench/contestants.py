@@ -146,11 +146,11 @@ def contestants() -> list[Contestant]:
         Contestant(
             name=name,
             python=ours,
-            worker=("mattebox-without-bf16", "auto"),
+            worker=("mattebox", "auto"),
             environment=MappingProxyType({"ONEDNN_MAX_CPU_ISA": limit, **_own_cache(name)}),
         )
         for feature, name, limit in (
-            ("bf16", "mattebox, no bf16", "AVX512_CORE_VNNI"),
+            ("VNNI", "mattebox, AVX-512", "AVX512_CORE"),
             ("AVX-512", "mattebox, AVX2", "AVX2"),
         )
         if feature in features()  # where the processor has less, it is measured as it is

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
@@ -25,16 +24,12 @@ from measure import peak_bytes, reset_peak
 Run: TypeAlias = Callable[[bytes], bytes]
 
 
-def mattebox(model: str, *, bf16: bool = True) -> Run:
+def mattebox(model: str) -> Run:
     from mattebox.edit import Edit, Matte
     from mattebox.engine import Engine
-    from mattebox.models import CATALOGUE, Models
-    from mattebox.models.catalogue import Row, Variant
+    from mattebox.models import Models
 
-    def allowed(row: Row) -> Row:
-        return row if bf16 or not isinstance(row, Variant) else replace(row, precision="f32")
-
-    engine = Engine(Models(catalogue={name: allowed(row) for name, row in CATALOGUE.items()}))
+    engine = Engine(Models())
     engine.models.warm(model)
     edit = Edit(matte=Matte(model=model))
     return lambda photo: engine.run_file(edit, photo).data
@@ -84,7 +79,6 @@ def batchroom(model: str) -> Run:
 
 KINDS: dict[str, Callable[[str], Run]] = {
     "mattebox": mattebox,
-    "mattebox-without-bf16": lambda model: mattebox(model, bf16=False),
     "rembg": rembg,
     "rembg-decontaminate": lambda model: rembg(model, decontaminate=True),
     "rembg-alpha-matting": lambda model: rembg(model, alpha_matting=True),

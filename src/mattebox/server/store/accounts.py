@@ -133,8 +133,8 @@ class Accounts:
             try:
                 self._keyed = self._kept.exist()
                 self._found = time.monotonic()
-            except MatteboxError:
-                if time.monotonic() - self._found > AWAY_SECONDS:
+            except MatteboxError as error:
+                if error.kind is not Kind.UNAVAILABLE or time.monotonic() - self._found > AWAY_SECONDS:
                     raise
             self._looked = time.monotonic()
         return self._keyed

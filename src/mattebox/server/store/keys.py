@@ -187,8 +187,8 @@ class Keys:
                 return row
         try:
             row = self._fetch(key_id)
-        except MatteboxError:
-            if row is None:
+        except MatteboxError as error:
+            if row is None or error.kind is not Kind.UNAVAILABLE:
                 raise
         else:
             with self._reading:
