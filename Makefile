@@ -37,11 +37,12 @@ test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NO
 	$(BIN)/mattebox studio pull
 	$(BIN)/pytest -m "$(ALL)" $(PARALLEL)
 
-# The browser of the studio's tests: the system's own, installed where that is possible.
+# The browser of the studio's tests and the font of its golden pictures: the system's own, installed where possible.
 chromium:
-	@command -v chromium chromium-browser google-chrome >/dev/null \
-	  || { command -v apt-get >/dev/null && $(AS_ROOT) sh -c 'apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium'; } \
-	  || echo "No Chromium is on the PATH and none could be installed: the tests of the studio will fail."
+	@{ command -v chromium chromium-browser google-chrome && test -f $(DEJAVU); } >/dev/null \
+	  || { command -v apt-get >/dev/null && $(AS_ROOT) sh -c 'apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core'; } \
+	  || echo "Chromium or the font DejaVu Sans is missing and could not be installed: the tests of the studio will fail."
+DEJAVU := /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
 wheel: .venv/dev ## the package as one file in dist, with the studio's libraries in it
@@ -111,8 +112,11 @@ bench: .venv/dev .core/.done $(addprefix .bench/,$(addsuffix /.done,$(PEERS))) #
 	$(BIN)/python bench/run.py $(if $(ROWS),--rows $(ROWS)) $(if $(SIZES),--sizes $(SIZES)) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(CONTESTANTS),--contestants $(CONTESTANTS))
 
-golden: .venv/dev ## draw the golden pictures anew, to be looked at before they are committed
-	$(BIN)/pytest tests/golden --regenerate
+golden: .venv/dev chromium ## draw the golden pictures anew, to be looked at before they are committed
+	$(BIN)/mattebox models pull auto u2netp
+	$(BIN)/mattebox scenes pull
+	$(BIN)/mattebox studio pull
+	$(BIN)/pytest tests/golden tests/browser/test_looks.py -m "$(ALL)" --regenerate
 
 docs: .venv/dev ## the generated pages
 	$(BIN)/python -m mattebox.server.settings > docs/settings.md

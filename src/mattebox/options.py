@@ -231,8 +231,8 @@ class EditOptions(Fields):
         return self.background or self.background_gradient or Transparent()
 
 
-class ReplaceOptions(EditOptions):
-    """The options for replacing a background: the same, and scenes in words."""
+class SceneOptions(EditOptions):
+    """The same, and scenes in words."""
 
     prompt: Annotated[str | None, ReadText(LONGEST_PROMPT)] = Field(
         None, description="The place in words, as in `a wooden table`."
@@ -249,6 +249,15 @@ class ReplaceOptions(EditOptions):
         "`false` refuses. By default as MATTEBOX_BACKDROPS_STRICT says.",
     )
 
+    def _backdrop(self) -> Backdrop:
+        if self.prompt is None:
+            return super()._backdrop()
+        return Prompt(self.prompt, seed=self.seed, generator=self.generator, nearest=self.nearest)
+
+
+class ReplaceOptions(SceneOptions):
+    """The options for replacing a background: there must be one."""
+
     def check_relations(self, called: Callable[[str], str] = str) -> None:
         """Refuse fields that cannot be combined, lack another one, or put nothing behind the subject.
 
@@ -260,11 +269,6 @@ class ReplaceOptions(EditOptions):
             name, *others = (called(each) for each in ("prompt", *BACKGROUNDS) if each in type(self).model_fields)
             sentence = f"{name} is required, or one of {', '.join(others)}."
             raise MatteboxError(Kind.INVALID_PARAMETER, sentence, parameter=name)
-
-    def _backdrop(self) -> Backdrop:
-        if self.prompt is None:
-            return super()._backdrop()
-        return Prompt(self.prompt, seed=self.seed, generator=self.generator, nearest=self.nearest)
 
 
 def narrowed(model: type[Fields], name: str, *metadata: Reader | Relation, description: str | None = None) -> Any:

@@ -23,6 +23,8 @@ PATIENCE = 90_000.0
 """Milliseconds that a condition may take on a busy machine."""
 expect.set_options(timeout=PATIENCE)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_ALIKE = ("--font-render-hinting=none", "--disable-lcd-text", "--force-color-profile=srgb", "--hide-scrollbars")
+"""Draw the same on every machine."""
 _REFUSED = "Failed to load resource"  # the browser's note on a failure that the page tells itself
 Open: TypeAlias = Callable[..., Page]
 
@@ -77,7 +79,7 @@ def browser() -> Iterator[Browser]:
     if program is None:
         pytest.fail("No Chromium is on the PATH. On Debian: apt-get install chromium")
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program)
+        launched = playwright.chromium.launch(executable_path=program, args=_ALIKE)
         yield launched
         launched.close()
 

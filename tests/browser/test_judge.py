@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from playwright.sync_api import Page, Route, expect
-from tests.browser.conftest import Open, Server, add, finished
+from playwright.sync_api import Browser, Page, Route, expect
+from tests.browser.conftest import PATIENCE, Open, Server, add, finished
 
 from mattebox import codec, samples
 from mattebox.edit import Output
@@ -273,3 +273,82 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(open_page: Open, photo: Path, tm
         assert "sesame" not in page.evaluate("JSON.stringify(localStorage)")
     finally:
         own.stop()
+
+
+def test_every_way_in_is_there_beside_a_list_too(cut: Page, photo: Path, tmp_path: Path) -> None:
+    """A folder, an address and the sample, from the dialog; it closes when a picture has come."""
+    folder = tmp_path / "folder"
+    (folder / "deeper").mkdir(parents=True)
+    for name in ("one.jpg", "deeper/two.jpg"):
+        (folder / name).write_bytes(photo.read_bytes())
+    (folder / "notes.txt").write_text("no picture")
+    cut.get_by_role("button", name="More ways to add pictures").click()
+    dialog = cut.get_by_role("dialog", name="Add pictures")
+    with cut.expect_file_chooser() as chooser:
+        dialog.get_by_role("button", name="Choose a folder").click()
+    chooser.value.set_files(folder)
+    finished(cut, 3)
+    assert sorted(cut.locator(".list .name").all_inner_texts()) == ["mug.jpg", "one.jpg", "two.jpg"]
+    expect(dialog).to_have_count(0)
+    cut.keyboard.press("f")
+    dialog.get_by_role("button", name="Try the picture of a mug").click()
+    finished(cut, 4)
+    expect(dialog).to_have_count(0)
+    cut.keyboard.press("f")
+    cut.route("**/api/v1/images", lambda route: route.fulfill(status=201, json={"id": "i-1"}))
+    cut.route("**/api/v1/images/i-1", lambda route: route.fulfill(status=204))
+    cut.route(
+        "**/api/v1/images/i-1/file",
+        lambda route: route.fulfill(content_type="image/jpeg", body=photo.read_bytes()),
+    )
+    dialog.get_by_label("Address of a picture").fill("https://example.com/a%20shelf.jpg?size=2")
+    dialog.get_by_role("button", name="Fetch").click()
+    finished(cut, 5)
+    expect(cut.locator(".list .name").last).to_have_text("a shelf.jpg")
+
+
+def test_a_phone_takes_a_photo_and_can_do_what_a_list_can(browser: Browser, server: Server, photo: Path) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, locale="en")
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    page.goto(server.address)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Take a photo").tap()
+    assert chooser.value.element.get_attribute("capture") == "environment"
+    chooser.value.set_files(photo)
+    finished(page, 1)
+    add(page, photo)
+    finished(page, 2)
+    page.get_by_role("radio", name="Blur").check()
+    page.get_by_role("button", name="Apply to all (1)").tap()
+    expect(page.locator('li[data-mood="stale"]')).to_have_count(0)
+    finished(page, 2)
+    page.get_by_role("button", name="Remove mug.jpg").first.tap()  # of the one that is looked at
+    expect(page.locator(".list li")).to_have_count(1)
+    expect(page.get_by_role("button", name="Download", exact=True)).to_be_in_viewport()
+    page.get_by_role("button", name="Remove all").tap()
+    expect(page.get_by_role("heading", name="Drop your pictures here")).to_be_visible()
+    context.close()
+
+
+def test_a_picture_that_is_worked_on_is_cancelled_and_tried_again_by_keys(studio: Page, photo: Path) -> None:
+    studio.route("**/api/v1/remove", lambda route: None)  # it never gets an answer
+    add(studio, photo)
+    expect(studio.locator(".list .spinner:not([data-still])")).to_have_count(1)
+    studio.keyboard.press("x")
+    expect(studio.locator('.list li[data-mood="cancelled"]')).to_have_count(1)
+    studio.unroute("**/api/v1/remove")
+    studio.keyboard.press("r")
+    finished(studio, 1)
+
+
+def test_a_failure_is_told_whatever_the_settings_are(studio: Page, photo: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8 this is not a photo")
+    add(studio, photo, broken)
+    finished(studio, 1)
+    failed = studio.locator('.list li[data-mood="failed"]')
+    sentence = failed.locator(".status").inner_text()
+    studio.get_by_role("radio", name="Blur").check()
+    expect(failed.locator(".status")).to_have_text(sentence)
+    assert failed.locator(".status").get_attribute("title") == sentence

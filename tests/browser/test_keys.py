@@ -80,6 +80,43 @@ def test_other_languages(code: str, heading: str, studio: Page) -> None:
     assert studio.evaluate("document.documentElement.lang") == code
 
 
+def test_without_scripts_there_is_a_sentence_and_a_way_to_the_api(browser: Browser, server: Server) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(server.address)
+    expect(page.locator(".banner")).to_have_text("The studio needs JavaScript. The API does not.")
+    expect(page.locator(".banner")).to_be_in_viewport()
+    page.locator(".banner a").click()
+    expect(page).to_have_url(f"{server.address}docs")
+    context.close()
+
+
+@pytest.mark.parametrize("code", ["en", "de", "zh"])
+@pytest.mark.parametrize("width", [1280, 1440])
+def test_each_choice_is_one_row_in_every_language(code: str, width: int, cut: Page) -> None:
+    cut.set_viewport_size({"width": width, "height": 800})
+    cut.get_by_label("Language").select_option(code)
+    cut.wait_for_function("code => document.documentElement.lang === code", arg=code)
+    cut.get_by_role("switch").check()
+    cut.keyboard.press("m")
+    cut.wait_for_selector(".mends")
+    rows = cut.evaluate(
+        """() => [...document.querySelectorAll(".panels .segments, .tools, .actions, .panels .row")].map((each) => {
+            const boxes = [...each.children].map((child) => child.getBoundingClientRect());
+            const below = boxes.filter((box, at) => at && box.top >= boxes[at - 1].bottom).length;
+            return [each.className, 1 + below, each.scrollWidth - each.clientWidth];
+        })"""
+    )
+    assert {name for name, *_ in rows} == {"segments", "tools", "actions", "row start"}
+    assert [row for row in rows if row[1] > (2 if row[0] == "actions" else 1) or row[2] > 0] == []
+    cut_off = cut.evaluate(
+        """() => [...document.querySelectorAll(".button, .segments span, .list-head h2")]
+            .filter((each) => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).fontSize !== "0px")
+            .map((each) => each.innerText)"""
+    )
+    assert cut_off == []
+
+
 def accessible(page: Page) -> None:
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
@@ -119,8 +156,9 @@ def test_it_fits_every_screen_and_can_be_read(
     page.wait_for_selector(".mends")
     accessible(page)
     page.get_by_role("button", name="Fertig", exact=True).click()
-    for name in ("Aufträge", "Bibliothek", "Tastatur", "API-Schlüssel"):
-        page.get_by_role("button", name=name, exact=True).click()
+    dialogs = {name: name for name in ("Aufträge", "Bibliothek", "Tastatur", "API-Schlüssel")}
+    for button, name in (dialogs | {"Mehr Wege, Bilder hinzuzufügen": "Bilder hinzufügen"}).items():
+        page.get_by_role("button", name=button, exact=True).click()
         expect(page.get_by_role("dialog", name=name)).to_be_visible()
         accessible(page)
         page.keyboard.press("Escape")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
-from tests.browser.conftest import add, corrections, finished, mend, mended, paint
+from tests.browser.conftest import Server, add, corrections, finished, mend, mended, paint
 
 from mattebox import codec
 from mattebox.edit import Format, Output
@@ -50,7 +51,7 @@ def test_a_colour_a_shadow_and_a_format_with_the_bytes_it_has(cut: Page) -> None
     choose(cut, "Colour")
     cut.get_by_role("button", name="#cfe0f2").click()
     choose(cut, "Soft")
-    choose(cut, "WEBP")
+    choose(cut, "WebP")
     cut.get_by_role("slider", name="Quality").fill("100")
     name, data = result(cut)
     assert name == "mug.webp"
@@ -59,6 +60,28 @@ def test_a_colour_a_shadow_and_a_format_with_the_bytes_it_has(cut: Page) -> None
     assert abs(size * 1000 - len(data)) <= 500
     cut.get_by_role("slider", name="Quality").fill("40")
     assert len(result(cut)[1]) < len(data) / 2
+
+
+def test_another_backdrop_runs_no_network(cut: Page, server: Server) -> None:
+    def segmented() -> float:
+        text = cut.request.get(f"{server.address}metrics").text()
+        counted = re.search(r'^mattebox_stage_seconds_count\{stage="segment"\} (\S+)$', text, re.MULTILINE)
+        assert counted is not None
+        return float(counted[1])
+
+    cut.get_by_role("radio", name="WebP").check()  # the format is none of the matte's options either
+    result(cut)
+    before = segmented()
+    choose(cut, "Colour")
+    cut.get_by_role("button", name="#cfe0f2").click()
+    assert corner(result(cut)[1]) == pytest.approx((207, 224, 242), abs=3)
+    choose(cut, "Blur")
+    result(cut)
+    assert segmented() == before
+    cut.get_by_label("Model").select_option("u2netp")  # by its name it is the same network, another choice is not
+    choose(cut, "Ground")
+    result(cut)
+    assert segmented() == before
 
 
 def test_a_gradient_by_mouse_and_keyboard(cut: Page) -> None:
@@ -90,6 +113,7 @@ def test_a_picture_of_ones_own(cut: Page, tmp_path: Path) -> None:
     behind.write_bytes(codec.encode(Image(rgb=red), Output()))
     choose(cut, "Picture")
     cut.get_by_label("Choose a picture").last.set_input_files(behind)
+    expect(cut.locator(".upload")).to_contain_text("red.png")
     assert corner(result(cut)[1]) == (180, 20, 30)
 
 
@@ -227,7 +251,8 @@ def test_the_call_makes_the_same_result(settings: str, cut: Page, photo: Path, t
             behind.write_bytes(codec.encode(grey, Output(format=Format.JPEG)))
             choose(cut, "Picture")
             cut.get_by_label("Choose a picture").last.set_input_files(behind)
-            choose(cut, "WEBP")
+            expect(cut.locator(".upload")).to_contain_text("background.jpg")
+            choose(cut, "WebP")
         case "mended":
             mend(cut)
             for tool, place in (("Erase", (0.4, 0.6)), ("Keep", (0.1, 0.1))):

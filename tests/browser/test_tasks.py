@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
-from tests.browser.conftest import Open, Server, add, finished, wait_until
+from tests.browser.conftest import Open, Server, add, finished, mend, mended, spot, wait_until
 from tests.browser.test_place import choose, corner, result
 
 from mattebox import codec
@@ -118,13 +118,24 @@ def test_a_task_that_fails_is_told_beside_its_picture(studio: Page, tmp_path: Pa
     assert studio.locator('.list li[data-mood="failed"] .status').inner_text().endswith(".")
 
 
-def test_a_scene_in_words_is_no_task(cut: Page) -> None:
+def test_a_scene_in_words_and_a_click_are_a_task_too(cut: Page) -> None:
+    mend(cut)
+    choose(cut, "This")
+    cut.mouse.click(*spot(cut, 0.4, 0.6))
+    mended(cut)
+    cut.get_by_role("button", name="Done", exact=True).click()
     choose(cut, "Scene")
     cut.get_by_label("The place in words").fill("on a wooden table")
+    _, direct = result(cut)
+    cut.route("**/api/v1/replace", lambda route: route.abort())  # nothing is made but by tasks
     dialog(cut, "Tasks")
-    expect(cut.get_by_role("dialog")).to_contain_text("A scene in words cannot be made by a task.")
-    expect(cut.get_by_role("button", name="Send this picture")).to_be_disabled()
+    cut.get_by_role("button", name="Send this picture").click()
+    expect(task(cut, "mug.jpg").first).to_have_attribute("data-mood", "succeeded")
     close(cut)
+    finished(cut, 1)
+    expect(cut.locator(".facts")).to_contain_text("wood 100%")
+    assert result(cut)[1] == direct
+    cut.unroute("**/api/v1/replace")
 
 
 def test_a_result_is_kept_seen_used_and_deleted(cut: Page) -> None:

@@ -15,7 +15,15 @@ import pytest
 HERE = Path(__file__).parent
 
 
-def compare(name: str, actual: PIL.Image.Image, *, regenerate: bool, tolerance: float, worst: float = 255.0) -> None:
+def compare(
+    name: str,
+    actual: PIL.Image.Image,
+    *,
+    regenerate: bool,
+    tolerance: float,
+    worst: float = 255.0,
+    few_colors: bool = False,
+) -> None:
     """Compare with the golden picture, or save it anew.
 
     Args:
@@ -24,13 +32,15 @@ def compare(name: str, actual: PIL.Image.Image, *, regenerate: bool, tolerance: 
         regenerate: save it as the golden picture.
         tolerance: the most that the mean of all differences may be, in grey levels.
         worst: the most that their mean over any tile of 8 x 8 pixels may be: small things count too.
+        few_colors: the golden picture is small: it has 256 colours, chosen so that rare ones are among them.
     """
     golden = HERE / f"{name}.png"
     if regenerate:
-        actual.save(golden, optimize=True)
+        made = actual.quantize(256, PIL.Image.Quantize.MAXCOVERAGE, 2) if few_colors else actual
+        made.save(golden, optimize=True)
         return
     with PIL.Image.open(golden) as opened:
-        expected = opened.copy()
+        expected = opened.convert(actual.mode) if few_colors else opened.copy()
     same_form = actual.mode == expected.mode and actual.size == expected.size
     difference = (
         np.abs(np.asarray(actual, np.int16) - np.asarray(expected, np.int16))

@@ -40,8 +40,11 @@ export async function get(path, options = {}) {
   return answer;
 }
 
+// Delete what is at a path: a task is given up, an image forgotten.
+export const drop = (path) => get(path, { method: "DELETE" });
+
 // A form, with news of how much of it has been sent, which `fetch` does not tell.
-export function post(path, form, { signal: abort, sent = () => {} } = {}) {
+function post(path, form, { signal: abort, sent = () => {} } = {}) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", address(path));
@@ -107,7 +110,7 @@ export async function fetched(url, control) {
   try {
     return await kept(id);
   } finally {
-    await get(`api/v1/images/${id}`, { method: "DELETE" });
+    await drop(`api/v1/images/${id}`);
   }
 }
 

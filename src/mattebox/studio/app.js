@@ -1,8 +1,8 @@
 // The page: what is shown, and the start.
-import { effect, html, render, Icon } from "./view.js";
+import { effect, html, render, signal, Icon } from "./view.js";
 import { Account, showKey } from "./account.js";
 import { Call } from "./call.js";
-import { Choosers, dropping, useIncoming, Welcome } from "./incoming.js";
+import { Adding, Choosers, dropping, useIncoming, Welcome } from "./incoming.js";
 import { Keys, showKeys, useKeys } from "./keys.js";
 import { Layout } from "./layout.js";
 import { Library, showLibrary } from "./library.js";
@@ -18,22 +18,22 @@ import { Viewer } from "./viewer.js";
 import { choose, language, LANGUAGES, speak, t } from "./words.js";
 
 const THEMES = ["auto", "light", "dark"];
-const theme = () => localStorage.getItem("theme") ?? "auto";
+const theme = signal(localStorage.getItem("theme") ?? "auto");
 
-function setTheme(name) {
-  localStorage.setItem("theme", name);
-  document.documentElement.dataset.theme = name;
-}
+effect(() => {
+  localStorage.setItem("theme", theme.value);
+  document.documentElement.dataset.theme = theme.value;
+});
 
 function Head() {
-  const turn = () => setTheme(THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length]);
+  const turn = () => (theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length]);
   return html`<header class="head">
     <span class="brand"><img src="studio/icon.svg" alt="" width="26" height="26" />mattebox</span>
     <select class="plain" aria-label=${t("language")} value=${language.value} onChange=${(event) => choose(event.target.value).catch((error) => (notice.value = sentence(error)))}>
       ${Object.entries(LANGUAGES).map(([code, name]) => html`<option value=${code}>${name}</option>`)}</select>
     <button class="act" aria-label=${t("library")} title=${t("library")} onClick=${showLibrary}><${Icon} name="library" /></button>
     <button class="act" aria-label=${t("tasks")} title=${t("tasks")} onClick=${showTasks}><${Icon} name="tasks" /></button>
-    <button class="act" aria-label=${t("theme")} title=${t("theme")} onClick=${turn}><${Icon} name="theme" /></button>
+    <button class="act" aria-label=${t("theme")} title=${`${t("theme")}: ${t(`theme.${theme.value}`)}`} onClick=${turn}><${Icon} name="theme" /></button>
     <button class="act" aria-label=${t("key")} title=${t("key")} onClick=${showKey}><${Icon} name="key" /></button>
     <button class="act" aria-label=${t("keys")} title=${t("keys")} onClick=${showKeys}><${Icon} name="help" /></button>
     <a class="link" href="docs">API</a></header>`;
@@ -56,7 +56,7 @@ function App() {
     </main>
     ${dropping.value && html`<div class="dropping"><strong>${t("drop")}</strong></div>`}
     <div class="sr" role="status" aria-live="polite" id="live">${said.value}</div>
-    <${Choosers} /><${Call} /><${Keys} /><${Account} /><${Library} /><${TaskList} />`;
+    <${Choosers} /><${Adding} /><${Call} /><${Keys} /><${Account} /><${Library} /><${TaskList} />`;
 }
 
 // Another recipe: the picture that is looked at is made anew at once, the others when they are looked at or asked for.
@@ -68,7 +68,8 @@ effect(() => {
   if (picture && stale(picture) && !picture.foreign) timer = setTimeout(() => stale(current.value ?? {}) && again(current.value.id), mending.value ? 50 : 400);
 });
 
-setTheme(theme());
+effect(() => mending.value && document.querySelector(".scroll")?.scrollTo(0, 0)); // where its tools are
+
 await speak();
 render(html`<${App} />`, document.getElementById("app"));
 await restore();

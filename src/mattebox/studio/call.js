@@ -12,7 +12,7 @@ export const showCall = () => (shown.value = true);
 const shell = (text) => (/^[\w.,:/@%+=-]+$/.test(text) ? text : `'${String(text).replaceAll("'", `'\\''`)}'`);
 const python = (value) => JSON.stringify(String(value));
 
-export function curl({ path, options, behind, corrections }, names) {
+function curl({ path, options, behind, corrections }, names) {
   const lines = [`curl ${shell(address(`api/v1/${path}`).href)}`, `-F ${shell(`image=@${names.photo}`)}`];
   if (behind) lines.push("-F background_image=@background.jpg");
   if (corrections) lines.push("-F 'corrections=<corrections.json'");
@@ -21,7 +21,7 @@ export function curl({ path, options, behind, corrections }, names) {
   return [...lines, `-o ${shell(names.result)}`].join(" \\\n  ");
 }
 
-export function command({ path, options, behind, corrections }, names) {
+function command({ path, options, behind, corrections }, names) {
   const words = [];
   for (const [name, value] of Object.entries(options)) {
     const flag = `--${name.replaceAll("_", "-")}`;
@@ -33,7 +33,7 @@ export function command({ path, options, behind, corrections }, names) {
   return [`mattebox ${verb} ${shell(names.photo)} -o ${shell(names.result)}`, ...words].join(" \\\n  ");
 }
 
-export function library({ path, options, behind, corrections }, names) {
+function library({ path, options, behind, corrections }, names) {
   const model = path === "replace" ? "ReplaceOptions" : "EditOptions";
   const rows = Object.entries(options).map(([name, value]) => `    ${python(name)}: ${python(value)},`);
   return [

@@ -1,6 +1,7 @@
 // The fields of the panels.
 import { html } from "./view.js";
 import { change, recipe } from "./recipe.js";
+import { percent } from "./words.js";
 
 export function Choice({ label, name, values, names, hint }) {
   return html`<fieldset class="choice"><legend>${label}</legend>
@@ -12,7 +13,7 @@ export function Choice({ label, name, values, names, hint }) {
 
 export function Slider({ label, name, least, most, step = 1, unit = "" }) {
   const value = recipe.value[name] === "" ? most : recipe.value[name];
-  return html`<label class="field"><span>${label}</span><b>${value}${unit}</b>
+  return html`<label class="field"><span>${label}</span><b>${unit === "%" ? percent(value / 100) : `${value}${unit}`}</b>
     <input type="range" min=${least} max=${most} step=${step} value=${value} onInput=${(event) => change({ [name]: Number(event.target.value), preset: "" })} /></label>`;
 }
 

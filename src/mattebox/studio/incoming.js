@@ -1,7 +1,8 @@
-// The ways in: files, a folder, a drop anywhere, the clipboard, an address, the sample.
+// The ways in: files, a folder, the camera, a drop anywhere, the clipboard, an address, the sample.
 import { html, useEffect, useRef, useState, signal, Icon } from "./view.js";
 import * as api from "./api.js";
-import { add, notice, sentence, wantsKey } from "./queue.js";
+import { Dialog } from "./dialog.js";
+import { add, notice, pictures, sentence, wantsKey } from "./queue.js";
 import { t } from "./words.js";
 
 const PICTURE = /^image\//;
@@ -10,16 +11,20 @@ const isPicture = (file) => PICTURE.test(file.type) || NAMED.test(file.name);
 export const dropping = signal(false);
 const choosers = {};
 
-export function take(files) {
+function take(files) {
   const found = [...files].filter(isPicture);
   notice.value = found.length || !files.length ? "" : t("no_pictures");
   return add(found);
 }
 
 export const chooseFiles = () => choosers.files?.click();
-export const chooseFolder = () => choosers.folder?.click();
+const chooseFolder = () => choosers.folder?.click();
+const takePhoto = () => choosers.camera?.click();
 
-export async function sample() {
+const adding = signal(false);
+export const showWays = () => (adding.value = pictures.value.length > 0);
+
+async function sample() {
   try {
     const answer = await api.get("studio/samples/mug.jpg");
     await add([new File([await answer.blob()], "mug.jpg", { type: "image/jpeg" })]);
@@ -92,10 +97,11 @@ export function Choosers() {
     event.target.value = "";
   };
   return html`<input type="file" id="files" hidden multiple accept="image/*,.heic,.heif,.avif,.tif,.tiff" aria-label=${t("choose")} ref=${(each) => (choosers.files = each)} onChange=${taken} />
-    <input type="file" id="folder" hidden webkitdirectory aria-label=${t("folder")} ref=${(each) => (choosers.folder = each)} onChange=${taken} />`;
+    <input type="file" id="folder" hidden webkitdirectory aria-label=${t("folder")} ref=${(each) => (choosers.folder = each)} onChange=${taken} />
+    <input type="file" id="camera" hidden accept="image/*" capture="environment" aria-label=${t("camera")} ref=${(each) => (choosers.camera = each)} onChange=${taken} />`;
 }
 
-export function Address() {
+function Address() {
   const [why, setWhy] = useState("");
   const [busy, setBusy] = useState(false);
   const input = useRef();
@@ -115,6 +121,30 @@ export function Address() {
   </form>`;
 }
 
+function Ways() {
+  return html`<div class="row">
+      <button class="button primary" onClick=${chooseFiles}>${t("choose")}</button>
+      <button class="button camera" onClick=${takePhoto}>${t("camera")}</button>
+      <button class="button" onClick=${chooseFolder}>${t("folder")}</button>
+    </div>
+    <${Address} />
+    <div class="sample">
+      <span>${t("sample")}</span>
+      <button onClick=${sample} aria-label=${t("sample.mug")}><img src="studio/samples/mug-small.jpg" alt="" width="96" height="72" /></button>
+    </div>`;
+}
+
+// The ways in once more, when there are pictures; it closes when another one has come.
+export function Adding() {
+  const count = pictures.value.length;
+  const before = useRef(count);
+  useEffect(() => {
+    if (count > before.current) adding.value = false;
+    before.current = count;
+  }, [count]);
+  return adding.value && count > 0 && html`<${Dialog} title=${t("keys.add")} onClose=${() => (adding.value = false)}><${Ways} /><//>`;
+}
+
 // What a newcomer sees.
 export function Welcome() {
   return html`<section class="welcome" aria-labelledby="welcome">
@@ -122,15 +152,7 @@ export function Welcome() {
       <div class="drop-mark"><${Icon} name="picture" /></div>
       <h1 id="welcome">${t("welcome")}</h1>
       <p>${t("welcome.how")}</p>
-      <div class="row">
-        <button class="button primary" onClick=${chooseFiles}>${t("choose")}</button>
-        <button class="button" onClick=${chooseFolder}>${t("folder")}</button>
-      </div>
-      <${Address} />
-      <div class="sample">
-        <span>${t("sample")}</span>
-        <button onClick=${sample} aria-label=${t("sample.mug")}><img src="studio/samples/mug-small.jpg" alt="" width="96" height="72" /></button>
-      </div>
+      <${Ways} />
     </div>
     <p class="quiet">${t("welcome.private")}</p>
   </section>`;

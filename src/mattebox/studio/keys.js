@@ -3,7 +3,7 @@ import { html, signal, useEffect } from "./view.js";
 import { showCall } from "./call.js";
 import { redo, resize, toggle, tool, undo } from "./corrections.js";
 import { Dialog } from "./dialog.js";
-import { chooseFiles } from "./incoming.js";
+import { chooseFiles, showWays } from "./incoming.js";
 import { showLibrary } from "./library.js";
 import { copy, download, downloadAll } from "./outgoing.js";
 import { mending } from "./recipe.js";
@@ -18,6 +18,7 @@ const only = (what) => () => selected.value && what(selected.value);
 
 const ACTIONS = [
   ["a", "keys.add", chooseFiles],
+  ["f", "add.more", showWays],
   ["j", "keys.next", () => step(1)],
   ["k", "keys.previous", () => step(-1)],
   ["x", "keys.cancel", only(cancel)],
@@ -45,7 +46,7 @@ const ACTIONS = [
   ["t", "keys.tasks", showTasks],
   ["?", "keys.help", showKeys],
 ];
-const SIGNS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
+const SIGNS = { "-": "−", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
 
 // Keys of a field belong to the field; with Ctrl, Alt or Meta they are the browser's.
 function isForPage(event) {

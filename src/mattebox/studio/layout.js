@@ -22,9 +22,9 @@ export function Layout() {
     <${Select} label=${t("preset")} value=${made.preset} onChange=${choose}>
       <option value="">${t("preset.none")}</option>${PRESETS.map((each) => html`<option value=${each.id}>${name(each)}</option>`)}<//>
     <${Switch} label=${t("crop")} name="crop" />
-    ${made.crop && html`<${Slider} label=${t("margin")} name="margin" least="0" most="60" unit=" %" />`}
+    ${made.crop && html`<${Slider} label=${t("margin")} name="margin" least="0" most="60" unit="%" />`}
     ${made.crop && !canvas && html`<${Choice} label=${t("ratio")} name="ratio" values=${RATIOS} names=${(each) => each || t("ratio.free")} />`}
     <div class="pair"><${Pixels} label=${t("width")} name="width" /><${Pixels} label=${t("height")} name="height" /></div>
-    ${canvas && html`<${Slider} label=${t("scale")} name="scale" least="10" most="100" unit=" %" />`}
+    ${canvas && html`<${Slider} label=${t("scale")} name="scale" least="10" most="100" unit="%" />`}
   </section>`;
 }

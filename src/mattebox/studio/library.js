@@ -49,7 +49,7 @@ function Kept({ image, thumb, act }) {
     shown.value = false;
   });
   const remove = () => act(async () => {
-    await api.get(`api/v1/images/${id}`, { method: "DELETE" });
+    await api.drop(`api/v1/images/${id}`);
     return id;
   });
   return html`<li data-image=${id}>

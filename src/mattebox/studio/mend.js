@@ -3,7 +3,7 @@ import { html, Icon } from "./view.js";
 import { brush, clearAll, LEAST, marks, MOST, paints, redo, toggle, tool, TOOLS, undo, undone } from "./corrections.js";
 import { mending } from "./recipe.js";
 import { current } from "./queue.js";
-import { t } from "./words.js";
+import { percent, t } from "./words.js";
 
 // A slider of sizes goes by proportions: as fine for a small brush as for a large one.
 const toSlider = (size) => Math.round((100 * Math.log(size / LEAST)) / Math.log(MOST / LEAST));
@@ -16,7 +16,7 @@ function Range({ label, text, value, least = 0, onInput }) {
 
 function Tools() {
   const { size, hardness } = brush.value;
-  const one = (share) => `${Math.round(share * 1000) / 10} %`;
+  const one = (share) => percent(share, 1);
   return html`<fieldset class="choice"><legend>${t("mend.tool")}</legend>
       <div class="segments">${TOOLS.map((each) => html`<label>
         <input type="radio" name="tool" value=${each} checked=${tool.value === each} onChange=${() => (tool.value = each)} />
@@ -26,8 +26,8 @@ function Tools() {
     ${paints() && html`<${Range} label=${t("mend.size")} text=${one(size)} value=${toSlider(size)} onInput=${(value) => (brush.value = { ...brush.value, size: fromSlider(value) })} />
       <${Range} label=${t("mend.hardness")} text=${one(hardness)} value=${Math.round(hardness * 100)} onInput=${(value) => (brush.value = { ...brush.value, hardness: value / 100 })} />`}
     <div class="row start" role="group" aria-label=${t("mend.history")}>
-      <button class="button" disabled=${!marks.value.length} onClick=${undo}><${Icon} name="undo" />${t("undo")}</button>
-      <button class="button" disabled=${!undone.value.length} onClick=${redo}><${Icon} name="redo" />${t("redo")}</button>
+      <button class="button" disabled=${!marks.value.length} title=${t("undo")} onClick=${undo}><${Icon} name="undo" />${t("undo")}</button>
+      <button class="button" disabled=${!undone.value.length} title=${t("redo")} onClick=${redo}><${Icon} name="redo" />${t("redo")}</button>
       <button class="button" disabled=${!marks.value.length || marks.value.at(-1).clear} onClick=${clearAll}>${t("mend.clear")}</button>
     </div>`;
 }

@@ -32,7 +32,7 @@ export async function download(picture) {
 }
 
 // Two pictures of one name both stay: the second is "name (2)".
-export function distinct(names) {
+function distinct(names) {
   const taken = new Set();
   return names.map((name) => {
     const [, stem, ending] = /^(.*?)(\.[^.]*)?$/.exec(name);

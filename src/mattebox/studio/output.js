@@ -24,7 +24,7 @@ export function Output() {
   const ready = picture?.status === "done" && !stale(picture);
   const measured = ready ? t("output.bytes", { size: bytes(picture.info.bytes), before: bytes(picture.bytes) }) : t("output.unmeasured");
   return html`<section class="panel" aria-labelledby="output"><h2 id="output">${t("output")}</h2>
-    <${Choice} label=${t("format")} name="format" values=${FORMATS} names=${(each) => each.toUpperCase()} />
+    <${Choice} label=${t("format")} name="format" values=${FORMATS} names=${(each) => (each === "webp" ? "WebP" : each.toUpperCase())} />
     ${hasQuality(recipe.value.format) && html`<${Slider} label=${t("quality")} name="quality" least="20" most="100" />`}
     <p class="measured" role="status">${measured}</p>
     <${Model} />
@@ -38,8 +38,8 @@ export function Actions() {
   return html`<div class="actions">
     ${old && html`<button class="button wide" onClick=${() => again(picture.id)}><${Icon} name="retry" />${t("apply")}</button>`}
     <button class="button primary" disabled=${!ready} draggable=${draggable.value.id !== null && ready} onDragStart=${(event) => dragged(event, picture)} onClick=${() => download(picture)}><${Icon} name="download" />${t("download")}</button>
-    <button class="button" disabled=${!ready} onClick=${() => copy(picture)}><${Icon} name="copy" />${t("copy")}</button>
-    <button class="button" disabled=${counts.value.done < 1} onClick=${downloadAll}><${Icon} name="archive" />${t("zip")}</button>
-    <button class="button" onClick=${showCall}><${Icon} name="code" />${t("call")}</button>
+    <button class="button" disabled=${!ready} title=${t("copy")} onClick=${() => copy(picture)}><${Icon} name="copy" />${t("copy")}</button>
+    <button class="button" disabled=${counts.value.done < 1} title=${t("zip")} onClick=${downloadAll}><${Icon} name="archive" />${t("zip")}</button>
+    <button class="button" title=${t("call")} onClick=${showCall}><${Icon} name="code" />${t("call")}</button>
   </div>`;
 }

@@ -105,6 +105,6 @@ export function Place() {
     ${lit
       ? html`<p class="hint">${t("shadow.scene")}</p>`
       : html`<${Choice} label=${t("shadow")} name="shadow" values=${["none", "drop", "cast", "ground"]} names=${(each) => t(`shadow.${each}`)} />
-        ${shadow !== "none" && html`<${Slider} label=${t("shadow.opacity")} name="opacity" least="5" most="100" step="5" unit=" %" />`}`}
+        ${shadow !== "none" && html`<${Slider} label=${t("shadow.opacity")} name="opacity" least="5" most="100" step="5" unit="%" />`}`}
   </section>`;
 }

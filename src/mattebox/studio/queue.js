@@ -6,7 +6,7 @@ import { behindFile, mending, order, recipe, reread, sameFrame, transparent } fr
 import { has, language, percent, t } from "./words.js";
 import { thumbnail } from "./thumbnails.js";
 
-export const LIMIT = 200;
+const LIMIT = 200;
 const AT_ONCE = 2;
 const TRIES = 20; // while the server is busy
 const BROKEN = 3; // connections that break while a picture is sent
@@ -234,7 +234,7 @@ export function again(id) {
 
 export function cancel(id) {
   if (controls.has(id)) controls.get(id).abort();
-  else if (find(id)?.task) api.get(`api/v1/tasks/${find(id).task}`, { method: "DELETE" }).catch((error) => (notice.value = sentence(error)));
+  else if (find(id)?.task) api.drop(`api/v1/tasks/${find(id).task}`).catch((error) => (notice.value = sentence(error)));
   else if (find(id)?.status === "waiting") update(id, { status: "cancelled", note: null });
 }
 

@@ -5,7 +5,7 @@ import * as api from "./api.js";
 import { Dialog } from "./dialog.js";
 import { named } from "./outgoing.js";
 import { finish, find, pictures, said, selected, sentence, update, wantsKey } from "./queue.js";
-import { behindFile, inWords, order, recipe } from "./recipe.js";
+import { behindFile, order, recipe } from "./recipe.js";
 import * as store from "./store.js";
 import { percent, t } from "./words.js";
 
@@ -58,7 +58,9 @@ async function learn(task) {
     const { result } = task;
     const blob = result.url ? await (await api.get(local(result.url))).blob() : null;
     const milliseconds = Date.parse(task.finished) - Date.parse(task.started);
-    if (blob) await finish(id, blob, { ...result, milliseconds, ambiguity: null, bytes: blob.size, type: result.media_type, warning: null, backdrop: null, score: null }, picture.ordered);
+    const { scene, backend, score = null, warning = null } = result.backdrop ?? {};
+    const facts = { ...result, milliseconds, ambiguity: null, bytes: blob?.size, type: result.media_type, chosen: result.corrections };
+    if (blob) await finish(id, blob, { ...facts, backdrop: scene ?? backend ?? null, score, warning }, picture.ordered);
     else update(id, { status: "failed", error: t("task.expired"), task: null });
   } else if (task.status === "failed") {
     update(id, { status: "failed", error: task.reason, task: null });
@@ -102,7 +104,7 @@ function remember(id, name) {
   localStorage.setItem("tasks", JSON.stringify(Object.fromEntries([...kept, [id, name]])));
 }
 
-export const giveUp = (id) => api.get(`api/v1/tasks/${id}`, { method: "DELETE" }).then(
+const giveUp = (id) => api.drop(`api/v1/tasks/${id}`).then(
   async (answer) => learn(await answer.json()),
   (error) => (why.value = sentence(error)),
 );
@@ -120,13 +122,11 @@ function Row({ task, name }) {
 }
 
 function Sender() {
-  const words = inWords(recipe.value);
   const free = pictures.value.filter((each) => !each.task && each.status !== "working").map((each) => each.id);
   const one = free.filter((each) => each === selected.value);
   return html`<div class="row start">
-      <button class="button primary" disabled=${words || !free.length || sending.value} onClick=${() => send(free)}>${sending.value ?? t("task.all", { n: free.length })}</button>
-      <button class="button" disabled=${words || !one.length || sending.value} onClick=${() => send(one)}>${t("task.one")}</button></div>
-    ${words && html`<p class="hint">${t("task.words")}</p>`}`;
+      <button class="button primary" disabled=${!free.length || sending.value} onClick=${() => send(free)}>${sending.value ?? t("task.all", { n: free.length })}</button>
+      <button class="button" disabled=${!one.length || sending.value} onClick=${() => send(one)}>${t("task.one")}</button></div>`;
 }
 
 export function TaskList() {

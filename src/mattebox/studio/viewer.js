@@ -105,6 +105,7 @@ function Layers({ files, picture, frame, split }) {
 }
 
 const THUMB = 44; // pixels of the slider's handle
+const BESIDE = 10; // and beside the slider
 
 export function Viewer() {
   const picture = current.value;
@@ -125,7 +126,7 @@ export function Viewer() {
     zoomFit();
   }, [picture?.id, frame?.width, frame?.height, box.width, box.height]);
   if (size && frame) size.picture = frame;
-  const line = THUMB / 2 + slider.value * (box.width - THUMB);
+  const line = BESIDE + THUMB / 2 + slider.value * (box.width - THUMB - 2 * BESIDE);
   const edge = slider.value === 0 ? 0 : slider.value === 1 ? 1 : frame ? (line - view.value.x) / (view.value.z * frame.width) : 0;
   const split = held.value || !files.result ? 1 : Math.min(Math.max(edge, 0), 1);
   const unseen = files.id && !files.original && !files.result && picture?.id === files.id;
@@ -177,7 +178,7 @@ function Tools({ files, picture }) {
         <span class="swatch" data-ground=${each} style=${{ "--own": own.value }}></span><span class="sr">${t(`ground.${each}`)}</span></label>`)}
       ${ground.value === "own" && html`<input type="color" class="well" aria-label=${t("ground.own")} value=${own.value} onInput=${(event) => (own.value = event.target.value)} />`}
     </fieldset>
-    <button class="button" ...${hold} disabled=${!files.result || !files.original} aria-pressed=${held.value}><${Icon} name="eye" />${t("hold")}</button>
+    <button class="button" ...${hold} disabled=${!files.result || !files.original} aria-pressed=${held.value} aria-label=${t("hold")} title=${t("hold")}><${Icon} name="eye" />${t("original")}</button>
     <div class="zoom" role="group" aria-label=${t("zoom")}>
       <button class="button" aria-label=${t("zoom.out")} onClick=${() => zoomBy(0.8)}>−</button>
       <button class="button share" aria-label=${t("zoom.pixels")} title=${t("zoom.pixels")} onClick=${() => zoomTo(1)}>${percent(Math.round(pixelsAt(view.value.z) * 100) / 100)}</button>
@@ -194,7 +195,7 @@ function Facts({ picture }) {
   const info = picture?.info;
   if (!info) return html`<p class="facts quiet">${picture ? picture.name : ""}</p>`;
   return html`<dl class="facts">
-    <div data-mood=${info.subject ? "fine" : "warn"}><dt>${t("subject")}</dt><dd>${info.subject ? t("subject.found") : t("subject.none")}</dd></div>
+    <div data-mood=${info.subject ? "fine" : "warn"}><dt class=${info.subject ? "" : "sr"}>${t("subject")}</dt><dd>${info.subject ? t("subject.found") : t("subject.none")}</dd></div>
     ${info.confidence !== null && html`<div><dt>${t("confidence")}</dt><dd><meter min="0" max="1" low="0.7" high="0.9" optimum="1" value=${info.confidence}></meter>${percent(info.confidence)}</dd></div>`}
     <div><dt>${t("model")}</dt><dd>${network(info.model)}</dd></div>
     <div><dt>${t("time")}</dt><dd>${seconds(info.milliseconds)}</dd></div>

@@ -42,5 +42,5 @@ export function bytes(count) {
 }
 
 export const number = (count) => count.toLocaleString(language.value);
-export const percent = (share) => share.toLocaleString(language.value, { style: "percent" });
+export const percent = (share, digits = 0) => share.toLocaleString(language.value, { style: "percent", maximumFractionDigits: digits });
 export const seconds = (ms) => `${(ms / 1000).toLocaleString(language.value, { maximumFractionDigits: 1 })} s`;

@@ -47,6 +47,7 @@ class Result:
     height: int
     subject: Box | None = None
     confidence: float | None = None
+    chosen_by: str | None = None
     served: Served | None = None
 
 

@@ -116,6 +116,7 @@ class Worker:
             height=encoded.height,
             subject=encoded.subject,
             confidence=encoded.confidence,
+            chosen_by=encoded.chosen_by,
             served=encoded.served,
         )
 

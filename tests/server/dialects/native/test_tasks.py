@@ -126,7 +126,36 @@ def test_every_way_in_gives_the_picture_that_the_direct_way_gives(queued: TestCl
             == direct.headers["x-mattebox-subject"]
         )
         assert f"{result.pop('confidence'):.4f}" == direct.headers["x-mattebox-confidence"]
-        assert result == {"backdrop": None}
+        assert result == {"backdrop": None, "corrections": None}
+
+
+def test_a_prompt_and_what_chose_the_object_come_back(queued: TestClient, photo: bytes) -> None:
+    options = {"prompt": "elsewhere", "corrections": json.dumps({"points": [{"x": 0.5, "y": 0.5, "keep": True}]})}
+    as_json = {"accept": "application/json"}
+    direct = queued.post("/api/v1/replace", files={"image": photo}, data=options, headers=as_json)
+    for answer in ways(queued, photo, options):
+        result = ended(queued, taken(answer)["id"])["result"]
+        assert result["corrections"] == direct.json()["corrections"] == "parts"
+        assert result["backdrop"] == direct.json()["backdrop"]
+        assert result["backdrop"]["warning"]
+        file = queued.get(result["url"], headers={"Authorization": ""}).content
+        assert file == base64.b64decode(direct.json()["image"])
+
+
+def test_a_prompt_excludes_what_it_excludes_at_once_and_fails_where_nothing_shows_it(
+    queued: TestClient, photo: bytes
+) -> None:
+    both = {"prompt": "on a quay", "background": "#ffffff"}
+    assert refused(queued.post(PATH, files={"image": photo}, data=both))[:2] == (400, "invalid_parameter")
+    assert refused(queued.post(PATH, files={"image": photo}, data={"seed": "3"})) == (400, "invalid_parameter", "seed")
+    wrong = {"prompt": "on a quay", "generator": "nobody's"}
+    assert refused(queued.post(PATH, files={"image": photo}, data=wrong)) == (400, "invalid_parameter", "generator")
+    failed = ended(queued, taken(queued.post(PATH, files={"image": photo}, data={"prompt": "nowhere"}))["id"])
+    assert failed["status"] == "failed"
+    assert failed["reason"].endswith(".")
+    members = {"edits": [{"image": base64.b64encode(photo).decode()}] * 2, "prompt": "on a quay"}
+    for each in taken(queued.post(PATH, json=members))["tasks"]:
+        assert ended(queued, each["id"])["result"]["backdrop"]["score"] is not None
 
 
 def test_a_picture_behind_is_kept_until_the_task_is_done(queued: TestClient, photo: bytes) -> None:
@@ -396,5 +425,5 @@ def test_what_is_described_is_what_is_there(queued: TestClient, photo: bytes) ->
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     query = {each["name"] for each in post["parameters"] if each["in"] == "query"}
     assert set(form) - query == {"image", "background_image"}
-    for name in query:
+    for name in query - {"prompt"}:  # which is any text
         assert refused(queued.post(PATH, content=photo, params={name: "\x01"}))[0] == 400

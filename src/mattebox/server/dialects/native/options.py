@@ -14,7 +14,7 @@ from mattebox.backdrops import GENERATORS
 from mattebox.edit import Format
 from mattebox.fields import Relation, is_absent
 from mattebox.models import CATALOGUE, DEFAULT
-from mattebox.options import ONE_BACKGROUND, EditOptions, ReplaceOptions, narrowed
+from mattebox.options import ONE_BACKGROUND, EditOptions, ReplaceOptions, SceneOptions, narrowed
 from mattebox.server.dialects import base
 from mattebox.server.http import bodies, openapi
 
@@ -105,10 +105,14 @@ class RemoveFields(RemoveOptions, PhotoFields):
         return base.Sources(self.photo_source, self.backdrop)
 
 
-class ReplaceFields(RemoveFields, ReplaceOptions):
-    """The fields of `/api/v1/replace`."""
+class SceneFields(RemoveFields, SceneOptions):
+    """The same, and scenes in words."""
 
-    generator: str = narrowed(ReplaceOptions, "generator", base.Word({name: name for name in ("auto", *GENERATORS)}))
+    generator: str = narrowed(SceneOptions, "generator", base.Word({name: name for name in ("auto", *GENERATORS)}))
+
+
+class ReplaceFields(SceneFields, ReplaceOptions):
+    """The fields of `/api/v1/replace`."""
 
 
 async def read(request: base.Request, model: type[_T]) -> _T:

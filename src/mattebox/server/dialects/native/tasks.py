@@ -22,7 +22,7 @@ from mattebox.image import Box, Served
 from mattebox.options import narrowed
 from mattebox.server.dialects import base
 from mattebox.server.dialects.native import options
-from mattebox.server.dialects.native.options import RemoveFields
+from mattebox.server.dialects.native.options import SceneFields
 from mattebox.server.dialects.native.problem import failures
 from mattebox.server.http import bodies, openapi
 from mattebox.server.jobs import Hook, Status, Task
@@ -58,14 +58,14 @@ class _ReadSecret(base.Reader):
         return {"type": "string"}
 
 
-class EditFields(RemoveFields):
+class EditFields(SceneFields):
     """The fields of an edit that is done later."""
 
-    format: Format | None = narrowed(RemoveFields, "format", description="The result's file format; PNG by default.")
+    format: Format | None = narrowed(SceneFields, "format", description="The result's file format; PNG by default.")
 
 
 class TaskFields(EditFields):
-    """The fields of one task: those of `/api/v1/remove`, and a webhook."""
+    """The fields of one task: those of `/api/v1/remove`, a prompt, and a webhook."""
 
     webhook: Annotated[str | None, base.ReadAddress("webhook's")] = base.Field(
         None, description="An http or https address that is sent the task when it has ended."
@@ -187,6 +187,7 @@ class Result(base.BaseModel):
     height: int = base.Field(description="pixels")
     subject: Box | None = base.Field(description="in pixels; null where there is none")
     confidence: float | None = base.Field(description="0 to 1")
+    corrections: str | None = base.Field(description="as `X-Mattebox-Corrections`; null where nothing chose")
     backdrop: Served | None = base.Field(description="what served the prompt; null where there was none")
     expires: Time
 
@@ -267,6 +268,7 @@ def _result(result: Finished, address: str | None) -> Result:
         height=result.height,
         subject=result.subject,
         confidence=result.confidence,
+        corrections=result.chosen_by,
         backdrop=result.served,
         expires=expires,
     )
@@ -295,7 +297,7 @@ router = APIRouter(
 
 @router.post(
     "/tasks",
-    summary="Remove the background later",
+    summary="Remove or replace the background later",
     status_code=202,
     response_class=base.Response,
     openapi_extra=options.described(
@@ -321,8 +323,9 @@ router = APIRouter(
 async def create(request: base.Request) -> base.Response:
     """Queue one task, or a batch of them: all or none.
 
-    It takes what `/api/v1/remove` takes, and besides it a webhook. An address that is well formed is taken in; where
-    nothing can be fetched from it, the task fails and says why.
+    It takes what `/api/v1/remove` and `/api/v1/replace` take, and besides it a webhook. An address that is well formed
+    is taken in; where nothing can be fetched from it, or nothing here shows what a prompt says, the task fails and says
+    why.
     """
     async with base.actions.authorize_tasks(request) as account:
         values = await options.read_values(request)
