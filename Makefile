@@ -132,7 +132,7 @@ lock: $(UV) ## resolve the requirements anew
 	$(UV) pip compile $(LOCK) pyproject.toml --extra all -c requirements/dev.txt -o requirements/runtime.txt
 	$(UV) pip compile $(LOCK) pyproject.toml --extra bulk -c requirements/dev.txt -o requirements/bulk.txt
 	$(UV) pip compile $(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/core.txt
-	echo 'onnxruntime-gpu[cuda,cudnn]' | $(UV) pip compile $(LOCK) - -c requirements/runtime.txt -o requirements/cuda.txt
+	printf '%s\n' 'onnxruntime-gpu[cuda,cudnn]' onnx | $(UV) pip compile $(LOCK) - -c requirements/dev.txt -o requirements/cuda.txt
 	echo "pip-audit cyclonedx-bom" | tr " " "\n" | $(UV) pip compile $(LOCK) --upgrade - -o requirements/audit.txt
 	echo "uv hatchling editables" | tr " " "\n" | $(UV) pip compile $(LOCK) --upgrade - -o requirements/tools.txt
 	for client in $(CLIENTS); do \

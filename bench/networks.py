@@ -1,4 +1,4 @@
-"""The networks' files as peers and GPUs want them: in float32, and taking several photos at once. Needs `onnx`."""
+"""The networks' files as peers want them: in float32. Needs `onnx`."""
 
 from __future__ import annotations
 
@@ -33,23 +33,6 @@ def widened(file: Path) -> onnx.ModelProto:
     for value in _values(model.graph):
         if value.type.tensor_type.elem_type == half:
             value.type.tensor_type.elem_type = single
-    return model
-
-
-def batched(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same network, in place, with a free first axis and with its first output only.
-
-    Networks are exported for one photo. Nothing in IS-Net or U2-Net depends on that but what the file says about the
-    shapes of its inputs and outputs. The side outputs, which only training needs, would be copied from the GPU.
-    """
-    graph = model.graph
-    del graph.output[1:]
-    del graph.value_info[:]  # shapes within, for one photo: the runtime finds them itself
-    for value in (*graph.input, *graph.output):
-        axes = value.type.tensor_type.shape.dim
-        if axes:
-            axes[0].Clear()
-            axes[0].dim_param = "batch"
     return model
 
 

@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 import pytest
 
-from mattebox import pipeline
+from mattebox import cancellation, pipeline
 from mattebox.backdrops.plate import Plate, PlateMaker
 from mattebox.cancellation import Checkpoint
 from mattebox.edit import (
@@ -160,3 +160,25 @@ def test_a_transparent_picture_behind_is_put_on_white() -> None:
     clear = Image(rgb=STRIPES.rgb, alpha=np.zeros(STRIPES.rgb.shape[:2], np.float32))
     on_white = run(Edit(backdrop=Color(255, 255, 255)))
     np.testing.assert_array_equal(run(Edit(backdrop=Picture()), behind=clear).picture.rgb, on_white.picture.rgb)
+
+
+def test_a_segmenter_that_waits_knows_whether_it_should_stop() -> None:
+    class Stopped(Exception):
+        pass
+
+    stop = False
+
+    def checkpoint() -> None:
+        if stop:
+            raise Stopped
+
+    def segment(photo: RGB) -> Alpha:
+        nonlocal stop
+        stop = True
+        cancellation.current()()
+        return np.ones(photo.shape[:2], np.float32)
+
+    engine = Engine(FakeModels(segment))
+    with pytest.raises(Stopped):
+        engine.cut_out(Image(rgb=np.zeros((4, 4, 3), np.uint8)), checkpoint=checkpoint)
+    cancellation.current()()  # outside it is nobody's

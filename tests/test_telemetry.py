@@ -65,8 +65,8 @@ def test_onnx_runtime_contacts_nobody(watched: Watched) -> None:
     watched.run(
         "-c",
         "import pathlib, sys\n"
-        "from mattebox.models import runtimes\n"
-        "runtimes.open_onnxruntime(pathlib.Path(sys.argv[1]), device='cpu', threads=1)",
+        "from mattebox.models import onnx_runtime\n"
+        "onnx_runtime.open_onnxruntime(pathlib.Path(sys.argv[1]), device='cpu', threads=1)",
         str(file),
     )
     assert watched.contacted() == set()

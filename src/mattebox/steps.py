@@ -11,7 +11,7 @@ import numpy as np
 from mattebox import codec, compositing, corrections, layout, matting, refinement, shadows, transforms
 from mattebox.backdrops import composite
 from mattebox.backdrops.plate import Plate, PlateMaker
-from mattebox.cancellation import Checkpoint, go_on
+from mattebox.cancellation import Checkpoint, cancellable, go_on
 from mattebox.edit import WHITE, Blur, Color, Edit, Gradient, Length, Margin, Picture, Prompt, Transparent
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Image, Served
@@ -154,7 +154,7 @@ def segment(work: Work) -> None:
     elif work.recalled is not None:
         work.rough, work.support = work.recalled
     else:
-        with stage(Stage.SEGMENT):
+        with stage(Stage.SEGMENT), cancellable(work.checkpoint):
             if isinstance(segmenter, EnsembleSegmenter):
                 work.rough, work.support = segmenter.look(work.seen)
             else:

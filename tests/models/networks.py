@@ -56,6 +56,32 @@ def tiny_model(
     return model
 
 
+def upsampling_model() -> onnx.ModelProto:
+    """A network that grows its photo to the size of another tensor, as U2-Net does, by its shape."""
+    weights = np.random.default_rng(3).normal(0, 0.5, (1, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["photo", "kernel"], ["small"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Shape", ["photo"], ["whole"]),
+        helper.make_node("Slice", ["whole", "two", "four"], ["sides"]),
+        helper.make_node("Shape", ["small"], ["shape"]),
+        helper.make_node("Slice", ["shape", "zero", "two"], ["kept"]),
+        helper.make_node("Concat", ["kept", "sides"], ["size"], axis=0),
+        helper.make_node("Resize", ["small", "", "", "size"], ["alpha"], mode="linear"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "upsampling",
+        [helper.make_tensor_value_info("photo", TensorProto.FLOAT, [1, 3, 12, 12])],
+        [helper.make_tensor_value_info("alpha", TensorProto.FLOAT, [1, 1, 12, 12])],
+        [
+            numpy_helper.from_array(weights, "kernel"),
+            *(numpy_helper.from_array(np.array([n]), name) for name, n in (("zero", 0), ("two", 2), ("four", 4))),
+        ],
+        value_info=[helper.make_tensor_value_info("small", TensorProto.FLOAT, [1, 1, 6, 6])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
 def write_tiny(variant: Variant, directory: Path, *, dtype: type[np.float32 | np.float16] = np.float32) -> Path:
     """Write a tiny network with a variant's shapes and return its file."""
     side = None if variant.family is Family.MODNET else variant.size

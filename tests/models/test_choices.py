@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mattebox.models import choices, memory, runtimes
+from mattebox.models import choices, memory, onnx_runtime
 from mattebox.models.catalogue import CATALOGUE, DEFAULT, Choice, members
 from mattebox.models.memory import Machine
 
@@ -73,13 +73,14 @@ def test_it_says_which() -> None:
         ("auto", False, 24 * GB, Machine(8 * GB)),
         ("cpu", True, 24 * GB, Machine(8 * GB)),
         ("cuda", False, 24 * GB, Machine(24 * GB, gpu=True)),
+        ("tensorrt", False, 24 * GB, Machine(24 * GB, gpu=True)),
         ("openvino:GPU", True, 24 * GB, Machine(8 * GB)),
     ],
 )
 def test_the_machine_is_what_the_device_means(
     device: str, offered: bool, gpu: int | None, expected: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtimes, "_offered_providers", lambda: ["CUDAExecutionProvider"] if offered else [])
+    monkeypatch.setattr(onnx_runtime, "offered_providers", lambda: ["CUDAExecutionProvider"] if offered else [])
     monkeypatch.setattr(memory, "gpu_total", lambda: gpu)
     monkeypatch.setattr(memory, "total", lambda: 8 * GB)
     assert choices.machine(device) == expected

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mattebox import samples
 from mattebox.models import Models, families, int8, runtimes, weights
 from mattebox.models.catalogue import CATALOGUE, Precision, Variant
+from mattebox.models.network import LoadedNetwork
 
 SIDE = 64
 
@@ -85,7 +86,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "network.onnx"
 
 
-def opened(file: Path, *, table: bytes | None, prepared: Path | None = None) -> runtimes.Network:
+def opened(file: Path, *, table: bytes | None, prepared: Path | None = None) -> LoadedNetwork:
     return runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32", int8=table, prepared=prepared)
 
 

@@ -16,7 +16,17 @@ import pytest
 from mattebox.download import NpmPackage
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Alpha
-from mattebox.models import CATALOGUE, EnsembleSegmenter, ModelOptions, Models, families, memory, runtimes, weights
+from mattebox.models import (
+    CATALOGUE,
+    EnsembleSegmenter,
+    ModelOptions,
+    Models,
+    families,
+    memory,
+    onnx_runtime,
+    runtimes,
+    weights,
+)
 from mattebox.models.catalogue import Choice, Ensemble, Row, Variant
 
 from .networks import write_tiny
@@ -75,7 +85,7 @@ def test_a_file_of_ones_own_is_prepared_like_its_network(name: str, tmp_path: Pa
     alpha = models(tmp_path / "models").segmenter(f"{name}:{file}")(PHOTO)
     network = runtimes.open_network(lambda: file, device="cpu", threads=1, precision=row.precision)
     size = families.input_size(row, width=420, height=300)
-    expected = families.read_alpha(network(families.prepare(PHOTO, row, size)), row)
+    expected = families.read_alpha(network(families.prepare(PHOTO, row, size))[0], row)
     np.testing.assert_array_equal(alpha, expected)
     assert not (tmp_path / "models").exists()  # nothing is kept of a file that is not ours
 
@@ -392,10 +402,11 @@ class Looks:
     shown: list[families.Batch] = dataclasses.field(default_factory=list)
     where = "memory"
     size = None
+    batch = 1
 
     def __call__(self, batch: families.Batch) -> npt.NDArray[np.float32]:
         self.shown.append(batch)
-        return self.answers[batch.shape[-1]].pop(0)
+        return self.answers[batch.shape[-1]].pop(0)[np.newaxis]
 
 
 def seen_by_auto(looks: Looks, photo: npt.NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> tuple[Alpha, float]:
@@ -495,7 +506,7 @@ def test_an_edge_is_drawn_anew_and_the_rest_stays(tmp_path: Path) -> None:
     np.testing.assert_array_equal(alpha[known == 0], 0)
     np.testing.assert_array_equal(alpha[known == 1], 1)
     network = runtimes.open_network(lambda: weights.path(edge, tmp_path), device="cpu", threads=1)
-    drawn = families.read_alpha(network(families.prepare(PHOTO, edge, (1024, 1024), known)), edge)
+    drawn = families.read_alpha(network(families.prepare(PHOTO, edge, (1024, 1024), known))[0], edge)
     np.testing.assert_array_equal(alpha[known == 0.5], drawn[known == 0.5])
     assert 0.01 < (known == 0.5).mean() < 0.2
     own = warm.segmenter(f"{edge.name}:{weights.path(edge, tmp_path)}")(PHOTO)
@@ -524,6 +535,10 @@ def test_what_refines_an_ensemble_says_how_far_its_networks_agree(tmp_path: Path
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="threads"):
         ModelOptions(threads=-1)
+    with pytest.raises(ValueError, match="batch"):
+        ModelOptions(batch=0)
+    with pytest.raises(ValueError, match="batch_wait"):
+        ModelOptions(batch_wait=-0.1)
 
 
 @pytest.fixture(scope="module")
@@ -538,7 +553,7 @@ def test_isnet_cuts_out_the_astronaut_the_same_on_both_runtimes(astronaut: npt.N
     row = variant("isnet-general")
     file = weights.pull(row, directory=weights.default_directory())
     batch = families.prepare(astronaut, row, (row.size, row.size))
-    exact = families.read_alpha(runtimes.open_onnxruntime(file, device="cpu", threads=0)(batch), row)
+    exact = families.read_alpha(onnx_runtime.open_onnxruntime(file, device="cpu", threads=0)(batch)[0], row)
     ours = Models(ModelOptions(device="cpu")).segmenter("isnet-general")(astronaut)
     assert np.abs(ours - exact).mean() < 0.002
     assert np.abs(ours - exact).max() < 0.1

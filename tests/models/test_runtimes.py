@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from mattebox.errors import Kind, MatteboxError
-from mattebox.models import families, runtimes
+from mattebox.models import families, onnx_runtime, runtimes
 from mattebox.models.catalogue import CATALOGUE, Family, Variant
+from mattebox.models.network import LoadedNetwork
 
 if TYPE_CHECKING:
     import onnx
@@ -45,11 +46,11 @@ def test_both_runtimes_give_the_same_alpha(row: Variant, tmp_path: Path) -> None
     file = write_tiny(row, tmp_path)
     batch = photo_for(row)
     vino = runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32")
-    onnx = runtimes.open_onnxruntime(file, device="cpu", threads=1)
+    onnx = onnx_runtime.open_onnxruntime(file, device="cpu", threads=1)
     fixed = None if row.family is Family.MODNET else (row.size, row.size)
     assert vino.size == onnx.size == fixed
     one, other = (families.read_alpha(network(batch), row) for network in (vino, onnx))
-    assert one.shape == other.shape == batch.shape[2:]
+    assert one.shape == other.shape == (1, *batch.shape[2:])
     assert one.dtype == other.dtype == np.float32
     assert one.std() > 0.05  # it is not two empty answers that agree
     np.testing.assert_allclose(one, other, atol=2e-5)
@@ -68,7 +69,7 @@ def test_a_file_in_float16_gives_the_alpha_of_its_weights(tmp_path: Path) -> Non
     for network in (
         runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32"),
         runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32", prepared=tmp_path / "kept"),
-        runtimes.open_onnxruntime(file, device="cpu", threads=1),
+        onnx_runtime.open_onnxruntime(file, device="cpu", threads=1),
     ):
         assert network.size == (row.size, row.size)
         alpha = families.read_alpha(network(photo_for(row)), row)
@@ -82,10 +83,10 @@ def test_an_answer_in_float16_is_read_as_one(tmp_path: Path) -> None:
     row = variant("ben2")
     file, exact = tmp_path / "half.onnx", write_tiny(row, tmp_path)
     onnx.save(tiny_model(side=row.size, logits=row.logits, answer=np.float16), file)
-    expected = runtimes.open_onnxruntime(exact, device="cpu", threads=1)(photo_for(row))
+    expected = onnx_runtime.open_onnxruntime(exact, device="cpu", threads=1)(photo_for(row))
     for network in (
         runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32"),
-        runtimes.open_onnxruntime(file, device="cpu", threads=1),
+        onnx_runtime.open_onnxruntime(file, device="cpu", threads=1),
     ):
         answer = network(photo_for(row))
         assert answer.dtype == np.float32
@@ -113,7 +114,7 @@ def test_a_network_answers_the_same_from_many_threads(tmp_path: Path) -> None:
     batches = [photo_for(row) * np.float32(factor) for factor in (0.5, 1.0, 1.5, 2.0)]
     for network in (
         runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32"),
-        runtimes.open_onnxruntime(file, device="cpu", threads=1),
+        onnx_runtime.open_onnxruntime(file, device="cpu", threads=1),
     ):
         alone = [network(batch) for batch in batches]
         with ThreadPoolExecutor(4) as pool:
@@ -229,7 +230,7 @@ def test_a_directory_that_cannot_be_written_costs_only_time(tmp_path: Path) -> N
     file = write_tiny(row, tmp_path)
     (tmp_path / "blocked").write_text("a file where a directory is wanted")
     network = runtimes.open_network(lambda: file, device="cpu", threads=1, prepared=tmp_path / "blocked" / "u2net")
-    assert network(photo_for(row)).shape == (320, 320)
+    assert network(photo_for(row)).shape == (1, 320, 320)
 
 
 def test_a_full_disk_costs_only_time(tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ def test_a_full_disk_costs_only_time(tmp_path: Path) -> None:
         network = runtimes.open_network(lambda: file, device="cpu", threads=1, prepared=tmp_path / "kept" / "u2net")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert network(photo_for(row)).shape == (320, 320)
+    assert network(photo_for(row)).shape == (1, 320, 320)
     assert not list((tmp_path / "kept").iterdir())
 
 
@@ -266,12 +267,11 @@ def test_what_older_versions_and_killed_processes_left_is_removed_after_a_day(tm
     runtimes.open_network(never, device="cpu", threads=1, prepared=kept / "u2net")
 
 
-@pytest.mark.parametrize("device", ["cuda", "coreml", "openvino:NPU.7"])
+@pytest.mark.parametrize("device", ["cuda", "tensorrt", "coreml", "openvino:NPU.7"])
 def test_a_device_that_is_not_here_is_a_loud_error(tmp_path: Path, device: str) -> None:
     import onnxruntime
 
-    offered = {"cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider"}.get(device)
-    if offered in onnxruntime.get_available_providers():
+    if onnx_runtime.PROVIDERS.get(device) in onnxruntime.get_available_providers():
         pytest.skip(f"{device} is here")
     file = write_tiny(variant("u2netp"), tmp_path)
     with pytest.raises(MatteboxError) as caught:
@@ -290,7 +290,7 @@ def test_a_device_that_does_not_exist_is_the_callers_mistake(device: str) -> Non
 def test_auto_takes_what_is_there(tmp_path: Path) -> None:
     row = variant("u2netp")
     file = write_tiny(row, tmp_path)
-    assert runtimes.open_network(lambda: file, device="auto", threads=1)(photo_for(row)).shape == (320, 320)
+    assert runtimes.open_network(lambda: file, device="auto", threads=1)(photo_for(row)).shape == (1, 320, 320)
 
 
 @pytest.fixture
@@ -332,8 +332,8 @@ def test_auto_says_that_a_device_cannot_be_used_and_takes_the_processor(
 
     real = onnxruntime.InferenceSession
 
-    def session(file: Path, *, sess_options: object, providers: list[str]) -> object:
-        if providers[0] == "CUDAExecutionProvider":
+    def session(file: Path, *, sess_options: object, providers: list[tuple[str, dict[str, str]]]) -> object:
+        if providers[0][0] == "CUDAExecutionProvider":
             raise getattr(state, failure)("the driver is too old")
         return real(file, sess_options=sess_options, providers=providers)
 
@@ -341,7 +341,7 @@ def test_auto_says_that_a_device_cannot_be_used_and_takes_the_processor(
     row = variant("u2netp")
     file = write_tiny(row, tmp_path)
     network = runtimes.open_network(lambda: file, device="auto", threads=1)
-    assert network(photo_for(row)).shape == (320, 320)
+    assert network(photo_for(row)).shape == (1, 320, 320)
     assert "cuda is installed but cannot be used" in caplog.text
     assert "the driver is too old" in caplog.text
     with pytest.raises(MatteboxError) as caught:
@@ -349,11 +349,11 @@ def test_auto_says_that_a_device_cannot_be_used_and_takes_the_processor(
     assert caught.value.kind is Kind.UNAVAILABLE
 
 
-def both(file: Path) -> list[Callable[[], runtimes.Network]]:
+def both(file: Path) -> list[Callable[[], LoadedNetwork]]:
     """The two ways to load a file on a processor."""
     return [
         lambda: runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32"),
-        lambda: runtimes.open_onnxruntime(file, device="cpu", threads=1),
+        lambda: onnx_runtime.open_onnxruntime(file, device="cpu", threads=1),
     ]
 
 
@@ -443,7 +443,7 @@ class Refused(Exception):
 def test_the_guard_comes_before_the_processor_loads(
     device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtimes, "_offered_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(onnx_runtime, "offered_providers", lambda: ["CPUExecutionProvider"])
 
     def guard() -> None:
         raise Refused
@@ -455,13 +455,13 @@ def test_the_guard_comes_before_the_processor_loads(
 def test_the_guard_is_asked_when_a_gpu_gives_way_to_the_processor(
     offers_cuda: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(file: Path, *, device: str, threads: int) -> runtimes.Network:
+    def fails(file: Path, *, device: str, **_: object) -> LoadedNetwork:
         raise MatteboxError(Kind.UNAVAILABLE, "No GPU.")
 
     def guard() -> None:
         raise Refused
 
-    monkeypatch.setattr(runtimes, "open_onnxruntime", fails)
+    monkeypatch.setattr(onnx_runtime, "open_onnxruntime", fails)
     file = write_tiny(variant("u2netp"), tmp_path)
     with pytest.raises(Refused):
         runtimes.open_network(lambda: file, device="auto", threads=1, guard=guard)
@@ -475,8 +475,8 @@ def test_memory_that_ends_while_it_runs_is_a_sentence(tmp_path: Path, monkeypatc
     def run(*_: object) -> object:
         raise state.RuntimeException("Failed to allocate memory for requested buffer of size 12884901888")
 
-    network = runtimes.open_onnxruntime(write_tiny(variant("u2netp"), tmp_path), device="cpu", threads=1)
-    monkeypatch.setattr(onnxruntime.InferenceSession, "run", run)
+    network = onnx_runtime.open_onnxruntime(write_tiny(variant("u2netp"), tmp_path), device="cpu", threads=1)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", run)
     with pytest.raises(MatteboxError, match="too little memory") as caught:
         network(photo_for(variant("u2netp")))
     assert caught.value.kind is Kind.UNAVAILABLE
@@ -494,7 +494,7 @@ def test_a_network_that_takes_no_photo_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MatteboxError, match="takes a photo"):
         runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision="f32")
     with pytest.raises(MatteboxError, match="takes a photo"):
-        runtimes.open_onnxruntime(file, device="cpu", threads=1)
+        onnx_runtime.open_onnxruntime(file, device="cpu", threads=1)
 
 
 def test_the_thread_budget_is_what_the_process_may_use() -> None:

@@ -68,7 +68,7 @@ class Components:
 
 Device = Annotated[
     str | None,
-    typer.Option("--device", help="What the networks run on: auto, cpu, cuda, coreml or openvino:<device>."),
+    typer.Option("--device", help="What the networks run on: auto, cpu, cuda, tensorrt, coreml or openvino:<device>."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 

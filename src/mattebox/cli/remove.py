@@ -45,8 +45,8 @@ def remove(
         int,
         typer.Option(
             min=1,
-            help="Photos worked on at a time. The network always uses all cores for one photo; a second one is read "
-            "and written meanwhile. Each needs its memory.",
+            help="Photos worked on at a time. On a processor the network uses all cores for one photo; a second one is "
+            "read and written meanwhile. An NVIDIA GPU wants 16 or more. Each needs its memory.",
         ),
     ] = 2,
     overwrite: Overwrite = False,

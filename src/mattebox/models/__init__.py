@@ -20,6 +20,7 @@ from pydantic import AfterValidator
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.models import choices, families, int8, memory, runtimes, weights
+from mattebox.models.batching import Batching
 from mattebox.models.catalogue import (
     CATALOGUE,
     DEFAULT,
@@ -32,6 +33,7 @@ from mattebox.models.catalogue import (
     like,
     members,
 )
+from mattebox.models.network import LoadedNetwork
 
 __all__ = ["CATALOGUE", "DEFAULT", "EnsembleSegmenter", "ModelOptions", "Models", "Segmenter"]
 
@@ -59,7 +61,7 @@ class ModelOptions:
 
     device: Annotated[str, AfterValidator(runtimes.check_device)] = field(
         default="auto",
-        metadata={"doc": "What the networks run on: auto, cpu, cuda, coreml or openvino:<device>."},
+        metadata={"doc": "What the networks run on: auto, cpu, cuda, tensorrt, coreml or openvino:<device>."},
     )
     threads: int = field(
         default=0, metadata={"doc": "Threads that a network computes with; 0 means all cores that may be used."}
@@ -79,10 +81,22 @@ class ModelOptions:
         default=True,
         metadata={"doc": "Refuse to load a network that is expected to need more memory than is free."},
     )
+    batch: int = field(
+        default=8,
+        metadata={
+            "doc": "Photos that an NVIDIA GPU is given at once, of those that are worked on at the same time. Other "
+            "devices take one by one, which is as fast there."
+        },
+    )
+    batch_wait: float = field(
+        default=0.003, metadata={"doc": "Seconds that a photo waits at each network for others to share its batch."}
+    )
 
     def __post_init__(self) -> None:
         if self.threads < 0:
             raise ValueError("threads must not be negative")
+        if self.batch < 1 or not 0 <= self.batch_wait <= 1:
+            raise ValueError("batch must be at least 1 and batch_wait from 0 to 1")
 
 
 class Models:
@@ -210,7 +224,7 @@ class Models:
                 )
             return self._segmenters[key]
 
-    def _load(self, variant: Variant, file: Path | None) -> runtimes.Network:
+    def _load(self, variant: Variant, file: Path | None) -> LoadedNetwork:
         begin = time.perf_counter()
         prepared = None
         if file is None and variant.sha256 is not None:
@@ -223,12 +237,14 @@ class Models:
             precision=variant.precision,
             int8=None if prepared is None or variant.int8 is None else int8.table(variant.int8),
             prepared=prepared,
+            batch=self._options.batch,
+            free_batch=families.takes_batches(variant),
             guard=lambda: self._check_memory(variant, file),
         )
         _log.info("loaded %s on %s in %.1f s", variant.name, network.where, time.perf_counter() - begin)
         for sentence in licence_warnings(variant.name, self._catalogue):
             _log.warning("%s", sentence)
-        return network
+        return network if network.batch == 1 else Batching(network, wait=self._options.batch_wait)
 
     def _check_memory(self, variant: Variant, file: Path | None) -> None:
         place = file or weights.path(variant, self.directory)
@@ -248,7 +264,7 @@ class _NetworkSegmenter:
         variant: Variant,
         *,
         file: Path | None,
-        loader: Callable[[], runtimes.Network],
+        loader: Callable[[], LoadedNetwork],
         fetcher: Callable[[], None],
         fetch_when_used: bool,
     ) -> None:
@@ -258,22 +274,22 @@ class _NetworkSegmenter:
         self._fetcher = fetcher
         self._fetch_when_used = fetch_when_used
         self._loading = threading.Lock()
-        self._network: runtimes.Network | None = None
+        self._network: LoadedNetwork | None = None
 
     def __call__(self, photo: RGB) -> Alpha:
         network = self.open()
         batch = families.prepare(photo, self.variant, self._size(network, photo))
-        return families.read_alpha(network(batch), self.variant)
+        return families.read_alpha(network(batch)[0], self.variant)
 
     def refine(self, photo: RGB, rough: Alpha) -> Alpha:
         """The alpha that this network draws where `rough` is unclear; elsewhere it stays 0 or 1."""
         network = self.open()
         size = self._size(network, photo)
         known = families.trimap(rough, size)
-        drawn = families.read_alpha(network(families.prepare(photo, self.variant, size, known)), self.variant)
+        drawn = families.read_alpha(network(families.prepare(photo, self.variant, size, known))[0], self.variant)
         return np.where(known == 0.5, drawn, known)
 
-    def _size(self, network: runtimes.Network, photo: RGB) -> tuple[int, int]:
+    def _size(self, network: LoadedNetwork, photo: RGB) -> tuple[int, int]:
         height, width = photo.shape[:2]
         return network.size or families.input_size(self.variant, width=width, height=height)
 
@@ -282,7 +298,7 @@ class _NetworkSegmenter:
         """Loaded, or its file is there."""
         return self._network is not None or (self._file is not None and self._file.is_file())
 
-    def open(self, *, fetch: bool = False) -> runtimes.Network:
+    def open(self, *, fetch: bool = False) -> LoadedNetwork:
         """The network, loaded if it is not yet. Its file is fetched where `fetch` or `fetch_when_used` allows it."""
         try:
             return self._load()
@@ -292,7 +308,7 @@ class _NetworkSegmenter:
         self._fetcher()  # outside the lock: a request must not wait for what `warm` fetches
         return self._load()
 
-    def _load(self) -> runtimes.Network:
+    def _load(self) -> LoadedNetwork:
         with self._loading:  # a failure is not kept: the next call tries again
             if self._network is None:
                 self._network = self._loader()

@@ -17,7 +17,7 @@ from mattebox.image import RGB, Alpha
 from mattebox.models.catalogue import Family, Variant
 
 Batch: TypeAlias = npt.NDArray[np.float32]
-"""A network's input, shape (1, 3, height, width): one normalised photo. With its trimap, (1, 4, height, width)."""
+"""A network's input, shape (n, 3, height, width): n normalised photos. With their trimaps, (n, 4, height, width)."""
 
 # How far into what is clear the network may look again, and what counts as clear, as the file's publisher has it.
 _TRIMAP_PIXELS = 10
@@ -43,6 +43,15 @@ def input_size(variant: Variant, *, width: int, height: int) -> tuple[int, int]:
 
 def _stepped(side: float) -> int:
     return max(_MODNET_STEP, round(side / _MODNET_STEP) * _MODNET_STEP)
+
+
+def takes_batches(variant: Variant) -> bool:
+    """Whether nothing in the network depends on how many photos it is given, whatever its file says of its input.
+
+    IS-Net and U2-Net are convolutions throughout. Others have the shapes of one photo inside where they were exported
+    for one.
+    """
+    return variant.family in {Family.ISNET, Family.U2NET}
 
 
 def shrink(photo: RGB, *, height: int, width: int) -> RGB:

@@ -1,4 +1,4 @@
-"""Runs a network file: OpenVINO on x86 processors, ONNX Runtime on everything else.
+"""Runs a network file: OpenVINO on x86 processors, ONNX Runtime (`onnx_runtime`) on everything else.
 
 Nothing here falls back in silence. A device that was asked for by name and cannot be had is an error; `auto` takes
 what is there and says in the log what it took.
@@ -18,40 +18,27 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mattebox import extras, telemetry
+from mattebox import telemetry
 from mattebox.download import locks
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import int8 as quantization
+from mattebox.models import onnx_runtime
 from mattebox.models.catalogue import Precision
 from mattebox.models.families import Batch
+from mattebox.models.network import LoadedNetwork, expect_photo, not_loaded, not_run, planes
 
 _log = logging.getLogger(__name__)
 
-DEVICES = ("auto", "cpu", "cuda", "coreml", "openvino:<device>")
-_PROVIDERS = {"cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
+DEVICES = ("auto", "cpu", "cuda", "tensorrt", "coreml", "openvino:<device>")
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _DAY = 86_400.0
-
-
-class Network(Protocol):
-    """A loaded network. Safe to call from several threads; calls are answered one after the other."""
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width of the only input it takes; None where it takes any."""
-
-    @property
-    def where(self) -> str:
-        """The device and precision that it really runs on, for people: `OpenVINO CPU bf16`."""
-
-    def __call__(self, batch: Batch) -> npt.NDArray[np.float32]:
-        """The network's first output, shape (height, width), for a batch of shape (1, 3, height, width)."""
 
 
 def thread_budget(threads: int, *, cpu_max: Path = _CPU_MAX) -> int:
@@ -98,8 +85,10 @@ def open_network(
     precision: Precision = "f32",
     int8: bytes | None = None,
     prepared: Path | None = None,
+    batch: int = 1,
+    free_batch: bool = False,
     guard: Callable[[], None] = lambda: None,
-) -> Network:
+) -> LoadedNetwork:
     """Load a network, ready to run.
 
     Args:
@@ -109,26 +98,35 @@ def open_network(
         precision: the lowest that may be computed with. bf16 is used where the processor computes with it natively.
         int8: the table with which OpenVINO computes the network in 8 bits, on a processor.
         prepared: where to keep this very network as OpenVINO compiled it, without suffix. It loads in a third of the
-            time and with less memory than the ONNX file. None keeps nothing.
+            time and with less memory than the ONNX file. TensorRT's engines go into a folder beside it. None keeps
+            nothing.
+        batch: the most photos that it will be given at once. It is offered on NVIDIA GPUs only.
+        free_batch: nothing in it depends on how many photos there are, though its file may name a number.
         guard: called before the network is loaded into the processor's memory; what it raises ends the loading.
 
     Raises:
         MatteboxError: INVALID_PARAMETER for a device that does not exist, UNAVAILABLE for one that is not here or
             for a file that is not a network.
     """
-    cores = thread_budget(threads)
+    wish = _Wish(
+        threads=thread_budget(threads),
+        precision=precision,
+        int8=int8,
+        prepared=prepared,
+        batch=batch,
+        free_batch=free_batch,
+    )
     if device in {"cpu", "openvino:CPU"}:
         guard()
     match device:
         case "auto":
-            return _open_auto(onnx, threads=cores, precision=precision, int8=int8, prepared=prepared, guard=guard)
+            return _open_auto(onnx, wish, guard)
         case "cpu":
-            return _open_cpu(onnx, threads=cores, precision=precision, int8=int8, prepared=prepared)
-        case "cuda" | "coreml":
-            return open_onnxruntime(onnx(), device=device, threads=cores)
+            return _open_cpu(onnx, wish)
+        case "cuda" | "tensorrt" | "coreml":
+            return _open_accelerated(onnx(), device, wish)
         case _ if device.startswith("openvino:") and len(device) > len("openvino:"):
-            target = device.removeprefix("openvino:")
-            return open_openvino(onnx, device=target, threads=cores, precision=precision, int8=int8, prepared=prepared)
+            return _open_openvino(onnx, device.removeprefix("openvino:"), wish)
         case _:
             raise MatteboxError(
                 Kind.INVALID_PARAMETER, f"Unknown device. Choose one of {', '.join(DEVICES)}.", parameter="device"
@@ -156,42 +154,71 @@ def computes_with(precision: Precision, *, int8: bool) -> Precision:
 
 def may_use_cuda(device: str) -> bool:
     """Whether a network may run on an NVIDIA GPU where `device` is asked for, if there is one."""
-    return device == "cuda" or (device == "auto" and _PROVIDERS["cuda"] in _offered_providers())
+    return device in onnx_runtime.NVIDIA or (
+        device == "auto" and onnx_runtime.PROVIDERS["cuda"] in onnx_runtime.offered_providers()
+    )
 
 
-def _open_auto(
-    onnx: Callable[[], Path],
-    *,
-    threads: int,
-    precision: Precision,
-    int8: bytes | None,
-    prepared: Path | None,
-    guard: Callable[[], None],
-) -> Network:
-    offered = _offered_providers()
-    accelerators = [device for device in ("cuda", "coreml") if _PROVIDERS[device] in offered]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """How a network is to be run, as in `open_network`."""
+
+    threads: int
+    precision: Precision
+    int8: bytes | None
+    prepared: Path | None
+    batch: int
+    free_batch: bool
+
+
+def _open_auto(onnx: Callable[[], Path], wish: _Wish, guard: Callable[[], None]) -> LoadedNetwork:
+    offered = onnx_runtime.offered_providers()
+    accelerators = [device for device in ("cuda", "coreml") if onnx_runtime.PROVIDERS[device] in offered]
     if platform.machine() != "arm64" and "coreml" in accelerators:
         accelerators.remove("coreml")  # on Intel Macs CoreML is slower than the processor
     if not accelerators:
         guard()
-        return _open_cpu(onnx, threads=threads, precision=precision, int8=int8, prepared=prepared)
+        return _open_cpu(onnx, wish)
     file = onnx()  # before any device is tried: a file that is not to be had is no device's fault
     for device in accelerators:
         try:
-            return open_onnxruntime(file, device=device, threads=threads)
+            return _open_accelerated(file, device, wish)
         except MatteboxError as error:
             reason = error.__cause__ or error
             _log.warning("%s is installed but cannot be used, taking the processor: %s", device, reason)
     guard()
-    return _open_cpu(lambda: file, threads=threads, precision=precision, int8=int8, prepared=prepared)
+    return _open_cpu(lambda: file, wish)
 
 
-def _open_cpu(
-    onnx: Callable[[], Path], *, threads: int, precision: Precision, int8: bytes | None, prepared: Path | None
-) -> Network:
+def _open_accelerated(file: Path, device: str, wish: _Wish) -> LoadedNetwork:
+    if device not in onnx_runtime.NVIDIA:
+        return onnx_runtime.open_onnxruntime(file, device=device, threads=wish.threads)
+    return onnx_runtime.open_onnxruntime(
+        file,
+        device=device,
+        threads=wish.threads,
+        precision=wish.precision,
+        batch=wish.batch,
+        free_batch=wish.free_batch,
+        engines=None if wish.prepared is None else wish.prepared.parent.with_name("tensorrt"),
+    )
+
+
+def _open_cpu(onnx: Callable[[], Path], wish: _Wish) -> LoadedNetwork:
     if importlib.util.find_spec("openvino"):
-        return open_openvino(onnx, device="CPU", threads=threads, precision=precision, int8=int8, prepared=prepared)
-    return open_onnxruntime(onnx(), device="cpu", threads=threads)
+        return _open_openvino(onnx, "CPU", wish)
+    return onnx_runtime.open_onnxruntime(onnx(), device="cpu", threads=wish.threads)
+
+
+def _open_openvino(onnx: Callable[[], Path], device: str, wish: _Wish) -> LoadedNetwork:
+    return open_openvino(
+        onnx,
+        device=device,
+        threads=wish.threads,
+        precision=wish.precision,
+        int8=wish.int8,
+        prepared=wish.prepared,
+    )
 
 
 # --- OpenVINO ---------------------------------------------------------------------------------------------------------
@@ -203,6 +230,7 @@ class _OpenVINO:
         shape = compiled.input(0).get_partial_shape()
         self.size = None if shape.is_dynamic else (int(shape.to_shape()[2]), int(shape.to_shape()[3]))
         self.where = where
+        self.batch = 1  # a processor takes as long for a batch as for its photos one by one
         self._dtype = compiled.input(0).get_element_type().to_dtype()
         self._request = compiled.create_infer_request()
         # One request a network, taken in turns: a single inference already uses every core of the budget, and a
@@ -214,8 +242,8 @@ class _OpenVINO:
             try:
                 output = self._request.infer({0: batch.astype(self._dtype, copy=False)}, share_inputs=True)[0]
             except RuntimeError as error:  # OpenVINO's only exception
-                raise _not_run(self.where) from error
-            return _plane(output)
+                raise not_run(self.where, error) from error
+            return planes(output, len(batch))
 
 
 def open_openvino(
@@ -226,7 +254,7 @@ def open_openvino(
     precision: Precision,
     int8: bytes | None = None,
     prepared: Path | None = None,
-) -> Network:
+) -> LoadedNetwork:
     """Load a network with OpenVINO on one of its devices (`CPU`, `GPU`, `GPU.1`). See `open_network`."""
     compiler = _Compiler(device, threads=threads, precision=precision, int8=int8)
     kept = None if prepared is None else compiler.file_of(prepared)
@@ -245,7 +273,7 @@ def open_openvino(
             network = compiler.read_back(kept)
         return network or compiler.compile(file)
     except RuntimeError as error:  # OpenVINO's only exception
-        raise MatteboxError(Kind.UNAVAILABLE, _unfit(device)) from error
+        raise not_loaded(device, error) from error
 
 
 class _Compiler:
@@ -287,7 +315,7 @@ class _Compiler:
         key = hashlib.sha256(processor.encode() + (self._int8 or b"")).hexdigest()[:8]
         return prepared.with_name(f"{prepared.name}-{self._precision}-{version}-{key}.blob")
 
-    def compile(self, onnx: Path) -> Network:
+    def compile(self, onnx: Path) -> LoadedNetwork:
         """The network of an ONNX file. OpenVINO raises a RuntimeError where it is none."""
         return self._network(self._compiled(self._read(onnx)))
 
@@ -316,7 +344,7 @@ class _Compiler:
             return False
         return True
 
-    def read_back(self, kept: Path) -> Network | None:
+    def read_back(self, kept: Path) -> LoadedNetwork | None:
         """The network that is kept in a file; None where there is no sound one."""
         try:
             content = np.memmap(kept, np.uint8, mode="c")  # OpenVINO wants memory that may be written to
@@ -351,100 +379,11 @@ class _Compiler:
         return self._core.read_model(xml)
 
     def _compiled(self, network: Any) -> Any:
-        _expect_photo(network.input(0).get_partial_shape().rank.get_length())
+        expect_photo(network.input(0).get_partial_shape().rank.get_length())
         return self._core.compile_model(network, self._device, self._options)
 
-    def _network(self, compiled: Any, *, weights: npt.NDArray[np.uint8] | None = None) -> Network:
+    def _network(self, compiled: Any, *, weights: npt.NDArray[np.uint8] | None = None) -> LoadedNetwork:
         return _OpenVINO(compiled, where=f"OpenVINO {self._device} {self._precision}", weights=weights)
-
-
-# --- ONNX Runtime -----------------------------------------------------------------------------------------------------
-
-
-class _OnnxRuntime:
-    def __init__(self, session: Any, *, where: str, failures: tuple[type[Exception], ...]) -> None:
-        self._failures = failures
-        entry = session.get_inputs()[0]
-        height, width = entry.shape[2:]
-        self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-        self.where = where
-        self._dtype = np.float16 if entry.type == "tensor(float16)" else np.float32
-        self._input: str = entry.name
-        self._output: str = session.get_outputs()[0].name
-        self._session = session
-        self._turn = threading.Lock()  # for the reason given at _OpenVINO
-
-    def __call__(self, batch: Batch) -> npt.NDArray[np.float32]:
-        with self._turn:
-            try:
-                (output,) = self._session.run([self._output], {self._input: batch.astype(self._dtype, copy=False)})
-            except self._failures as error:
-                raise _not_run(self.where) from error
-        return _plane(output)
-
-
-def open_onnxruntime(file: Path, *, device: str, threads: int) -> Network:
-    """Load a network with ONNX Runtime on `cpu`, `cuda` or `coreml`. See `open_network`."""
-    with extras.needs("cuda" if device == "cuda" else "onnxruntime", f"The device {device}", parameter="device"):
-        onnxruntime, state = _import_onnxruntime()
-    provider = _PROVIDERS[device]
-    if provider not in onnxruntime.get_available_providers():
-        if device == "cuda":  # the build for processors is installed
-            raise extras.missing("cuda", "The device cuda", parameter="device")
-        raise MatteboxError(Kind.UNAVAILABLE, f"The installed ONNX Runtime cannot use {device}.")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Spinning threads burn a core between photos; the arena never gives memory back. Memory set aside by a pattern is
-    # a tenth more for IS-Net, and reported to be 2 of 10 GB for BiRefNet.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
-    wanted: list[str | tuple[str, dict[str, str]]] = [provider]
-    if device == "coreml":  # its older format takes no float16, and would leave IS-Net to the processor
-        wanted = [(provider, {"ModelFormat": "MLProgram"})]
-    if device != "cpu":
-        wanted.append(_PROVIDERS["cpu"])
-    try:
-        session = onnxruntime.InferenceSession(file, sess_options=options, providers=wanted)
-        session.disable_fallback()
-    except _failures(state) as error:
-        raise MatteboxError(Kind.UNAVAILABLE, _unfit(device)) from error
-    # Where a provider cannot start, ONNX Runtime only prints a line and computes on the processor.
-    got = session.get_providers()
-    if not got or got[0] != provider:
-        raise MatteboxError(Kind.UNAVAILABLE, f"The device {device} could not be started.")
-    _expect_photo(len(session.get_inputs()[0].shape))
-    return _OnnxRuntime(session, where=f"ONNX Runtime {device} f32", failures=_failures(state))
-
-
-def _failures(state: Any) -> tuple[type[Exception], ...]:
-    """The exceptions with which ONNX Runtime refuses a file or a device: as many as the installed version has."""
-    names = (
-        *("DeviceReset", "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf"),
-        *("NoModel", "NoSuchFile", "NotFound", "NotImplemented", "RuntimeException"),
-    )
-    return tuple(getattr(state, name) for name in names if hasattr(state, name))
-
-
-def _offered_providers() -> list[str]:
-    if importlib.util.find_spec("onnxruntime") is None:
-        return []
-    return list(_import_onnxruntime()[0].get_available_providers())
-
-
-def _import_onnxruntime() -> tuple[Any, Any]:
-    """ONNX Runtime, and the module of it that has its exceptions."""
-    telemetry.switch_off()
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    onnxruntime.disable_telemetry_events()  # the program that mattebox is used in may have imported it before
-    return onnxruntime, state
-
-
-# --- both -------------------------------------------------------------------------------------------------------------
 
 
 def give_back_memory() -> None:
@@ -453,30 +392,3 @@ def give_back_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none and need none
         if trim is not None:
             trim(0)
-
-
-def _expect_photo(rank: int) -> None:
-    if rank != 4:
-        raise MatteboxError(Kind.UNAVAILABLE, "The file is a network, but not one that takes a photo.")
-
-
-def _unfit(device: str) -> str:
-    return f"The file cannot be loaded as a network on {device}. It may be damaged, or need a newer runtime."
-
-
-def _not_run(where: str) -> MatteboxError:
-    """The failure to compute, with the reasons that runtimes do not tell apart."""
-    return MatteboxError(
-        Kind.UNAVAILABLE,
-        f"The network cannot be run ({where}): there is too little memory, or it is made for another input.",
-        parameter="model",
-    )
-
-
-def _plane(output: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """An output of shape (1, 1, height, width) or (1, height, width) as (height, width)."""
-    if output.ndim < 3 or output.size != output.shape[-1] * output.shape[-2]:
-        raise MatteboxError(
-            Kind.UNAVAILABLE, "The file is a network, but not one that answers with one matte.", parameter="model"
-        )
-    return output.reshape(output.shape[-2:]).astype(np.float32, copy=False)
