@@ -167,6 +167,48 @@ def test_too_much_work_is_refused_with_a_time_to_come_back(serve: Callable[..., 
     assert 1 <= int(refused.headers["retry-after"]) <= 3  # the first may take about two seconds
 
 
+def test_a_refusal_waits_for_no_thread(serve: Callable[..., TestClient], photo: bytes) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(photo: RGB) -> Alpha:
+        entered.set()
+        assert leave.wait(60)
+        return np.ones((8, 8), np.float32)
+
+    client = serve(keys=("k",), models=FakeModels(slow), service={"workers": 1, "queue": 0})
+    answers: list[int] = []
+
+    def send() -> None:
+        answers.append(client.post("/api/v1/remove", content=photo, headers={"x-api-key": "k"}).status_code)
+
+    async def take_all_threads() -> Callable[[], None]:
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        total, limiter.total_tokens = limiter.total_tokens, 1
+        holder = object()
+        await limiter.acquire_on_behalf_of(holder)
+
+        def give_back() -> None:
+            limiter.release_on_behalf_of(holder)
+            limiter.total_tokens = total
+
+        return give_back
+
+    first, second = threading.Thread(target=send), threading.Thread(target=send)
+    first.start()
+    assert entered.wait(20)
+    assert client.portal is not None
+    give_back = client.portal.call(take_all_threads)
+    second.start()
+    second.join(20)
+    said = list(answers)
+    client.portal.call(give_back)
+    leave.set()
+    first.join()
+    second.join()
+    assert said == [429]
+    assert answers == [429, 200]
+
+
 def test_a_key_that_floods_leaves_room_for_another(serve: Callable[..., TestClient], photo: bytes) -> None:
     leave = threading.Event()
 

@@ -19,6 +19,11 @@ from typing import TypeAlias
 
 import pytest
 
+from mattebox import codec
+from mattebox.edit import Output
+from mattebox.image import Image
+from mattebox.testing import make_scene
+
 pytestmark = pytest.mark.process
 
 Begin: TypeAlias = Callable[..., "Running"]
@@ -138,6 +143,38 @@ def test_whoever_watches_does_not_keep_it_from_ending(begin: Begin) -> None:
         assert b"still here" not in answer.read()  # it would come before the end that the stream has by itself
     assert running.process.wait(30) in (0, -signal.SIGTERM)
     assert "Traceback" not in running.said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_request_in_work_is_answered_before_it_ends(begin: Begin) -> None:
+    running = begin(NO_WEIGHTS)
+    port = int(running.wait_for(r"http://[\w.]+:\d+").rpartition(":")[2])
+    picture = codec.encode(Image(rgb=make_scene(width=64, height=48, seed=1).photo), Output())
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=60)) as client:
+        head = "POST /api/v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
+        client.sendall(f"{head}Content-Length: {len(picture)}\r\nExpect: 100-continue\r\n\r\n".encode())
+        with client.makefile("rb") as said:
+            assert said.readline().startswith(b"HTTP/1.1 100 ")  # its body is being read
+            assert said.readline() == b"\r\n"
+            client.sendall(picture[:100])
+            running.process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + 60
+            while _is_open(port):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            client.sendall(picture[100:])
+            assert said.readline().startswith(b"HTTP/1.1 201")
+            assert b'"width":64' in said.read().replace(b" ", b"")
+    assert running.process.wait(60) in (0, -signal.SIGTERM)
+    assert "Traceback" not in running.said
+
+
+def _is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=60).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

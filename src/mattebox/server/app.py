@@ -7,7 +7,7 @@ import importlib
 import importlib.metadata
 import logging
 import pkgutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -438,8 +438,9 @@ def _methods_at(request: Request) -> list[str]:
 
 def _answer(
     translate: Callable[[Exception, Request], MatteboxError],
-) -> Callable[[Request, Exception], Response]:
-    def handle(request: Request, error: Exception) -> Response:
+) -> Callable[[Request, Exception], Awaitable[Response]]:
+    # Asynchronous, because Starlette hands others to a thread, which doubles what a refusal costs.
+    async def handle(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
             response = error_response(request, translate(error, request), status=error.status_code)
             response.headers.update(error.headers or {})

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, final
 
-import numpy as np
 from cachetools import LRUCache
 
 MEMORY_SECONDS: Final = 300.0
@@ -85,14 +84,19 @@ class Pace:
             pixels: width times height.
         """
         now = self._clock()
-        known = [each for each in self._samples.get(kind, ()) if now - each[0] < MEMORY_SECONDS]
-        first = [(now, size, self._first(size)) for size in (0, 24_000_000)]
-        weights = np.array([_DOUBT] * len(first) + [1.0] * len(known))
-        _, sizes, seconds = np.array(first + known).T
-        slope, base = np.polyfit(sizes, seconds, 1, w=np.sqrt(weights))
+        samples = [(_DOUBT, size, self._first(size)) for size in (0, 24_000_000)]
+        samples += [
+            (1.0, size, spent) for then, size, spent in self._samples.get(kind, ()) if now - then < MEMORY_SECONDS
+        ]
+        # Weighted least squares, without numpy: every refusal asks, and of so few samples that is a tenth of the time.
+        weight = sum(w for w, _, _ in samples)
+        size = sum(w * x for w, x, _ in samples) / weight
+        spent = sum(w * y for w, _, y in samples) / weight
+        covariance = sum(w * (x - size) * (y - spent) for w, x, y in samples)
+        slope = covariance / sum(w * (x - size) ** 2 for w, x, _ in samples)
         if slope < 0:  # by chance the large ones were the quick ones
-            return float(np.average(seconds, weights=weights))
-        return float(max(0.0, base) + slope * pixels)
+            return spent
+        return max(0.0, spent - slope * size) + slope * pixels
 
     def _first(self, pixels: int) -> float:
         return self._estimate + _MEGAPIXEL_SECONDS * min(1.0, self._estimate) * pixels / 1e6

@@ -123,6 +123,21 @@ def test_a_key_in_the_database_closes_the_server_for_ever(database: Engine, monk
     assert refused(Accounts((), database), "anything") is Kind.INVALID_KEY
 
 
+def test_a_key_that_was_read_is_known_without_the_database(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, accounts = Clock(monkeypatch), Accounts(("env",), database)
+    clock.cached(accounts._kept)
+    key, _ = Keys(database).create("shop", KeyLimits(pictures=3))
+    assert accounts.remembered("env") == accounts.authenticate("env")
+    assert accounts.remembered(key) is None
+    read = accounts.authenticate(key)
+    assert read.pictures == 3
+    assert accounts.remembered(key) == read
+    assert accounts.remembered(key[:-1] + ("0" if key[-1] != "0" else "1")) is None
+    assert accounts.remembered(None) is None
+    clock.now += KEY_SECONDS + 0.1
+    assert accounts.remembered(key) is None  # it may have been revoked
+
+
 def test_a_keys_own_limits_come_before_the_settings(database: Engine) -> None:
     accounts = Accounts(("env",), database, AccountOptions(credits=2))
     keys = Keys(database)

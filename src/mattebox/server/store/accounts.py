@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.database import TABLES, reachable
-from mattebox.server.store.keys import AWAY_SECONDS, KEY_SECONDS, Keys, digest
+from mattebox.server.store.keys import AWAY_SECONDS, KEY_SECONDS, Key, Keys, digest
 
 _USAGE = Table(
     "usage", TABLES, Column("account", String(64), primary_key=True), Column("images", Integer, nullable=False)
@@ -106,17 +106,30 @@ class Accounts:
         Raises:
             MatteboxError: MISSING_KEY, INVALID_KEY, or UNAVAILABLE where the database is away.
         """
-        hashed = digest(key or "")
+        account = self.remembered(key)
+        if account is not None:
+            return account
         if not self.keyed():
-            return Account(hashed[:24], credits=self._options.credits, anonymous=True)
+            return Account(digest(key or "")[:24], credits=self._options.credits, anonymous=True)
         if not key:
             raise MatteboxError(Kind.MISSING_KEY, "An API key is needed.")
-        # Looking it up takes a time that depends on a part of the hash, from which no key can be learnt.
-        if hmac.compare_digest(self._known.get(hashed[:24], ""), hashed):
-            return Account(hashed[:24], credits=self._options.credits)
         found = self._kept.find(key)
         if found is None:
             raise MatteboxError(Kind.INVALID_KEY, "This API key is not known.")
+        return self._account(found)
+
+    def remembered(self, key: str | None) -> Account | None:
+        """Whose key this is, where that is known without waiting for the database."""
+        if not key:
+            return None
+        hashed = digest(key)
+        # Looking it up takes a time that depends on a part of the hash, from which no key can be learnt.
+        if hmac.compare_digest(self._known.get(hashed[:24], ""), hashed):
+            return Account(hashed[:24], credits=self._options.credits)
+        found = self._kept.find(key, ask=False)
+        return None if found is None else self._account(found)
+
+    def _account(self, found: Key) -> Account:
         own = found.limits
         most = self._options.credits if own.credits is None else own.credits
         return Account(found.id, name=found.name, credits=most, pictures=own.pictures, rate=own.rate)

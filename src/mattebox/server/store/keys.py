@@ -155,8 +155,12 @@ class Keys:
             raise MatteboxError(Kind.NOT_FOUND, "No key in force has this name or id.")
         return _key(row)
 
-    def find(self, key: str) -> Key | None:
+    def find(self, key: str, *, ask: bool = True) -> Key | None:
         """The key in force that this is, if it is one.
+
+        Args:
+            key: as its owner has it.
+            ask: the database, where the key was not read in the last `KEY_SECONDS`.
 
         Raises:
             MatteboxError: UNAVAILABLE where the database is away and the key was not read in the last `AWAY_SECONDS`.
@@ -164,7 +168,7 @@ class Keys:
         shape = _SHAPE.fullmatch(key)
         if shape is None:
             return None
-        row = self._row(shape[1])
+        row = self._row(shape[1], ask=ask)
         if row is None:
             return None
         # The row is found by what is not secret, and the secret is compared in a time that does not depend on it.
@@ -180,11 +184,13 @@ class Keys:
             made = inspect(connection).has_table(_KEYS.name)
             return made and connection.scalar(select(_KEYS.c.id).limit(1)) is not None
 
-    def _row(self, key_id: str) -> tuple[str, Key] | None:
+    def _row(self, key_id: str, *, ask: bool) -> tuple[str, Key] | None:
         with self._reading:
             row = self._read.get(key_id)
             if row is not None and key_id in self._fresh:
                 return row
+        if not ask:
+            return None
         try:
             row = self._fetch(key_id)
         except MatteboxError as error:
