@@ -188,6 +188,7 @@ def test_the_backgrounds_colour_is_taken_out_of_the_edge() -> None:
     assert np.mean(errors) < edge_error(Foreground.KEEP) / 5
 
 
+@pytest.mark.slow  # its package compiles itself where it was never used before
 def test_multilevel_agrees_with_the_truth() -> None:
     assert edge_error(Foreground.MULTILEVEL) < edge_error(Foreground.KEEP) / 3
 

@@ -17,7 +17,7 @@ from skimage import filters as skfilters
 from skimage import transform as sktransform
 from tests.codec.icc import display_p3
 
-from mattebox import codec, transforms
+from mattebox import codec, resampling, transforms
 from mattebox.edit import Color, Fit
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Image
@@ -495,7 +495,7 @@ def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch, background: Color
     alpha = waves(300, 400)[:, :, 0].astype(np.float32) / np.float32(255)
     image = Image(rgb=waves(300, 400), alpha=None if background is None else alpha)
     whole = apply(image, Rotate(degrees=-28, background=background))
-    monkeypatch.setattr(transforms, "_TILE", 37)
+    monkeypatch.setattr(resampling, "_TILE", 37)
     tiled = apply(image, Rotate(degrees=-28, background=background))
     seen = alpha_of(whole) > 0.02
     # OpenCV goes by 32nds of a pixel, counted from the tile's corner: at the outline, that is a few levels.

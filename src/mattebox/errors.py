@@ -96,3 +96,18 @@ class MatteboxError(Exception):
 
 def _again(kind: Kind, message: str, parameter: str | None, retry_after: float | None) -> MatteboxError:
     return MatteboxError(kind, message, parameter=parameter, retry_after=retry_after)
+
+
+def forget_frames(failure: BaseException | None) -> None:
+    """Let go of what a failure has come through, such as the body of a request.
+
+    Some of those frames hold the failure themselves, as anyio's that wait for a thread do: a ring that would be there
+    until the garbage collector comes by, with hundreds of megabytes meanwhile. Through pydantic's own failures it does
+    not even see rings.
+    """
+    waiting = [failure]
+    while waiting:
+        each = waiting.pop()
+        if each is not None:
+            each.__traceback__ = None
+            waiting += [each.__cause__, each.__context__]

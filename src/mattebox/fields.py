@@ -35,7 +35,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from mattebox import units
-from mattebox.errors import Kind, MatteboxError
+from mattebox.errors import Kind, MatteboxError, forget_frames
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -384,6 +384,8 @@ class Fields(BaseModel):
 
     @classmethod
     def _refuse(cls, problems: list[ErrorDetails], called: Callable[[str], str], cause: Exception) -> NoReturn:
+        for each in problems:
+            forget_frames(each.get("ctx", {}).get("error"))
         problem = min(problems, key=lambda each: each["type"] != "extra_forbidden")
         name = called(path_of(problem["loc"]))
         refusal = problem.get("ctx", {}).get("error")

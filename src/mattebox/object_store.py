@@ -35,8 +35,8 @@ class ObjectStore:
     """The bytes at one address. All methods block, and may be called from several threads.
 
     A key is a path with `/` between its parts, none of which is empty, `.` or `..`. Every method raises
-    INVALID_PARAMETER for a key that is not, and UNAVAILABLE where the store cannot be reached or refuses the
-    credentials.
+    INVALID_PARAMETER for a key that is not, NOT_FOUND where it reads what is not there, and UNAVAILABLE where the store
+    cannot be reached or refuses the credentials.
 
     Args:
         url: `file:///folder`, `memory:///`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`.
@@ -56,11 +56,7 @@ class ObjectStore:
         self.folder, self._store = _open(url, patience=patience, make=make)
 
     def put(self, key: str, data: bytes, *, media_type: str) -> None:
-        """Keep `data` under `key`, in place of what was there. It appears whole or not at all, and survives a crash.
-
-        Raises:
-            MatteboxError: INVALID_PARAMETER or UNAVAILABLE.
-        """
+        """Keep `data` under `key`, in place of what was there. It appears whole or not at all, and survives a crash."""
         check_key(key)
         with explained():
             # One request even for the largest picture: the parts of a broken upload in parts would stay for ever.
@@ -69,11 +65,7 @@ class ObjectStore:
                 _sync(self.folder, key)
 
     def put_new(self, key: str, data: bytes, *, media_type: str) -> bool:
-        """Keep `data` under `key` unless something is there already; whether it was kept.
-
-        Raises:
-            MatteboxError: INVALID_PARAMETER or UNAVAILABLE.
-        """
+        """Keep `data` under `key` unless something is there already; whether it was kept."""
         from obstore.exceptions import AlreadyExistsError
 
         check_key(key)
@@ -91,8 +83,7 @@ class ObjectStore:
         """The bytes under `key`.
 
         Raises:
-            MatteboxError: NOT_FOUND, INVALID_PARAMETER or UNAVAILABLE; TOO_MANY_BYTES above `max_bytes`, of which none
-                are read.
+            MatteboxError: TOO_MANY_BYTES above `max_bytes`, of which none are read.
         """
         check_key(key)
         with explained(), _finding():
@@ -102,11 +93,7 @@ class ObjectStore:
             return bytes(found.bytes())
 
     def size(self, key: str) -> int:
-        """The number of bytes kept under `key`.
-
-        Raises:
-            MatteboxError: NOT_FOUND, INVALID_PARAMETER or UNAVAILABLE.
-        """
+        """The number of bytes kept under `key`."""
         check_key(key)
         with explained(), _finding():
             return self._store.head(key)["size"]
@@ -115,7 +102,7 @@ class ObjectStore:
         """The bytes from `start` up to and without `end`; fewer where the object ends before.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER where no byte lies there, NOT_FOUND or UNAVAILABLE.
+            MatteboxError: INVALID_PARAMETER where no byte lies there.
         """
         from obstore.exceptions import BaseError
 
@@ -132,11 +119,7 @@ class ObjectStore:
                 raise
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete what is kept under the keys, if anything is.
-
-        Raises:
-            MatteboxError: INVALID_PARAMETER or UNAVAILABLE.
-        """
+        """Delete what is kept under the keys, if anything is."""
         for key in keys:
             check_key(key)
         with explained():
@@ -164,7 +147,7 @@ class ObjectStore:
         """An address of a cloud itself at which anyone may GET `key` for so long; None for folders and memory.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER; UNAVAILABLE where the credentials do not sign.
+            MatteboxError: UNAVAILABLE where the credentials do not sign.
         """
         from obstore import sign
         from obstore.store import AzureStore, GCSStore, S3Store

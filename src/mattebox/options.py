@@ -94,18 +94,24 @@ class ReadCorrections(Reader):
         try:
             (found,) = _corrections().validate_json(b"[%b]" % (text.encode() if isinstance(text, str) else text))
         except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False)[0]
-            if problem["type"] == "json_invalid":
-                raise Refusal("is not valid JSON") from error
-            own = problem.get("ctx", {}).get("error")
-            said = filter(None, (path_of(problem["loc"][1:]), str(own or problem["msg"])))
-            raise Refusal(f"cannot be used: {': '.join(said)}") from error
-        return found
+            refusal = _refusal(error)
+        else:
+            return found
+        raise refusal  # out here, without pydantic's failure: it would hold the frames of the request for ever
 
     @property
     def schema(self) -> Schema:  # noqa: D102
         items = inlined(_corrections().json_schema())["prefixItems"]
         return {**items[0]} if isinstance(items, list) else {}
+
+
+def _refusal(error: ValidationError) -> Refusal:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    if problem["type"] == "json_invalid":
+        return Refusal("is not valid JSON")
+    own = problem.get("ctx", {}).get("error")
+    said = filter(None, (path_of(problem["loc"][1:]), str(own or problem["msg"])))
+    return Refusal(f"cannot be used: {': '.join(said)}")
 
 
 @cache

@@ -68,11 +68,7 @@ def margin(text: str) -> Margin:
 
 
 def scale(text: str) -> float:
-    """A share in per cent, `80%`, as a fraction above 0 and at most 1.
-
-    Raises:
-        MatteboxError: it is none.
-    """
+    """A share in per cent, `80%`, as a fraction above 0 and at most 1."""
     shares = _several(text)
     if len(shares) != 1 or not shares[0].percent or not 0 < shares[0].value <= 100:
         _refuse(text, "not a scale; write a share above 0% and up to 100%, as in 80%")
@@ -84,9 +80,6 @@ def position(text: str) -> tuple[float, float]:
 
     Returns:
         Fractions in [0, 1], across and down.
-
-    Raises:
-        MatteboxError: it is none.
     """
     if text.strip().lower() == "center":
         return (0.5, 0.5)
@@ -97,11 +90,7 @@ def position(text: str) -> tuple[float, float]:
 
 
 def ratio(text: str) -> tuple[int, int]:
-    """Proportions in whole numbers, `4:3`: width, then height.
-
-    Raises:
-        MatteboxError: they are none.
-    """
+    """Proportions in whole numbers, `4:3`: width, then height."""
     found = re.fullmatch(r"\s*([0-9]{1,5})\s*:\s*([0-9]{1,5})\s*", text)
     if found is None or 0 in (int(found[1]), int(found[2])):
         _refuse(text, "not a ratio; write width and height in whole numbers, as in 4:3")

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import fastapi.dependencies.models
 import pytest
 import uvicorn
 from sqlalchemy import Engine
@@ -76,6 +77,24 @@ def serve(tmp_path: Path, fresh_database: Path) -> Iterator[Serve]:
     They have no queue, which takes long to start and fits into a process only once, unless `tasks` is True or
     has the queue's settings.
     """
+    with _serving(tmp_path, fresh_database) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def serve_all(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> Iterator[Serve]:
+    """As `serve`, for servers that the tests of a module share because they leave nothing in them."""
+    with _serving(tmp_path_factory.mktemp("served"), fresh_database) as start:
+        yield start
+
+
+_ROUTES_SEEN = [each for each in vars(fastapi.dependencies.models).values() if hasattr(each, "cache_clear")]
+"""Caches that keep the routes of thousands of servers, and so the servers. To go through all of them takes the garbage
+collector a fifth of the time of the tests."""
+
+
+@contextmanager
+def _serving(folder: Path, fresh_database: Path) -> Iterator[Serve]:
     with ExitStack() as running:
 
         def start(
@@ -87,7 +106,7 @@ def serve(tmp_path: Path, fresh_database: Path) -> Iterator[Serve]:
         ) -> TestClient:
             if isinstance(tasks, Mapping):
                 settings["tasks"] = tasks
-            chosen = Settings.model_validate({"data_dir": tmp_path} | settings)
+            chosen = Settings.model_validate({"data_dir": folder} | settings)
             file = chosen.data_dir / fresh_database.name
             if not chosen.database_url and not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +115,8 @@ def serve(tmp_path: Path, fresh_database: Path) -> Iterator[Serve]:
             return running.enter_context(TestClient(app, raise_server_exceptions=False))
 
         yield start
+    for each in _ROUTES_SEEN:
+        each.cache_clear()
 
 
 @contextmanager

@@ -3,13 +3,17 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 from starlette.testclient import TestClient
+from tests.server.conftest import running
 
 from mattebox.server import studio
+from mattebox.server.app import create_app
+from mattebox.server.settings import Settings
+from mattebox.testing import FakeModels
 
 Listen = Callable[..., int]
 Serve = Callable[..., TestClient]
@@ -30,11 +34,14 @@ def ask(port: int, line: str, *headers: str, host: str | None = None) -> tuple[i
     )
 
 
-@pytest.fixture
-def port(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> int:
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A server that is known by two names, with a page at `/`."""
-    monkeypatch.setattr(studio, "installed", lambda _: True)
-    return listen(hosts=("127.0.0.1", "cutout.example"))
+    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), hosts=("127.0.0.1", "cutout.example"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studio, "installed", lambda _: True)
+        with running(create_app(settings, models=FakeModels(), tasks=False)) as found:
+            yield found
 
 
 # --- targets -----------------------------------------------------------------------------------------------------

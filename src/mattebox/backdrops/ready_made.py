@@ -65,7 +65,10 @@ def plain_studio(seed: int, warning: str | None = None) -> Choice:
 
 @final
 class ReadyMade:
-    """Everything that is here already, found by words. Safe to use from several threads."""
+    """Everything that is here already, found by words. Safe to use from several threads.
+
+    Every method raises UNAVAILABLE where a pack is not right.
+    """
 
     def __init__(self, options: BackdropOptions, progress: Progress | None, *, fetch_when_used: bool) -> None:
         from mattebox.backdrops.scenes import files, packs
@@ -80,11 +83,7 @@ class ReadyMade:
         self._scenes: tuple[Scene, ...] | None = None
 
     def index(self) -> Index:
-        """The words that prompts are compared with; read once.
-
-        Raises:
-            MatteboxError: UNAVAILABLE where a pack is not right.
-        """
+        """The words that prompts are compared with; read once."""
         with self._lock:
             if self._index is None:
                 self._index = self._make_index()
@@ -119,11 +118,7 @@ class ReadyMade:
         raise MatteboxError(Kind.INVALID_PARAMETER, f"No backdrop here shows this. {hint}", parameter="prompt")
 
     def scenes(self, text: str = "") -> tuple[Scene, ...]:
-        """The backdrops that are installed and that words choose, those that fit `text` first.
-
-        Raises:
-            MatteboxError: UNAVAILABLE where a pack is not right.
-        """
+        """The backdrops that are installed and that words choose, those that fit `text` first."""
         index = self.index()
         with self._lock:
             if self._scenes is None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Backdrops:
     """The configured generators. Safe to use from several threads.
 
+    Every method raises UNAVAILABLE where a pack is not right.
+
     Args:
         options: the generators and their settings.
         progress: told of downloads.
@@ -52,7 +54,7 @@ class Backdrops:
         """The scenes that can be asked for here, those that fit the prompt first; see `ReadyMade.scenes`.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER about `prompt` where it is too long; UNAVAILABLE where a pack is not right.
+            MatteboxError: INVALID_PARAMETER about `prompt` where it is too long.
         """
         return self._ready_made.scenes(_checked(prompt)) if "scenes" in self._options.generators else ()
 
@@ -67,11 +69,7 @@ class Backdrops:
         return self._ready_made.preview(name, width=width, height=height)
 
     def warm(self) -> None:
-        """Read the words that prompts are compared with, so that the first request does not wait for it.
-
-        Raises:
-            MatteboxError: UNAVAILABLE where a pack is not right.
-        """
+        """Read the words that prompts are compared with, so that the first request does not wait for it."""
         if "scenes" in self._options.generators:
             self._ready_made.index()
 

@@ -130,20 +130,12 @@ def address(place: str) -> str:
 
 
 def open_source(job: BulkJob) -> ObjectStore:
-    """The storage of the photos.
-
-    Raises:
-        MatteboxError: what `ObjectStore` raises.
-    """
+    """The storage of the photos."""
     return ObjectStore(job.source, patience=PATIENCE, make=False)
 
 
 def open_target(job: BulkJob) -> ObjectStore:
-    """The storage of the results.
-
-    Raises:
-        MatteboxError: what `ObjectStore` raises.
-    """
+    """The storage of the results."""
     return ObjectStore(job.target, patience=PATIENCE)
 
 

@@ -131,9 +131,6 @@ def run_here(
         threads: how many pictures are worked on at a time.
         stop: ends the work at the next checkpoint, and is set where something else ends it early.
         done: told about each picture.
-
-    Raises:
-        MatteboxError: what `run_shard` raises.
     """
     for shard in shards:
         run_shard(job, plan, shard, engine, threads=threads, stop=stop, done=done)

@@ -16,9 +16,9 @@ import typer
 
 from mattebox import extras, model_options
 from mattebox.batch import Plan as Files
-from mattebox.cli.context import Components, Device, picture_behind
+from mattebox.cli.context import Components, Device
 from mattebox.cli.database import opened
-from mattebox.cli.edit_command import engine_for, options_of
+from mattebox.cli.edit_command import edit_of, engine_for
 from mattebox.cli.terminal import Bar, say
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
@@ -107,14 +107,7 @@ def bulk(
 def _job(context: typer.Context, source: str, target: str) -> BulkJob:
     from mattebox.bulk import BulkJob, address
 
-    options = options_of(context)
-    edit = options.to_edit(format=Format.PNG)
-    if options.alpha_only and edit.output.format is Format.ZIP:
-        raise typer.BadParameter(
-            "A ZIP holds the colours and the matte. Choose another format.", param_hint="--alpha-only"
-        )
-    image = options.background_image
-    behind = None if image is None else picture_behind(image, Files(jobs=(), format=edit.output.format))
+    edit, behind = edit_of(context, Files(jobs=(), format=Format.PNG))
     return BulkJob(source=address(source), target=address(target), edit=edit, behind=behind)
 
 
@@ -127,15 +120,10 @@ def _run_here(
     shards = pending(open_target(job), plan) if shard is None else [shard]
     with _ended_by_sigterm(), Bar(sum(plan.size_of(each) for each in shards)) as bar:
 
-        def fetching(what: str, done: int, total: int | None) -> None:
-            if stop.is_set():  # a download has no other checkpoint
-                raise MatteboxError(Kind.CANCELLED, "Stopped.")
-            bar.fetching(what, done, total)
-
         def done(_row: Row) -> None:
             bar.step()
 
-        engine = engine_for(context.ensure_object(Components), job.edit, device, fetching)
+        engine = engine_for(context.ensure_object(Components), job.edit, device, bar.fetching_until(stop))
         run_here(job, plan, shards, engine, threads=threads, stop=stop, done=done)
 
 

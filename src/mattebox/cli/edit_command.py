@@ -67,6 +67,22 @@ def options_of(context: typer.Context) -> RemoveCommand:
     return options
 
 
+def edit_of(context: typer.Context, plan: Plan) -> tuple[Edit, bytes | None]:
+    """The edit that was typed, for the format of a plan, and the file of the picture behind, if there is one.
+
+    Raises:
+        typer.BadParameter: the options do not fit together.
+        MatteboxError: the picture behind cannot be used.
+    """
+    options = options_of(context)
+    edit = options.to_edit(format=plan.format)
+    if options.alpha_only and edit.output.format is Format.ZIP:
+        raise typer.BadParameter(
+            "A ZIP holds the colours and the matte. Choose another format.", param_hint="--alpha-only"
+        )
+    return edit, None if options.background_image is None else picture_behind(options.background_image, plan)
+
+
 def run(
     context: typer.Context,
     plan: Plan,
@@ -93,25 +109,13 @@ def run(
         typer.Exit: some photos failed.
         MatteboxError: none can be done.
     """
-    options = options_of(context)
-    if options.alpha_only and plan.format is Format.ZIP:
-        raise typer.BadParameter(
-            "A ZIP holds the colours and the matte. Choose another format.", param_hint="--alpha-only"
-        )
     check_standard_output(plan, as_json=as_json)
-    edit = options.to_edit(format=plan.format)
-    behind = None if options.background_image is None else picture_behind(options.background_image, plan)
+    edit, behind = edit_of(context, plan)
     stop = threading.Event()
     failed: list[Failed] = []
     last: Done | None = None
     with Bar(len(plan.jobs), hidden=as_json and sys.stdout.isatty()) as bar:
-
-        def fetching(what: str, done: int, total: int | None) -> None:
-            if stop.is_set():  # a download has no other checkpoint
-                raise MatteboxError(Kind.CANCELLED, "Stopped.")
-            bar.fetching(what, done, total)
-
-        engine = engine_for(context.ensure_object(Components), edit, device, fetching)
+        engine = engine_for(context.ensure_object(Components), edit, device, bar.fetching_until(stop))
         work = _work(engine, edit, behind, plan, Results(overwrite=overwrite))
         for job in plan.kept if as_json else ():
             typer.echo(json.dumps({"input": named(job.source), "output": named(job.target), "skipped": "exists"}))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ import typer
 
 from mattebox import extras
 from mattebox.cli.database import opened
-from mattebox.cli.terminal import say
+from mattebox.cli.terminal import print_json, print_tables, say
 
 if TYPE_CHECKING:
     from mattebox.server.store.keys import Keys
@@ -63,10 +61,8 @@ def list_keys(
     with _keys() as keys:
         rows = keys.listing()
     if as_json:
-        for row in rows:
-            typer.echo(json.dumps(dataclasses.asdict(row)))
+        print_json(rows)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("name", "id", "credits", "pictures", "rate", "created", "revoked", box=None, pad_edge=False)
@@ -76,10 +72,7 @@ def list_keys(
             for each in (row.limits.credits, row.limits.pictures, row.limits.rate)
         )
         table.add_row(row.name, row.id, *own, _day(row.created), "-" if row.revoked is None else _day(row.revoked))
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 200  # a file or a pipe has no width: keep a key on one line
-    console.print(table)
+    print_tables(table)
 
 
 @app.command()

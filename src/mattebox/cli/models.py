@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ import typer
 
 from mattebox import model_options
 from mattebox.cli.context import Components, explain_choice, warn_of_licence
-from mattebox.cli.terminal import Bar, say
+from mattebox.cli.terminal import Bar, print_json, print_tables, say
 from mattebox.errors import MatteboxError
 
 if TYPE_CHECKING:
@@ -35,10 +33,8 @@ def list_models(
     here = _machine()
     rows = [_facts(row, catalogue, directory, here) for row in catalogue.values()]
     if as_json:
-        for row in rows:
-            typer.echo(json.dumps(dataclasses.asdict(row)))
+        print_json(rows)
         return
-    from rich.console import Console
     from rich.table import Table
 
     from mattebox.models.memory import gigabytes
@@ -56,13 +52,7 @@ def list_models(
             row.name, size, gigabytes(row.memory), row.precision, row.licence, commercial, sources, downloaded
         )
         notes.add_row(row.name, row.note if row.network is None else f"{row.note} Here: {row.network}.")
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a file or a pipe has no width: keep a model on one line
-    console.print(table)
-    console.print()
-    console.print(notes)
-    console.print(f"\nNetworks run on {here}. Memory is an estimate of what a network needs on a processor.")
+    print_tables(table, notes, f"Networks run on {here}. Memory is an estimate of what a network needs on a processor.")
 
 
 @dataclass(frozen=True, kw_only=True)

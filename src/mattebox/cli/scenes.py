@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mattebox import backdrop_options
-from mattebox.cli.terminal import Bar, say
+from mattebox.cli.terminal import Bar, print_json, print_tables, say
 from mattebox.errors import Kind, MatteboxError
 
 app = typer.Typer(no_args_is_help=True, help="The places that prompts can ask for, and their files.")
@@ -36,10 +34,8 @@ def list_scenes(
     """List the scenes, those of your own packs first."""
     rows = _rows()
     if as_json:
-        for row in rows:
-            typer.echo(json.dumps(dataclasses.asdict(row)))
+        print_json(rows)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("name", "shows", "licence", "author", "installed", box=None, pad_edge=False)
@@ -48,10 +44,7 @@ def list_scenes(
         more = ", ..." if len(row.tags) > _SHOWN_TAGS else ""
         tags = ", ".join(row.tags[:_SHOWN_TAGS]) + more
         table.add_row(row.name, tags, row.licence, row.author, "yes" if row.installed else "no")
-    console = Console(highlight=False, markup=False)  # a pack's words are its author's
-    if not console.is_terminal:
-        console.width = 200  # a file or a pipe has no width: keep a scene on one line
-    console.print(table)
+    print_tables(table)
 
 
 def _rows() -> list[_Facts]:

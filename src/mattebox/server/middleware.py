@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mattebox.errors import Kind, MatteboxError
+from mattebox.errors import Kind, MatteboxError, forget_frames
 from mattebox.server import request_target
 from mattebox.server.http.dialect import STATUS, Dialect, RequestContext, error_response, reason, speaking
 from mattebox.server.monitor import Monitor
@@ -162,7 +162,7 @@ class RequestGuard:
             finally:
                 if path not in _PROBES:
                     self._note(here, scope, STATUS[Kind.CANCELLED] if status is None else status)
-                _forget_frames(here.failure)
+                forget_frames(here.failure)
 
     def _note(self, here: RequestContext, scope: Scope, status: int) -> None:
         """Count a request that was answered, and write its line into the log."""
@@ -233,20 +233,6 @@ class RequestGuard:
                 "A page of another site may not use a server that asks for no key. Its operator can set MATTEBOX_KEYS "
                 "or MATTEBOX_CORS_ORIGINS.",
             )
-
-
-def _forget_frames(failure: BaseException | None) -> None:
-    """Let go of what a failure has come through, such as the body of the request, now that it has been logged.
-
-    Some of those frames hold the failure themselves, as anyio's that wait for a thread do: a ring that would be there
-    until the garbage collector comes by, with hundreds of megabytes meanwhile.
-    """
-    waiting = [failure]
-    while waiting:
-        each = waiting.pop()
-        if each is not None:
-            each.__traceback__ = None
-            waiting += [each.__cause__, each.__context__]
 
 
 def _failure_of(check: Callable[[Scope], None], scope: Scope) -> MatteboxError | None:

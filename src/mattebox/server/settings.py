@@ -39,8 +39,8 @@ from mattebox.server.rates import RateOptions
 from mattebox.server.runner import RunnerOptions
 from mattebox.server.store.accounts import AccountOptions
 from mattebox.server.store.database import connect
-from mattebox.server.store.images import ImageStoreOptions
 from mattebox.server.store.keys import Keys
+from mattebox.server.store.stored_image import ImageStoreOptions
 
 _OTHERS = frozenset({"EVAL", "GALLERY"})
 """Variables, without the prefix, that something else than the server reads."""

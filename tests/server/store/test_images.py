@@ -22,7 +22,8 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server.store.blobs import Blobs
 from mattebox.server.store.database import connect, create
-from mattebox.server.store.images import Holdings, ImageStore, ImageStoreOptions, StoredImage, check_name
+from mattebox.server.store.images import ImageStore
+from mattebox.server.store.stored_image import Holdings, ImageStoreOptions, StoredImage, check_name
 
 HOUR = 3600.0
 STRANGE = [

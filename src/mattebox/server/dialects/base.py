@@ -55,7 +55,9 @@ from mattebox.server.http.bodies import (
     read_raw,
     read_values,
 )
+from mattebox.server.http.changes import FARTHEST, MOST_MARKS, ChangeFields, MarkFields, MarksFields
 from mattebox.server.http.dialect import (
+    BACKDROP_HEADERS,
     NO_LIMITS,
     Dialect,
     api_key,
@@ -66,17 +68,12 @@ from mattebox.server.http.dialect import (
 )
 from mattebox.server.rates import RateState
 from mattebox.server.state import base_address, limits, server_state
+from mattebox.server.store.accounts import Usage
 from mattebox.sources import Link, Source, Sources, Upload
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")
 SUBJECT = {"X-Mattebox-Subject": "`left,top,width,height`, or `none`"}
 """The header that says where the subject is, for API docs."""
-BACKDROP = {
-    "X-Mattebox-Backdrop": "what served the prompt, as in `scenes/warehouse-ramp`",
-    "X-Mattebox-Backdrop-Score": "how well it matches, 0 to 1, if that is known",
-    "X-Mattebox-Warning": "a sentence where it is not what was asked for",
-}
-"""The headers of `backdrop_headers`, for API docs."""
 UNLIMITED = 2_147_483_647
 """Credits of a key without a limit: a whole number that every language can hold."""
 
@@ -108,6 +105,16 @@ def named_message(error: MatteboxError) -> str:
 def picture_response(encoded: Encoded, headers: dict[str, str]) -> Response:
     """The picture itself."""
     return Response(encoded.data, media_type=encoded.media_type, headers=headers)
+
+
+def wants_json(request: Request) -> bool:
+    """Whether `Accept` asks for nothing but JSON: some HTTP libraries name it first in every request."""
+    return request.headers.get("accept", "").partition(";")[0].strip().lower() == JSON_TYPE
+
+
+def credits_left(usage: Usage) -> int:
+    """The credits of a key that are left; a very large number where it has no limit."""
+    return UNLIMITED if usage.allowed is None else max(0, usage.allowed - usage.used)
 
 
 def as_base64(data: bytes) -> str:

@@ -186,7 +186,7 @@ async def remove_background(request: base.Request) -> base.Response:
     responses=base.openapi.result(
         "The picture, in the format that `Accept` asks for; JPEG",
         media_types=base.IMAGE_TYPES,
-        headers=_CREDITS | base.BACKDROP,
+        headers=_CREDITS | base.BACKDROP_HEADERS,
     )
     | base.openapi.errors(render_error, (*_ERRORS, base.Kind.NOT_OFFERED), status=_STATUS),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlencode
 
@@ -15,17 +15,15 @@ from mattebox.options import LONGEST_PROMPT
 from mattebox.server.dialects import base
 from mattebox.server.http import stored_images as images
 from mattebox.server.store.accounts import Account
-from mattebox.server.store.images import StoredImage, check_name
-from mattebox.transforms import Anchor, Flip, Transform
+from mattebox.server.store.stored_image import StoredImage, check_name
+from mattebox.transforms import Anchor, Flip
 
 _Model = TypeVar("_Model", bound=base.Fields)
 _Route = Callable[[base.Request], Awaitable[base.Response]]
 
 MOST_BYTES = 20 * 2**20
-_MOST_MARKS = 5
 _CUTOUT_COST = 2
 _PAINTED_SIDE = 1024
-_MOST = 2**31 - 1
 _BLACK = Color(0, 0, 0)
 _FORMATS = {"jpeg": Format.JPEG, "jpg": Format.JPEG, "png": Format.PNG, "webp": Format.WEBP}
 _FITS = {each.value: each for each in (Fit.FILL, Fit.CONTAIN, Fit.COVER)}
@@ -68,7 +66,7 @@ def render_error(error: base.MatteboxError, status: int, request_id: str) -> bas
 
 _Name = base.Written(check_name)
 _COLOR = "`#fff`, `rgb(255, 255, 255)` or a name; black."
-_Pixels = Annotated[int, base.Whole(0, _MOST)]
+_Pixels = Annotated[int, base.Whole(0, base.FARTHEST)]
 _Side = base.Whole(1, transforms.MAX_RESIZED_SIDE)
 _Angle = base.Number(-36_000, 36_000)
 _Factor = Annotated[float, base.Number(0, 10)]
@@ -108,111 +106,82 @@ class _Query(base.Fields):
     )
 
 
-class _TransformBody(_NamedBody):
-    def to_transform(self) -> Transform | None:
-        """The change; None changes the format only."""
-        raise NotImplementedError
-
-    def to_output(self) -> Output | None:
-        """The new image's format; None keeps the old one's."""
-        return None
-
-    def mark_ids(self) -> Sequence[str]:
-        """The images that are put on this one."""
-        return ()
+class _ChangeBody(_NamedBody, base.ChangeFields):
+    """The name of the new image, and a change."""
 
 
-class _Convert(_TransformBody):
+class _Convert(_ChangeBody):
     format: Annotated[Format, base.Word(_FORMATS)] = base.Field(description="The new one.")
     quality: Annotated[int | None, base.Whole(1, 100)] = base.Field(None, description="Of a JPEG or WebP.")
 
-    def to_transform(self) -> None:
-        """The format is all that changes."""
-
-    def to_output(self) -> Output:
+    @property
+    def output(self) -> Output:
         # For a lossless format the quality means nothing, and the vendor's client sends it all the same.
         return Output(format=self.format, quality=None if self.format is Format.PNG else self.quality)
 
 
-class _Resize(_TransformBody):
+class _Resize(_ChangeBody):
+    kind = transforms.Resize
     width: Annotated[int | None, _Side] = base.Field(None, description="Pixels. One side is enough.")
     height: Annotated[int | None, _Side] = base.Field(None, description="Pixels.")
     fit: Annotated[Fit, base.Word(_FITS)] = base.Field(Fit.FILL, description="How another shape is filled.")
     position: Annotated[Anchor, base.Word(_ANCHORS)] = base.Field(
         Anchor.CENTER, description="The part that is kept, or the place between bars."
     )
-    letterbox_color: Annotated[Color, base.OpaqueColor] = base.Field(_BLACK, description=f"The bars: {_COLOR}")
-
-    def to_transform(self) -> Transform:
-        return transforms.Resize(
-            width=self.width, height=self.height, fit=self.fit, position=self.position, letterbox=self.letterbox_color
-        )
+    letterbox: Annotated[Color, base.OpaqueColor] = base.Field(
+        _BLACK, validation_alias="letterbox_color", description=f"The bars: {_COLOR}"
+    )
 
 
-class _Crop(_TransformBody):
-    x1: Annotated[_Pixels, base.Field(description="The first column that is kept.")]
-    y1: Annotated[_Pixels, base.Field(description="The first row that is kept.")]
-    x2: Annotated[_Pixels, base.Field(description="The first column that is not kept.")]
-    y2: Annotated[_Pixels, base.Field(description="The first row that is not kept.")]
-
-    def to_transform(self) -> Transform:
-        return transforms.Crop(left=self.x1, top=self.y1, right=self.x2, bottom=self.y2)
+class _Crop(_ChangeBody):
+    kind = transforms.Crop
+    left: _Pixels = base.Field(validation_alias="x1", description="The first column that is kept.")
+    top: _Pixels = base.Field(validation_alias="y1", description="The first row that is kept.")
+    right: _Pixels = base.Field(validation_alias="x2", description="The first column that is not kept.")
+    bottom: _Pixels = base.Field(validation_alias="y2", description="The first row that is not kept.")
 
 
-class _Rotate(_TransformBody):
+class _Rotate(_ChangeBody):
+    kind = transforms.Rotate
     angle: Annotated[float, _Angle] = base.Field(description="Clockwise.")
     unit: Annotated[float, base.Word({"degrees": 1, "radians": 180 / math.pi})] = base.Field(1, description="Its unit.")
-    background_color: Annotated[Color, base.OpaqueColor] = base.Field(_BLACK, description=f"The corners: {_COLOR}")
+    background: Annotated[Color, base.OpaqueColor] = base.Field(
+        _BLACK, validation_alias="background_color", description=f"The corners: {_COLOR}"
+    )
 
-    def to_transform(self) -> Transform:
-        return transforms.Rotate(degrees=self.angle * self.unit, background=self.background_color)
+    @property
+    def degrees(self) -> float:
+        return self.angle * self.unit
 
 
-class _Mirror(_TransformBody):
+class _Mirror(_ChangeBody):
+    kind = transforms.Mirror
     mode: Annotated[Flip, base.Word(Flip)] = base.Field(description="In which direction.")
 
-    def to_transform(self) -> Transform:
-        return transforms.Mirror(mode=self.mode)
 
-
-class _Blur(_TransformBody):
+class _Blur(_ChangeBody):
+    kind = transforms.Blur
     sigma: Annotated[float, base.Number(0.3, 1000)] = base.Field(20, description="Standard deviation in pixels.")
 
-    def to_transform(self) -> Transform:
-        return transforms.Blur(sigma=self.sigma)
 
-
-class _Modulate(_TransformBody):
+class _Modulate(_ChangeBody):
+    kind = transforms.Modulate
     brightness: Annotated[_Factor, base.Field(description="A factor.")] = 1
     saturation: Annotated[_Factor, base.Field(description="A factor.")] = 1
     hue: Annotated[float, _Angle, base.Field(description="Degrees to turn the colours by.")] = 0
     lightness: Annotated[float, base.Number(-100, 100), base.Field(description="Is added.")] = 0
 
-    def to_transform(self) -> Transform:
-        return transforms.Modulate(
-            brightness=self.brightness, saturation=self.saturation, hue=self.hue, lightness=self.lightness
-        )
 
-
-class _Mark(base.Fields):
-    id: Annotated[base.Text, base.Field(description="An image of yours.")]
-    left: Annotated[int, base.Whole(-_MOST, _MOST), base.Field(description="Pixels.")] = 0
-    top: Annotated[int, base.Whole(-_MOST, _MOST), base.Field(description="Pixels.")] = 0
-
-
-class _Watermark(_TransformBody):
-    watermarks: Annotated[list[_Mark], counted(_MOST_MARKS)] = base.Field(
-        description="Later ones lie above earlier ones.", min_length=1, max_length=_MOST_MARKS
+class _Watermark(_ChangeBody, base.MarksFields):
+    marks: Annotated[list[base.MarkFields], counted(base.MOST_MARKS)] = base.Field(
+        validation_alias="watermarks",
+        description="Later ones lie above earlier ones.",
+        min_length=1,
+        max_length=base.MOST_MARKS,
     )
 
-    def to_transform(self) -> Transform:
-        return transforms.Watermark(places=tuple((each.left, each.top) for each in self.watermarks))
 
-    def mark_ids(self) -> Sequence[str]:
-        return [each.id for each in self.watermarks]
-
-
-TRANSFORMS: Mapping[str, tuple[type[_TransformBody], str]] = {
+TRANSFORMS: Mapping[str, tuple[type[_ChangeBody], str]] = {
     "convert": (_Convert, "Change the format"),
     "resize": (_Resize, "Change the size"),
     "crop": (_Crop, "Cut a part out"),
@@ -222,10 +191,6 @@ TRANSFORMS: Mapping[str, tuple[type[_TransformBody], str]] = {
     "modulate": (_Modulate, "Change the colours"),
     "watermark": (_Watermark, "Put one to five images on it"),
 }
-
-
-def _id(request: base.Request) -> str:
-    return str(request.path_params["image_id"])
 
 
 async def _read(request: base.Request, model: type[_Model]) -> _Model:
@@ -259,8 +224,9 @@ class _Page(base.BaseModel):
 def render(request: base.Request, image: StoredImage) -> _Image:
     """An image as the vendor writes it."""
     same = {name: getattr(image, name) for name in ("id", "name", "width", "height", "format", "size")}
-    created = image.created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return _Image.model_validate({**same, "url": images.published_address(request, image), "created_at": created})
+    return _Image.model_validate(
+        {**same, "url": images.published_address(request, image), "created_at": images.created_at(image)}
+    )
 
 
 def _created(request: base.Request, image: StoredImage, *, cost: int = 1) -> base.Response:
@@ -370,7 +336,7 @@ async def listing(request: base.Request) -> base.Response:
 )
 async def get(request: base.Request) -> base.Response:
     """The metadata of an image."""
-    image = await images.get(request, await base.actions.authenticate(request), _id(request))
+    image = await images.get(request, await base.actions.authenticate(request), images.image_id(request))
     return base.json_response(render(request, image))
 
 
@@ -382,7 +348,7 @@ async def get(request: base.Request) -> base.Response:
 )
 async def download(request: base.Request) -> base.Response:
     """The file itself. It may be asked for in ranges."""
-    image = await images.get(request, await base.actions.authenticate(request), _id(request))
+    image = await images.get(request, await base.actions.authenticate(request), images.image_id(request))
     return await images.file(request, image)
 
 
@@ -395,7 +361,7 @@ async def download(request: base.Request) -> base.Response:
 )
 async def delete(request: base.Request) -> base.Response:
     """Delete an image, its file and its public address."""
-    await images.delete(request, await base.actions.authenticate(request), _id(request))
+    await images.delete(request, await base.actions.authenticate(request), images.image_id(request))
     return base.Response(status_code=204)
 
 
@@ -417,17 +383,23 @@ def _offer(
     )
 
 
-def _transforming(word: str, body: type[_TransformBody]) -> _Route:
+def _transforming(word: str, body: type[_ChangeBody]) -> _Route:
     async def route(request: base.Request) -> base.Response:
         """The result is a new image; the old one stays as it is."""
         async with base.authorize(request, networks=False) as account:
-            given, image_id = await _read(request, body), _id(request)
-            change, output, marks = given.to_transform(), given.to_output(), given.mark_ids()
-            if image_id in marks:
+            given, image_id = await _read(request, body), images.image_id(request)
+            if image_id in given.mark_ids:
                 own = "An image cannot be its own watermark."
                 raise base.MatteboxError(base.Kind.INVALID_PARAMETER, own, parameter="watermarks")
             image = await images.transform(
-                request, account, image_id, change, marks=marks, output=output, made_by=word, name=given.name
+                request,
+                account,
+                image_id,
+                given.transform,
+                marks=given.mark_ids,
+                output=given.output,
+                made_by=word,
+                name=given.name,
             )
             return _created(request, image)
 
@@ -438,7 +410,9 @@ async def _remove_background(request: base.Request) -> base.Response:
     """Cut the subject out, into a new image. It counts as two operations."""
     async with base.authorize(request) as account:
         name = (await _read(request, _NamedBody)).name
-        image = await images.remove_background(request, account, _id(request), Edit(), name=name, cost=_CUTOUT_COST)
+        image = await images.remove_background(
+            request, account, images.image_id(request), Edit(), name=name, cost=_CUTOUT_COST
+        )
         return _created(request, image, cost=_CUTOUT_COST)
 
 
@@ -458,7 +432,7 @@ async def _change(
     async with base.authorize(request, networks=False, cost=cost) as account:
         await _read(request, base.Fields)
         async with base.charged(request, account, picture="image_id", cost=cost):
-            return _created(request, await change(request, account, _id(request)), cost=cost)
+            return _created(request, await change(request, account, images.image_id(request)), cost=cost)
 
 
 def _refusing(ability: str) -> _Route:
@@ -466,7 +440,7 @@ def _refusing(ability: str) -> _Route:
         """Answered with 501: mattebox has no model for it."""
         async with base.authorize(request, networks=False) as account:
             await _read(request, base.Fields)
-            await images.get(request, account, _id(request))
+            await images.get(request, account, images.image_id(request))
             raise base.MatteboxError(base.Kind.NOT_OFFERED, f"This server has no model that {ability}.")
 
     return route

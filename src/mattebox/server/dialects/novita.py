@@ -337,12 +337,6 @@ _NO_TASK = base.openapi.errors(
 _QUEUED = base.openapi.result(
     "The task's id", model=_TaskId, example={"task_id": "0b8f0c8e-6c0c-4d5e-9f6d-2f1f0f0a7c55"}
 )
-_BACKDROP = {
-    "X-Mattebox-Backdrop": "the generator or scene behind the subject, as in `scenes/warehouse-ramp`",
-    "X-Mattebox-Backdrop-Score": "how well it matches, 0 to 1",
-    "X-Mattebox-Warning": "why it may differ from the prompt",
-}
-
 router = base.router_for("Novita AI", bearer=True)
 
 
@@ -377,7 +371,7 @@ async def remove_background_later(request: base.Request) -> base.Response:
     response_class=base.Response,
     openapi_extra=base.openapi.request(json=ReplaceFields),
     responses=base.openapi.result(
-        "The picture", model=_Result, headers=_BACKDROP | base.SUBJECT, example=_RESULT_EXAMPLE
+        "The picture", model=_Result, headers=base.BACKDROP_HEADERS | base.SUBJECT, example=_RESULT_EXAMPLE
     )
     | _ERRORS,
 )
@@ -432,7 +426,7 @@ async def _run_later(request: base.Request, model: type[RemoveTaskFields]) -> ba
     summary="A task's status and result",
     response_class=base.Response,
     openapi_extra=base.openapi.request(query=_TaskQuery),
-    responses=base.openapi.result("The task", model=TaskResult, headers=_BACKDROP) | _ERRORS | _NO_TASK,
+    responses=base.openapi.result("The task", model=TaskResult, headers=base.BACKDROP_HEADERS) | _ERRORS | _NO_TASK,
 )
 async def task_result(request: base.Request) -> base.Response:
     """The task, and its picture's address once it has succeeded."""

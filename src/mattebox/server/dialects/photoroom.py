@@ -103,7 +103,7 @@ def render(request: base.Request, encoded: base.Encoded) -> base.Response:
     """The picture, or JSON where `Accept` names nothing else: some HTTP libraries name it first in every request."""
     doubt = {} if encoded.confidence is None else {"x-uncertainty-score": f"{1 - encoded.confidence:.4f}"}
     headers = {"X-Mattebox-Subject": base.subject_header(encoded), "Vary": "Accept", **doubt}
-    if request.headers.get("accept", "").partition(";")[0].strip().lower() != base.JSON_TYPE:
+    if not base.wants_json(request):
         return base.picture_response(encoded, headers)
     text = base.as_base64(encoded.data)
     return base.json_response(Result(result_b64=text, base64img=text), headers=headers)

@@ -38,7 +38,6 @@ _Model = TypeVar("_Model", bound=base.Fields)
 
 MOST_BYTES = 22 * 2**20
 MOST_PIXELS = 50_000_000
-UNLIMITED = base.UNLIMITED
 
 _SIZES = dict.fromkeys(("preview", "small", "regular"), 250_000) | {
     "medium": 1_500_000,
@@ -357,7 +356,7 @@ def render(request: base.Request, account: Account, given: Options, encoded: bas
         **{f"X-Foreground-{name.title()}": str(pixels) for name, pixels in foreground.items()},
         **rate_headers(request.state.rate),
     }
-    if request.headers.get("accept", "").partition(";")[0].strip().lower() != base.JSON_TYPE:
+    if not base.wants_json(request):
         return base.picture_response(encoded, headers)
     data = {"result_b64": base.as_base64(encoded.data)} | {
         f"foreground_{name}": each for name, each in foreground.items()
@@ -404,7 +403,7 @@ async def removebg(request: base.Request) -> base.Response:
 async def account(request: base.Request) -> base.Response:
     """The credits that are left; a very large number where the key has no limit."""
     _, usage = await base.actions.usage(request)
-    left = UNLIMITED if usage.allowed is None else max(0, usage.allowed - usage.used)
+    left = base.credits_left(usage)
     found = _Account(
         credits=_Credits(total=left, subscription=left, payg=0, enterprise=0), api=_Api(free_calls=0, sizes="all")
     )

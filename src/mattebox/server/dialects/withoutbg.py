@@ -269,8 +269,7 @@ async def matte_base64(request: base.Request) -> base.Response:
 async def available_credit(request: base.Request) -> base.Response:
     """The credits that are left."""
     _, usage = await base.actions.usage(request)
-    left = base.UNLIMITED if usage.allowed is None else max(0, usage.allowed - usage.used)
-    return base.json_response(Credit(credit=left, expiration_date=NEVER))
+    return base.json_response(Credit(credit=base.credits_left(usage), expiration_date=NEVER))
 
 
 @router.get(

@@ -244,11 +244,7 @@ async def read_json(
 
 
 def read_query(request: Request, model: type[_T]) -> _T:
-    """The parameters of the query.
-
-    Raises:
-        MatteboxError: as `Fields.read`.
-    """
+    """The parameters of the query."""
     return read_values(model, query(request), max_bytes=0)
 
 

@@ -169,6 +169,14 @@ def json_response(
     return Response(pydantic_core.to_json(value), status_code=status, media_type=media_type, headers=headers)
 
 
+BACKDROP_HEADERS = {
+    "X-Mattebox-Backdrop": "what served the prompt, as in `scenes/warehouse-ramp`",
+    "X-Mattebox-Backdrop-Score": "how well it matches, 0 to 1, if that is known",
+    "X-Mattebox-Warning": "a sentence where it is not what was asked for",
+}
+"""The headers of `backdrop_headers`, for API docs."""
+
+
 def backdrop_headers(served: Served | None) -> dict[str, str]:
     """The origin of a backdrop that was made for a prompt, and how well it matches; none for other results."""
     if served is None:

@@ -145,7 +145,7 @@ def described(*, scenes: bool = False) -> openapi.Responses:
         "The result, in the format that `format` or `Accept` asks for",
         media_types=_MEDIA_TYPES,
         model=SceneResult if scenes else PictureResult,
-        headers=HEADERS | (BACKDROP_HEADERS if scenes else {}),
+        headers=HEADERS | (http.BACKDROP_HEADERS if scenes else {}),
         example=_JSON_EXAMPLE,
     )
 
@@ -173,9 +173,3 @@ HEADERS = {
     "Idempotent-Replayed": "`true` where the answer is one from before",
 }
 """Those that it has, each with what it says."""
-BACKDROP_HEADERS = {
-    "X-Mattebox-Backdrop": "who made a backdrop that was asked for in words, as in `scenes/warehouse-ramp`",
-    "X-Mattebox-Backdrop-Score": "how well it matches, 0 to 1",
-    "X-Mattebox-Warning": "where it is not what was asked for",
-}
-"""And those that it has where there was such a backdrop."""

@@ -1,4 +1,7 @@
-"""Images that clients keep at the server: store one, make another one of it, send its file."""
+"""Images that clients keep at the server: store one, make another one of it, send its file.
+
+Every function raises what the methods of `ImageStore` raise, and UNAVAILABLE where the server keeps no images.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,8 @@ from mattebox.server.http.dialect import json_response, request_context
 from mattebox.server.http.range_responses import serve
 from mattebox.server.state import base_address, server_state
 from mattebox.server.store.accounts import Account
-from mattebox.server.store.images import (
-    Holdings,
-    ImageStore,
-    ImageStoreOptions,
-    Page,
-    StoredImage,
-    check_name,
-)
+from mattebox.server.store.images import ImageStore
+from mattebox.server.store.stored_image import Holdings, ImageStoreOptions, Page, StoredImage, check_name
 from mattebox.sources import Source, Upload
 from mattebox.transforms import Transform
 
@@ -52,11 +49,7 @@ def image_store(request: Request) -> ImageStore:
 
 
 async def get(request: Request, account: Account, image_id: str) -> StoredImage:
-    """The account's image.
-
-    Raises:
-        MatteboxError: NOT_FOUND, also for an image of somebody else; UNAVAILABLE.
-    """
+    """The account's image; NOT_FOUND also for an image of somebody else."""
     return await anyio.to_thread.run_sync(image_store(request).get, account.id, image_id)
 
 
@@ -71,40 +64,34 @@ async def listing(request: Request, account: Account, *, take: int, start: str |
 
 
 async def publish(request: Request, account: Account, image_id: str) -> StoredImage:
-    """Let anyone read the image.
-
-    Raises:
-        MatteboxError: NOT_FOUND, UNAVAILABLE.
-    """
+    """Let anyone read the image."""
     return await anyio.to_thread.run_sync(image_store(request).publish, account.id, image_id)
 
 
 async def unpublish(request: Request, account: Account, image_id: str) -> StoredImage:
-    """Let nobody else read the image any more.
-
-    Raises:
-        MatteboxError: NOT_FOUND, UNAVAILABLE.
-    """
+    """Let nobody else read the image any more."""
     return await anyio.to_thread.run_sync(image_store(request).unpublish, account.id, image_id)
 
 
 async def delete(request: Request, account: Account, image_id: str) -> None:
-    """Delete the image and its file.
-
-    Raises:
-        MatteboxError: NOT_FOUND, UNAVAILABLE.
-    """
+    """Delete the image and its file."""
     await anyio.to_thread.run_sync(image_store(request).delete, account.id, image_id)
 
 
 async def holdings(request: Request, account: Account) -> tuple[Holdings, ImageStoreOptions]:
-    """How much the account keeps, and how much it may.
-
-    Raises:
-        MatteboxError: UNAVAILABLE.
-    """
+    """How much the account keeps, and how much it may."""
     kept = image_store(request)
     return await anyio.to_thread.run_sync(kept.usage, account.id), kept.options
+
+
+def image_id(request: Request) -> str:
+    """The id in the address of a request."""
+    return str(request.path_params["image_id"])
+
+
+def created_at(image: StoredImage) -> str:
+    """When the image was stored, as in RFC 3339, to the millisecond."""
+    return image.created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def published_address(request: Request, image: StoredImage) -> str | None:
@@ -112,10 +99,8 @@ def published_address(request: Request, image: StoredImage) -> str | None:
     return f"{base_address(request)}/images/{image.id}" if image.published else None
 
 
-async def add(
-    request: Request, account: Account, source: Source, *, name: str, picture: str, cost: int = 1
-) -> StoredImage:
-    """Keep a picture that was sent, or that an address leads to.
+async def add(request: Request, account: Account, source: Source, *, name: str, picture: str) -> StoredImage:
+    """Keep a picture that was sent, or that an address leads to, for one credit.
 
     Args:
         request: what came; its body was read.
@@ -123,7 +108,6 @@ async def add(
         source: the picture.
         name: as `store.images.check_name` has it.
         picture: the parameter to be blamed where the picture cannot be used.
-        cost: in credits.
 
     Raises:
         MatteboxError: the name or the picture cannot be used, there is no room, or the account has no credits left.
@@ -133,7 +117,7 @@ async def add(
     await anyio.to_thread.run_sync(partial(image_store(request).check, account.id, size=size))
     runner, limits = server_state(request).runner, request_context(request).dialect.limits
 
-    async with actions.charged(request, account, picture=picture, cost=cost):
+    async with actions.charged(request, account, picture=picture):
         encoded = await runner.keep(source, account=account, limits=limits)
         made_by = "upload" if isinstance(source, Upload) else "link"
         return await _store(request, account, encoded, name=name, made_by=made_by, parent=None)
@@ -164,15 +148,10 @@ async def remove_background(
         MatteboxError: NOT_FOUND; and what `actions.run_edit` and `ImageStore.add` raise.
     """
     image = await get(request, account, image_id)
-    kept = image_store(request)
+    photo = partial(image_store(request).read, image)
     runner, limits = server_state(request).runner, request_context(request).dialect.limits
-
-    async def run() -> Encoded:
-        return await runner.run_kept(edit, partial(kept.read, image), backdrop=backdrop, account=account, limits=limits)
-
-    return await _made_of(
-        request, account, image, run, name=name, made_by="remove-background", picture="image", cost=cost
-    )
+    run = partial(runner.run_kept, edit, photo, backdrop=backdrop, account=account, limits=limits)
+    return await _made_of(request, account, image, run, name=name, made_by="remove-background", cost=cost)
 
 
 async def transform(
@@ -185,9 +164,8 @@ async def transform(
     marks: Sequence[str] = (),
     output: Output | None = None,
     name: str | None,
-    cost: int = 1,
 ) -> StoredImage:
-    """Change an image, into a new one.
+    """Change an image, into a new one, for one credit.
 
     Args:
         request: what came; its body was read.
@@ -198,7 +176,6 @@ async def transform(
         marks: the ids of the images that a watermark is made of.
         output: the new image's format; None keeps the old one's.
         name: of the new image; None takes the old one's.
-        cost: in credits.
 
     Raises:
         MatteboxError: NOT_FOUND, about `marks` where it is one of those; INVALID_PARAMETER where the change does not
@@ -208,25 +185,16 @@ async def transform(
     with _blaming("marks"):
         seals = {each: await get(request, account, each) for each in set(marks)}
     read = image_store(request).read
+    on_it = [partial(read, seals[each]) for each in marks]
     runner, limits = server_state(request).runner, request_context(request).dialect.limits
-
-    async def run() -> Encoded:
-        return await runner.transform(
-            change,
-            partial(read, image),
-            marks=[partial(read, seals[each]) for each in marks],
-            output=output,
-            account=account,
-            limits=limits,
-        )
-
-    return await _made_of(request, account, image, run, name=name, made_by=made_by, picture="image", cost=cost)
+    run = partial(
+        runner.transform, change, partial(read, image), marks=on_it, output=output, account=account, limits=limits
+    )
+    return await _made_of(request, account, image, run, name=name, made_by=made_by)
 
 
-async def imagine(
-    request: Request, account: Account, prompt: str, *, seed: int, side: int, name: str, cost: int = 1
-) -> StoredImage:
-    """Paint a picture from words, into a new image.
+async def imagine(request: Request, account: Account, prompt: str, *, seed: int, side: int, name: str) -> StoredImage:
+    """Paint a picture from words, into a new image, for one credit.
 
     Args:
         request: what came; its body was read.
@@ -235,14 +203,13 @@ async def imagine(
         seed: the same one paints the same picture, as far as the generator keeps to that.
         side: of the square that is painted, in pixels.
         name: as `store.images.check_name` has it.
-        cost: in credits.
 
     Raises:
         MatteboxError: NOT_OFFERED where nothing here paints; and what `Runner.paint` and `ImageStore.add` raise.
     """
     name = check_name(name)
     await anyio.to_thread.run_sync(image_store(request).check, account.id)
-    async with actions.charged(request, account, picture="prompt", cost=cost):
+    async with actions.charged(request, account, picture="prompt"):
         encoded = await server_state(request).runner.paint(prompt, width=side, height=side, seed=seed, account=account)
         return await _store(request, account, encoded, name=name, made_by="imagine", parent=None)
 
@@ -327,12 +294,11 @@ async def _made_of(
     *,
     name: str | None,
     made_by: str,
-    picture: str,
-    cost: int,
+    cost: int = 1,
 ) -> StoredImage:
     name = image.name if name is None else check_name(name)
     await anyio.to_thread.run_sync(image_store(request).check, account.id)
-    async with actions.charged(request, account, picture=picture, cost=cost):
+    async with actions.charged(request, account, picture="image", cost=cost):
         return await _store(request, account, await run(), name=name, made_by=made_by, parent=image.id)
 
 

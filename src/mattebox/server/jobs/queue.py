@@ -38,6 +38,8 @@ NAME_TAKEN = "Another process runs under this node's name. This one works on no 
 class Tasks:
     """The queue, as one process sees it. Safe to use from several threads.
 
+    Every method that needs the database raises UNAVAILABLE where it is away.
+
     Args:
         database_url: see `database.connect`.
         node: this process's name. It must be the same after a restart, so that what it was doing is taken up at once,
@@ -145,7 +147,7 @@ class Tasks:
 
         Raises:
             ValueError: a source is an Upload.
-            MatteboxError: UNAVAILABLE, and whatever `in_transaction` raises.
+            MatteboxError: whatever `in_transaction` raises.
         """
         rows = [
             {
@@ -178,7 +180,7 @@ class Tasks:
             owner: only a task of this account is found; None means of any.
 
         Raises:
-            MatteboxError: NOT_FOUND, UNAVAILABLE.
+            MatteboxError: NOT_FOUND.
         """
         query = select(TASKS).where(TASKS.c.id == task_id)
         if owner is not None:
@@ -199,7 +201,7 @@ class Tasks:
             batch: only tasks of this batch.
 
         Raises:
-            MatteboxError: NOT_FOUND where there is no task `after`; UNAVAILABLE.
+            MatteboxError: NOT_FOUND where there is no task `after`.
         """
         query = select(TASKS).where(TASKS.c.owner == owner).order_by(TASKS.c.number.desc()).limit(limit)
         if batch is not None:
@@ -217,7 +219,7 @@ class Tasks:
         A cancelled task is not announced. Cancelling it once more does nothing.
 
         Raises:
-            MatteboxError: NOT_FOUND; CONFLICT where the task has succeeded or failed already; UNAVAILABLE.
+            MatteboxError: NOT_FOUND; CONFLICT where the task has succeeded or failed already.
         """
         task = self.get(task_id, owner)
         with reachable(), self._engine.begin() as connection:
@@ -237,9 +239,6 @@ class Tasks:
         """Forget what ended longer ago than the retention; returns how many tasks that were.
 
         Workers do it by themselves, once a minute.
-
-        Raises:
-            MatteboxError: UNAVAILABLE.
         """
         forgotten = 0
         old = select(TASKS.c.id).where(TASKS.c.finished < now() - self._options.retention).limit(AT_ONCE)

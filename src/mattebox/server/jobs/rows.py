@@ -80,11 +80,7 @@ task is a `suspect`, which is worked on alone; `deaths` counts those while it wa
 
 
 def open_client(engine: Engine) -> DBOSClient:
-    """The queue in a database, with its own tables up to date.
-
-    Raises:
-        MatteboxError: UNAVAILABLE where the database is away.
-    """
+    """The queue in a database, with its own tables up to date."""
     # It would write to the console, past everything that the server has set up for its own log.
     logging.getLogger("dbos").addHandler(logging.NullHandler())
     from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer

@@ -175,11 +175,7 @@ def _job(order: Order) -> BulkJob:
 
 
 def sweep_shards(client: DBOSClient, *, seconds: float) -> None:
-    """Forget the messages of shards that ended so long ago.
-
-    Raises:
-        MatteboxError: UNAVAILABLE.
-    """
+    """Forget the messages of shards that ended so long ago."""
     before = datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
     with reachable():
         old = client.list_workflows(

@@ -21,10 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import Column, Connection, Engine, Integer, String, Table, case, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mattebox.errors import Kind, MatteboxError
-from mattebox.server.store.database import TABLES, reachable
+from mattebox.server.store.database import TABLES, reachable, upsert
 from mattebox.server.store.keys import AWAY_SECONDS, KEY_SECONDS, Key, Keys, digest
 
 _USAGE = Table(
@@ -83,6 +82,8 @@ class Usage:
 class Accounts:
     """Keys and the usage of each. Safe to use from several threads.
 
+    Every method raises UNAVAILABLE where the database is away.
+
     Args:
         keys: keys that are accepted beside those in the database. Where there are none at all, every key is accepted,
             and so is no key.
@@ -104,7 +105,7 @@ class Accounts:
         """Whose key this is. It may ask the database.
 
         Raises:
-            MatteboxError: MISSING_KEY, INVALID_KEY, or UNAVAILABLE where the database is away.
+            MatteboxError: MISSING_KEY or INVALID_KEY.
         """
         account = self.remembered(key)
         if account is not None:
@@ -153,19 +154,11 @@ class Accounts:
         return self._keyed
 
     def owner(self, account_id: str) -> Account:
-        """The account of a task that was taken in.
-
-        Raises:
-            MatteboxError: UNAVAILABLE where the database is away.
-        """
+        """The account of a task that was taken in."""
         return Account(account_id, credits=self._options.credits, anonymous=not self.keyed())
 
     def usage(self, account: Account) -> Usage:
-        """The usage of an account so far, what is not written down yet included.
-
-        Raises:
-            MatteboxError: UNAVAILABLE where the database is away.
-        """
+        """The usage of an account so far, what is not written down yet included."""
         with self._counting:  # or a flush could move pictures between the two looks
             counted = self._counted[_row(account)]
             with reachable(), self._database.connect() as connection:
@@ -173,11 +166,7 @@ class Accounts:
         return Usage(used=max(0, (used or 0) + counted), allowed=account.credits or None)
 
     def used(self) -> int:
-        """The pictures that all accounts together have had made, what is not written down yet included.
-
-        Raises:
-            MatteboxError: UNAVAILABLE where the database is away.
-        """
+        """The pictures that all accounts together have had made, what is not written down yet included."""
         with self._counting:
             counted = sum(self._counted.values())
             with reachable(), self._database.connect() as connection:
@@ -203,7 +192,7 @@ class Accounts:
         """Refuse an account that has too little left, before anything is done for it. `reserve` is what decides.
 
         Raises:
-            MatteboxError: OUT_OF_CREDITS, UNAVAILABLE.
+            MatteboxError: OUT_OF_CREDITS.
         """
         if not account.credits:
             return
@@ -222,7 +211,7 @@ class Accounts:
             How many more pictures the account may have made; None means any number.
 
         Raises:
-            MatteboxError: OUT_OF_CREDITS, UNAVAILABLE.
+            MatteboxError: OUT_OF_CREDITS.
         """
         most = account.credits
         if pictures < 1:
@@ -239,11 +228,7 @@ class Accounts:
         return most - used if most else None
 
     def refund(self, account: Account, pictures: int = 1, *, connection: Connection | None = None) -> None:
-        """Take back what was reserved for pictures that could not be made; arguments as in `reserve`.
-
-        Raises:
-            MatteboxError: UNAVAILABLE.
-        """
+        """Take back what was reserved for pictures that could not be made; arguments as in `reserve`."""
         if not account.credits and connection is None:
             self._count(account, -pictures)
             return
@@ -257,9 +242,8 @@ class Accounts:
     @staticmethod
     def _add(transaction: Connection, account: str, pictures: int, *, most: int) -> int | None:
         """Add pictures to those an account has used; their number, or None where it would be over `most`, if any."""
-        insert = postgresql.insert if transaction.dialect.name == "postgresql" else sqlite.insert
         more = (
-            insert(_USAGE)
+            upsert(transaction, _USAGE)
             .values(account=account, images=pictures)
             .on_conflict_do_update(
                 index_elements=[_USAGE.c.account],

@@ -73,13 +73,11 @@ class Blobs:
     """The blobs at one address. All methods block, and may be called from several threads.
 
     A key is made of letters, digits and `. _ - /`, as in `results/cat.png`. Every method raises INVALID_PARAMETER for
-    a key that is not, and UNAVAILABLE where the store cannot be reached or refuses the server.
+    a key that is not, NOT_FOUND where it reads what is not there, and UNAVAILABLE where the store cannot be reached or
+    refuses the server.
 
     Args:
-        url: `file:///folder` (made where it is missing), `memory:///`, `s3://bucket/prefix`, `gs://bucket/prefix` or
-            `az://container/prefix`. Keys, region and endpoint of a cloud come from its usual environment variables
-            (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`, `GOOGLE_APPLICATION_CREDENTIALS`,
-            `AZURE_STORAGE_ACCOUNT_NAME`, …).
+        url: as in `ObjectStore`; a folder is made where it is missing.
 
     Raises:
         MatteboxError: INVALID_PARAMETER where `url` is malformed, UNAVAILABLE where the folder cannot be made.
@@ -94,29 +92,17 @@ class Blobs:
                 _sort_by_expiry(self._folder)
 
     def put(self, key: str, data: bytes, *, media_type: str) -> None:
-        """Keep `data` under `key`, in place of what was there. It appears whole or not at all, and survives a crash.
-
-        Raises:
-            MatteboxError: UNAVAILABLE.
-        """
+        """Keep `data` under `key`, in place of what was there. It appears whole or not at all, and survives a crash."""
         _check_key(key)
         self._store.put(self._path(key), data, media_type=media_type)
 
     def get(self, key: str) -> bytes:
-        """The bytes under `key`.
-
-        Raises:
-            MatteboxError: NOT_FOUND or UNAVAILABLE.
-        """
+        """The bytes under `key`."""
         _check_key(key)
         return self._store.get(self._path(key))
 
     def size(self, key: str) -> int:
-        """The number of bytes kept under `key`.
-
-        Raises:
-            MatteboxError: NOT_FOUND or UNAVAILABLE.
-        """
+        """The number of bytes kept under `key`."""
         _check_key(key)
         return self._store.size(self._path(key))
 
@@ -124,17 +110,13 @@ class Blobs:
         """The bytes from `start` up to and without `end`; fewer where the blob ends before.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER where no byte lies there, NOT_FOUND or UNAVAILABLE.
+            MatteboxError: INVALID_PARAMETER where no byte lies there.
         """
         _check_key(key)
         return self._store.part(self._path(key), start, end)
 
     def delete(self, key: str) -> None:
-        """Forget what is kept under `key`, if anything is.
-
-        Raises:
-            MatteboxError: UNAVAILABLE.
-        """
+        """Forget what is kept under `key`, if anything is."""
         _check_key(key)
         self._store.delete([self._path(key)])
         if self._folder:
@@ -142,11 +124,7 @@ class Blobs:
                 _delete_unfinished(self._folder / self._path(key))
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """The keys under the folder `prefix`, or all, in no order. Files that others put there are left out.
-
-        Raises:
-            MatteboxError: UNAVAILABLE.
-        """
+        """The keys under the folder `prefix`, or all, in no order. Files that others put there are left out."""
         if prefix:
             _check_key(prefix)
         return (_key_at(path) for path in self._store.list_keys(prefix) if _is_key(path))
@@ -194,9 +172,6 @@ class Blobs:
 
         Returns:
             How many were deleted, at most `SWEPT_AT_ONCE`. As many as that means that there are probably more.
-
-        Raises:
-            MatteboxError: UNAVAILABLE.
         """
         if self._folder:
             with explained():

@@ -9,9 +9,8 @@ import uuid
 from typing import final
 
 from sqlalchemy import Column, Double, Engine, String, Table, or_
-from sqlalchemy.dialects import postgresql, sqlite
 
-from mattebox.server.store.database import TABLES, now, reachable
+from mattebox.server.store.database import TABLES, now, reachable, upsert
 
 _CLAIMS = Table(
     "claims",
@@ -35,19 +34,10 @@ class Claims:
         self._holder = str(uuid.uuid4())
 
     def claim(self, name: str, *, seconds: float) -> bool:
-        """Claim `name` for so long, or keep it for so much longer; False where another process holds it.
-
-        Raises:
-            MatteboxError: UNAVAILABLE where the database is away.
-        """
-        insert = postgresql.insert if self._database.dialect.name == "postgresql" else sqlite.insert
+        """Claim `name` for so long, or keep it for so much longer; False where another process holds it."""
         mine = {"holder": self._holder, "until": now() + seconds}
         free = or_(_CLAIMS.c.until <= now(), _CLAIMS.c.holder == self._holder)
-        claimed = (
-            insert(_CLAIMS)
-            .values(name=name, **mine)
-            .on_conflict_do_update(index_elements=[_CLAIMS.c.name], set_=mine, where=free)
-            .returning(_CLAIMS.c.name)
-        )
         with reachable(), self._database.begin() as connection:
-            return connection.execute(claimed).first() is not None
+            claimed = upsert(connection, _CLAIMS).values(name=name, **mine)
+            claimed = claimed.on_conflict_do_update(index_elements=[_CLAIMS.c.name], set_=mine, where=free)
+            return connection.execute(claimed.returning(_CLAIMS.c.name)).first() is not None

@@ -31,6 +31,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
@@ -152,11 +153,7 @@ def revisions() -> tuple[str, ...]:
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Say that the database is away where that is what went wrong.
-
-    Raises:
-        MatteboxError: UNAVAILABLE.
-    """
+    """Say that the database is away where that is what went wrong."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
@@ -165,6 +162,11 @@ def reachable() -> Iterator[None]:
         if error.connection_invalidated:
             raise _away() from error
         raise
+
+
+def upsert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that may say what is done where the row is there already, in the words of the database."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 @final

@@ -11,8 +11,6 @@ import logging
 import re
 import secrets
 import string
-import unicodedata
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self, final
 
@@ -37,19 +35,24 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mattebox import codec
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server.store.blobs import Blobs
-from mattebox.server.store.database import TABLES, connect, create, now, reachable
+from mattebox.server.store.database import TABLES, connect, create, now, reachable, upsert
+from mattebox.server.store.stored_image import (
+    LONGEST_NAME,
+    Holdings,
+    ImageStoreOptions,
+    Page,
+    StoredImage,
+    check_name,
+)
 
 logger = logging.getLogger(__name__)
 
-LONGEST_NAME = 30
-"""Characters in an image's name."""
 MOST_A_PAGE = 1000
 ARRIVAL_SECONDS = 3600
 """After so long nobody is still storing the image that a row announces."""
@@ -89,86 +92,6 @@ _HOLDINGS = Table(
     Column("images", Integer, nullable=False),
     Column("bytes", BigInteger, nullable=False),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageStoreOptions:
-    """How much of it is kept."""
-
-    images: int = field(default=10_000, metadata={"doc": "Images that each key may keep."})
-    bytes: int = field(default=10 * 2**30, metadata={"doc": "Bytes that the images of each key may have in all."})
-
-    def __post_init__(self) -> None:
-        if self.images < 1 or self.bytes < 1:
-            raise ValueError("images and bytes must be at least 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredImage:
-    """The metadata of a stored image.
-
-    `id` is `image_` and 24 lower-case letters and digits; `owner` is an account's id. `width` and `height` are in
-    pixels, `size` is in bytes. `created` is in UTC, to the millisecond. `parent` is the id of the image that this one
-    was made from, which may have been deleted since; None where it was uploaded, or made from something else.
-    `made_by` says what made it, in the words of whoever added it. A `published` image may be read by anyone who knows
-    its id.
-    """
-
-    id: str
-    owner: str
-    name: str
-    width: int
-    height: int
-    format: Format
-    size: int
-    created: datetime
-    parent: str | None
-    made_by: str
-    published: bool
-
-    @property
-    def media_type(self) -> str:
-        """The media type of the file, as in `image/png`."""
-        return codec.media_type(self.format)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Images, the newest first, and the ids of the images that the pages before and after begin with.
-
-    `previous` is None on the first page, and `next` on the last.
-    """
-
-    images: tuple[StoredImage, ...]
-    previous: str | None
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """How many images an owner keeps, and their bytes in all. What is just being stored is counted already."""
-
-    images: int
-    bytes: int
-
-
-def check_name(name: str) -> str:
-    """The name as it is kept: without white space at its ends, 1..30 characters, none of them a control character.
-
-    Raises:
-        MatteboxError: INVALID_PARAMETER about `name`.
-    """
-    stripped = name.strip()
-    if not 1 <= len(stripped) <= LONGEST_NAME:
-        raise MatteboxError(
-            Kind.INVALID_PARAMETER, f"An image's name must have 1 to {LONGEST_NAME} characters.", parameter="name"
-        )
-    # Neither can be written into a header, and PostgreSQL stores no NUL and no half of a surrogate pair.
-    if any(unicodedata.category(each) in {"Cc", "Cs", "Zl", "Zp"} for each in stripped):
-        raise MatteboxError(
-            Kind.INVALID_PARAMETER, "An image's name must not have control characters or line breaks.", parameter="name"
-        )
-    return stripped
 
 
 @final
@@ -235,7 +158,7 @@ class ImageStore:
             size: bytes of the image that is to come, where that is known.
 
         Raises:
-            MatteboxError: CONFLICT, UNAVAILABLE.
+            MatteboxError: CONFLICT.
         """
         held = self.usage(owner)
         if held.images >= self._options.images or held.bytes + size > self._options.bytes:
@@ -264,7 +187,7 @@ class ImageStore:
         Raises:
             ValueError: the file is not of this format.
             MatteboxError: INVALID_PARAMETER about `name`; NOT_FOUND where `parent` is no id; CONFLICT where the owner
-                has no room left; UNAVAILABLE.
+                has no room left.
         """
         if encoded.media_type != codec.media_type(format):
             raise ValueError(f"a file of type {encoded.media_type} is no {format.value}")
@@ -304,27 +227,19 @@ class ImageStore:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def get(self, owner: str, image_id: str) -> StoredImage:
-        """The metadata of an image.
-
-        Raises:
-            MatteboxError: NOT_FOUND, UNAVAILABLE.
-        """
+        """The metadata of an image."""
         return self._find(image_id, _IMAGES.c.owner == owner)
 
     def published(self, image_id: str) -> StoredImage:
         """The metadata of a published image, for anybody.
 
         Raises:
-            MatteboxError: NOT_FOUND where there is none, or it is not published; UNAVAILABLE.
+            MatteboxError: NOT_FOUND where there is none, or it is not published.
         """
         return self._find(image_id, _IMAGES.c.published)
 
     def read(self, image: StoredImage) -> bytes:
-        """The image's file.
-
-        Raises:
-            MatteboxError: NOT_FOUND where it has been deleted, UNAVAILABLE.
-        """
+        """The image's file."""
         try:
             return self._blobs.get(self.blob_key(image))
         except MatteboxError as error:
@@ -334,7 +249,7 @@ class ImageStore:
 
     def blob_key(self, image: StoredImage) -> str:
         """The name of the image's file in the storage, as in `images/image_….png`, for who hands out parts of it."""
-        return _key(image.id, image.format)
+        return f"images/{image.id}{codec.extension(image.format)}"
 
     def listing(self, owner: str, *, take: int = 10, start: str | None = None) -> Page:
         """A page of the owner's images, the newest first.
@@ -345,7 +260,7 @@ class ImageStore:
             start: the id of the first image on the page; None for the newest.
 
         Raises:
-            MatteboxError: INVALID_PARAMETER about `take`; NOT_FOUND about `start`; UNAVAILABLE.
+            MatteboxError: INVALID_PARAMETER about `take`; NOT_FOUND about `start`.
         """
         if not 1 <= take <= MOST_A_PAGE:
             raise MatteboxError(Kind.INVALID_PARAMETER, f"A page has 1 to {MOST_A_PAGE:,} images.", parameter="take")
@@ -355,8 +270,7 @@ class ImageStore:
         with reachable(), self._database.connect() as connection:
             newer: list[str] = []
             if start is not None:
-                _check_id(start)
-                first = connection.scalar(select(sequence).where(*mine, _IMAGES.c.id == start))
+                first = connection.scalar(select(sequence).where(*_kept(start), _IMAGES.c.owner == owner))
                 if first is None:
                     raise _missing(start)
                 before = select(_IMAGES.c.id).where(*mine, sequence > first).order_by(sequence).limit(take)
@@ -370,39 +284,23 @@ class ImageStore:
         )
 
     def usage(self, owner: str) -> Holdings:
-        """How much the owner keeps.
-
-        Raises:
-            MatteboxError: UNAVAILABLE.
-        """
+        """How much the owner keeps."""
         with reachable(), self._database.connect() as connection:
             return _held(connection, owner)
 
     # -- changing ---------------------------------------------------------------------------------------------------
 
     def publish(self, owner: str, image_id: str) -> StoredImage:
-        """Let anyone who knows the id read the image. Publishing it once more does nothing.
-
-        Raises:
-            MatteboxError: NOT_FOUND, UNAVAILABLE.
-        """
+        """Let anyone who knows the id read the image. Publishing it once more does nothing."""
         return self._set_published(owner, image_id, published=True)
 
     def unpublish(self, owner: str, image_id: str) -> StoredImage:
-        """Let nobody but the owner read the image. Doing it once more does nothing.
-
-        Raises:
-            MatteboxError: NOT_FOUND, UNAVAILABLE.
-        """
+        """Let nobody but the owner read the image. Doing it once more does nothing."""
         return self._set_published(owner, image_id, published=False)
 
     def delete(self, owner: str, image_id: str) -> None:
-        """Forget an image. From here on nobody finds it; where the storage is away, a sweep removes its file later.
-
-        Raises:
-            MatteboxError: NOT_FOUND, UNAVAILABLE.
-        """
-        _check_id(image_id)
+        """Forget an image. From here on nobody finds it; where the storage is away, a sweep removes its file later."""
+        _kept(image_id)
         left = self._leave(image_id, _KEPT, _IMAGES.c.owner == owner)
         if left is None:
             raise _missing(image_id)
@@ -456,10 +354,9 @@ class ImageStore:
         with reachable(), self._database.begin() as connection:
             if size > most.bytes:  # the first row of an owner is not asked for what it holds
                 raise self._no_room(_held(connection, str(values["owner"])))
-            upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
             images, total = _HOLDINGS.c.images + 1, _HOLDINGS.c.bytes + size
             count = (
-                upsert(_HOLDINGS)
+                upsert(connection, _HOLDINGS)
                 .values(owner=values["owner"], images=1, bytes=size)
                 .on_conflict_do_update(
                     index_elements=[_HOLDINGS.c.owner],
@@ -472,7 +369,7 @@ class ImageStore:
                 raise self._no_room(_held(connection, str(values["owner"])))
             return _image_of(connection.execute(insert(_IMAGES).values(values).returning(_IMAGES)).one())
 
-    def _leave(self, image_id: str, state: str, *more: ColumnElement[bool]) -> _Left | None:
+    def _leave(self, image_id: str, state: str, *more: ColumnElement[bool]) -> StoredImage | None:
         """Take an image in this state out of everybody's sight and out of the count; None where there is none."""
         which = (_IMAGES.c.id == image_id, _IMAGES.c.state == state, *more)
         gone = update(_IMAGES).where(*which).values(state=_LEAVING, published=False).returning(_IMAGES)
@@ -487,31 +384,22 @@ class ImageStore:
                     "bytes": case((held.bytes > row.size, held.bytes - row.size), else_=0),
                 }
                 connection.execute(update(_HOLDINGS).where(held.owner == row.owner).values(fewer))
-            return _Left(row.id, _key(row.id, Format(row.format)))
+            return _image_of(row)
 
-    def _remove(self, left: _Left) -> None:
-        self._blobs.delete(left.key)
+    def _remove(self, left: StoredImage) -> None:
+        self._blobs.delete(self.blob_key(left))
         with reachable(), self._database.begin() as connection:
             connection.execute(delete(_IMAGES).where(_IMAGES.c.id == left.id, _IMAGES.c.state == _LEAVING))
 
     def _find(self, image_id: str, whose: ColumnElement[bool]) -> StoredImage:
-        _check_id(image_id)
-        query = select(_IMAGES).where(_IMAGES.c.id == image_id, _IMAGES.c.state == _KEPT, whose)
         with reachable(), self._database.connect() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
-            raise _missing(image_id)
-        return _image_of(row)
+            return _found(image_id, connection.execute(select(_IMAGES).where(*_kept(image_id), whose)).one_or_none())
 
     def _set_published(self, owner: str, image_id: str, *, published: bool) -> StoredImage:
-        _check_id(image_id)
-        mine = (_IMAGES.c.id == image_id, _IMAGES.c.state == _KEPT, _IMAGES.c.owner == owner)
+        mine = (*_kept(image_id), _IMAGES.c.owner == owner)
         change = update(_IMAGES).where(*mine).values(published=published).returning(_IMAGES)
         with reachable(), self._database.begin() as connection:
-            row = connection.execute(change).one_or_none()
-        if row is None:
-            raise _missing(image_id)
-        return _image_of(row)
+            return _found(image_id, connection.execute(change).one_or_none())
 
     def _no_room(self, held: Holdings) -> MatteboxError:
         most = self._options
@@ -520,18 +408,6 @@ class ImageStore:
         else:
             sentence = f"This key may keep {most.bytes:,} bytes of images, and has {held.bytes:,} already."
         return MatteboxError(Kind.CONFLICT, sentence)
-
-
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """A row that is leaving: its id, and the key of the file that goes first."""
-
-    id: str
-    key: str
-
-
-def _key(image_id: str, format: Format) -> str:  # noqa: A002
-    return f"images/{image_id}{codec.extension(format)}"
 
 
 def _held(connection: Connection, owner: str) -> Holdings:
@@ -556,9 +432,17 @@ def _image_of(row: Row[tuple[object]]) -> StoredImage:
     )
 
 
-def _check_id(image_id: str) -> None:
+def _kept(image_id: str) -> tuple[ColumnElement[bool], ...]:
+    """The kept row of an image; NOT_FOUND where this is no id."""
     if not _ID.fullmatch(image_id):
         raise _missing(image_id)
+    return _IMAGES.c.id == image_id, _IMAGES.c.state == _KEPT
+
+
+def _found(image_id: str, row: Row[tuple[object]] | None) -> StoredImage:
+    if row is None:
+        raise _missing(image_id)
+    return _image_of(row)
 
 
 def _missing(image_id: str) -> MatteboxError:

@@ -99,6 +99,8 @@ class Key:
 class Keys:
     """The keys in the database. Safe to use from several threads.
 
+    Every method raises UNAVAILABLE where the database is away.
+
     Args:
         database: its tables are made by `database.create`.
     """
@@ -134,11 +136,7 @@ class Keys:
         return key, _key(made)
 
     def listing(self) -> list[Key]:
-        """All keys, the oldest first, also those that are revoked.
-
-        Raises:
-            MatteboxError: UNAVAILABLE.
-        """
+        """All keys, the oldest first, also those that are revoked."""
         with reachable(), self._database.connect() as connection:
             return [_key(row) for row in connection.execute(select(_KEYS).order_by(_KEYS.c.created, _KEYS.c.id))]
 
@@ -146,7 +144,7 @@ class Keys:
         """Refuse a key from now on; every server that shares the database does so after `KEY_SECONDS` at most.
 
         Raises:
-            MatteboxError: NOT_FOUND where no key in force has this name or id; UNAVAILABLE.
+            MatteboxError: NOT_FOUND where no key in force has this name or id.
         """
         meant = _IN_FORCE & or_(_KEYS.c.name == name_or_id, _KEYS.c.id == name_or_id)
         with reachable(), self._database.begin() as connection:
@@ -175,11 +173,7 @@ class Keys:
         return row[1] if hmac.compare_digest(row[0], digest(key)) else None
 
     def exist(self) -> bool:
-        """Whether there are any, or have been: a server whose last key was revoked must not open to everybody.
-
-        Raises:
-            MatteboxError: UNAVAILABLE.
-        """
+        """Whether there are any, or have been: a server whose last key was revoked must not open to everybody."""
         with reachable(), self._database.connect() as connection:
             made = inspect(connection).has_table(_KEYS.name)
             return made and connection.scalar(select(_KEYS.c.id).limit(1)) is not None

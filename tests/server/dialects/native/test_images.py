@@ -302,6 +302,13 @@ def test_a_change_of_a_change_and_the_end_of_the_first(client: TestClient, photo
     assert told(client.get(f"{PATH}/{second['id']}")) == second
 
 
+@pytest.fixture(scope="module")
+def one_image(serve_all: Serve, photo: bytes) -> tuple[TestClient, str]:
+    """A server with one image, and the image's path."""
+    client = serve_all()
+    return client, f"{PATH}/{keep(client, photo)['id']}"
+
+
 @pytest.mark.parametrize(
     ("word", "body", "parameter"),
     [
@@ -350,10 +357,10 @@ def test_a_change_of_a_change_and_the_end_of_the_first(client: TestClient, photo
     ],
 )
 def test_what_is_wrong_is_named_and_costs_nothing(
-    word: str, body: dict[str, object], parameter: str, client: TestClient, photo: bytes
+    word: str, body: dict[str, object], parameter: str, one_image: tuple[TestClient, str]
 ) -> None:
-    path = f"{PATH}/{keep(client, photo)['id']}/{word}"
-    assert refused(client.post(path, json=body)) == (400, "invalid_parameter", parameter)
+    client, path = one_image
+    assert refused(client.post(f"{path}/{word}", json=body)) == (400, "invalid_parameter", parameter)
     assert told(client.get("/api/v1/library"))["images"] == 1
     assert told(client.get("/api/v1/me"))["used"] == 1
 

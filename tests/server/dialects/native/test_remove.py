@@ -19,6 +19,7 @@ from mattebox.edit import (
     Canvas,
     Edit,
     Fit,
+    Foreground,
     Layout,
     Length,
     Margin,
@@ -466,9 +467,6 @@ def test_idempotency(client: TestClient, photo: bytes) -> None:
 
 
 def test_every_option_is_described_and_read(client: TestClient, photo: bytes) -> None:
-    importlib.import_module(
-        "pymatting"
-    )  # compiles itself for seconds, and for longer than a request may take under load
     described = client.get("/openapi.json").json()["paths"][PATH]["post"]
     form = described["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     query = {each["name"]: each["schema"] for each in described["parameters"] if each["in"] == "query"}
@@ -479,11 +477,17 @@ def test_every_option_is_described_and_read(client: TestClient, photo: bytes) ->
     assert {answer.status_code for name in query for answer in ways(client, photo, {name: "\x01"})} == {400}
     for name, schema in form.items():
         for value in schema.get("enum", ()):
-            if name != "model":
+            if name != "model" and value != Foreground.MULTILEVEL:
                 params = {name: value} | with_others.get(name, {})
                 fine_or_zip = client.post(PATH, content=photo, params=params)
                 assert fine_or_zip.status_code == 200
     assert native.DIALECT.prefixes == ("/",)
+
+
+@pytest.mark.slow
+def test_the_foreground_that_needs_a_package_is_read(client: TestClient, photo: bytes) -> None:
+    importlib.import_module("pymatting")  # compiles itself for longer than a request may take under load
+    fine(client.post(PATH, content=photo, params={"foreground": Foreground.MULTILEVEL}))
 
 
 @pytest.mark.parametrize("path", [PATH, "/api/v1/replace"])

@@ -20,14 +20,12 @@ from mattebox.server.dialects.native.problem import failures
 from mattebox.server.http import openapi
 from mattebox.server.http import stored_images as images
 from mattebox.server.store.accounts import Account
-from mattebox.server.store.images import LONGEST_NAME, MOST_A_PAGE, StoredImage
+from mattebox.server.store.images import MOST_A_PAGE
+from mattebox.server.store.stored_image import LONGEST_NAME, StoredImage
 from mattebox.transforms import MAX_RESIZED_SIDE, Anchor, Flip
 
-MOST_MARKS = 5
-"""In one watermark; all of them are in memory at a time."""
-_FAR = 2**31 - 1
 _SIDE = base.Whole(1, MAX_RESIZED_SIDE)
-_EDGE = base.Whole(0, _FAR)
+_EDGE = base.Whole(0, base.FARTHEST)
 _FACTOR = base.Number(0, 10)
 _DEGREES = base.Number(-36_000, 36_000)
 _IMAGE_FORMAT = base.Word({word: each for word, each in FORMATS.items() if each is not Format.ZIP})
@@ -66,11 +64,10 @@ class Remove(options.RemoveOptions, NewImage):
     format: Format | None = narrowed(EditOptions, "format", _IMAGE_FORMAT, description="Of the new image; PNG.")
 
 
-class Change(NewImage):
-    """A change of an image, and the file format of the new one. A subclass has the fields of `kind`."""
+class Change(base.ChangeFields, NewImage):
+    """A change of an image, and the file format of the new one."""
 
     summary: ClassVar[str]
-    kind: ClassVar[Callable[..., transforms.Transform] | None] = None
 
     format: Format | None = narrowed(
         EditOptions,
@@ -79,17 +76,6 @@ class Change(NewImage):
         description="Of the new image. Without it the old one's, or PNG for an AVIF.",
     )
     quality: int | None = narrowed(EditOptions, "quality", base.Relation(requires=("format",)))
-
-    @property
-    def transform(self) -> transforms.Transform | None:
-        """The change; None where only the format changes."""
-        own = type(self).model_fields.keys() - Change.model_fields.keys()
-        return None if self.kind is None else self.kind(**{name: getattr(self, name) for name in own})
-
-    @property
-    def mark_ids(self) -> list[str]:
-        """The ids of other images that it takes."""
-        return []
 
     @property
     def output(self) -> Output | None:
@@ -170,34 +156,20 @@ class Modulate(Change):
     lightness: Annotated[float, base.Number(-100, 100)] = base.Field(0, description="Is added.")
 
 
-class Mark(base.Fields):
+class Mark(base.MarkFields):
     """An image on another one, and the place of its left upper corner."""
 
     model_config = ConfigDict(extra="forbid")
 
-    id: base.Text = base.Field(description="An image of the same key.")
-    left: Annotated[int, base.Whole(-_FAR, _FAR)] = base.Field(0, description="pixels")
-    top: Annotated[int, base.Whole(-_FAR, _FAR)] = base.Field(0, description="pixels")
 
-
-class Watermark(Change):
+class Watermark(base.MarksFields, Change):
     """Other images on the picture."""
 
     summary = "Put other images on it"
 
-    marks: Annotated[list[Mark], counted(MOST_MARKS)] = base.Field(
-        min_length=1, max_length=MOST_MARKS, description="The later ones are above."
+    marks: Annotated[list[Mark], counted(base.MOST_MARKS)] = base.Field(
+        min_length=1, max_length=base.MOST_MARKS, description="The later ones are above."
     )
-
-    @property
-    def transform(self) -> transforms.Transform:
-        """The change."""
-        return transforms.Watermark(places=tuple((each.left, each.top) for each in self.marks))
-
-    @property
-    def mark_ids(self) -> list[str]:
-        """The ids of the marks."""
-        return [each.id for each in self.marks]
 
 
 _CHANGES: Mapping[str, type[Change]] = {
@@ -210,10 +182,6 @@ _CHANGES: Mapping[str, type[Change]] = {
     "modulate": Modulate,
     "watermark": Watermark,
 }
-
-
-def _id(request: base.Request) -> str:
-    return str(request.path_params["image_id"])
 
 
 # --- to the response ---------------------------------------------------------------------------------------------
@@ -246,7 +214,7 @@ def _state(request: base.Request, image: StoredImage) -> ImageState:
         height=image.height,
         format=image.format.value,
         size=image.size,
-        created_at=image.created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        created_at=images.created_at(image),
         parent=image.parent,
         made_by=image.made_by,
     )
@@ -351,7 +319,7 @@ async def holdings(request: base.Request) -> base.Response:
 async def _showing(
     do: Callable[[base.Request, Account, str], Awaitable[StoredImage]], request: base.Request
 ) -> base.Response:
-    image = await do(request, await base.actions.authenticate(request), _id(request))
+    image = await do(request, await base.actions.authenticate(request), images.image_id(request))
     return base.json_response(_state(request, image))
 
 
@@ -381,7 +349,7 @@ for _method, _path, _summary, _doc, _do in (
 )
 async def file(request: base.Request) -> base.Response:
     """The file, or a range of it. It never changes, so its `ETag` holds for ever."""
-    image = await images.get(request, await base.actions.authenticate(request), _id(request))
+    image = await images.get(request, await base.actions.authenticate(request), images.image_id(request))
     answer = await images.file(request, image)
     answer.headers["Content-Disposition"] = images.disposition(image)
     return answer
@@ -396,7 +364,7 @@ async def file(request: base.Request) -> base.Response:
 )
 async def delete(request: base.Request) -> base.Response:
     """Delete an image, its file and its public address. Images that were made from it stay."""
-    await images.delete(request, await base.actions.authenticate(request), _id(request))
+    await images.delete(request, await base.actions.authenticate(request), images.image_id(request))
     return base.Response(status_code=204)
 
 
@@ -413,7 +381,7 @@ async def remove(request: base.Request) -> base.Response:
         given = await options.read(request, Remove)
         edit = given.to_edit(format=Format.PNG)
         image = await images.remove_background(
-            request, account, _id(request), edit, backdrop=given.backdrop, name=given.name, cost=1
+            request, account, images.image_id(request), edit, backdrop=given.backdrop, name=given.name, cost=1
         )
     return _made(request, image)
 
@@ -424,7 +392,7 @@ async def _changing(word: str, request: base.Request) -> base.Response:
         image = await images.transform(
             request,
             account,
-            _id(request),
+            images.image_id(request),
             given.transform,
             marks=given.mark_ids,
             output=given.output,

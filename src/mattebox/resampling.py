@@ -1,0 +1,147 @@
+"""A picture through a map, and a picture blurred: where every pixel becomes a mixture of others.
+
+Colours are weighted with alpha wherever they are mixed, so that nothing shines through from where alpha is 0. The
+mathematics is done on the stored values, as image editors do, and not on linear light.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mattebox import layout
+from mattebox.edit import Color
+from mattebox.image import RGB, Alpha, Box, Image
+from mattebox.layout import Placement
+
+_BAND = 256  # rows at a time: float copies stay small however large the picture is
+_TILE = 1024  # the side of the squares that a rotation is done in
+
+_Weighted: TypeAlias = npt.NDArray[np.float32]
+"""Premultiplied colours in 0..255 and, where the picture has one, alpha as the fourth channel."""
+
+
+def warp(image: Image, back: npt.NDArray[np.float64], width: int, height: int, behind: Color | None) -> Image:
+    """The picture through a map (2, 3) from result to source, bicubic. Outside of it is `behind`, None is transparent.
+
+    Colours go on beyond the picture's edge, and a linear coverage cuts them off there: bicubics across the edge itself
+    would draw a line along it. In tiles, since OpenCV takes no side of 32767 or more here, and for little memory.
+    """
+    color = np.zeros(3, np.float32) if behind is None else np.array([behind.red, behind.green, behind.blue], np.float32)
+    rgb = np.empty((height, width, 3), np.uint8)
+    alpha = None if behind is not None and image.alpha is None else np.empty((height, width), np.float32)
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            right, bottom = min(left + _TILE, width), min(top + _TILE, height)
+            corners = back @ np.array([[left, right, left, right], [top, top, bottom, bottom], [1, 1, 1, 1]])
+            # Three pixels more than the tile's own: bicubics look two pixels to each side.
+            first = np.clip(np.floor(corners.min(axis=1)).astype(int) - 3, 0, None)
+            last = np.minimum(np.ceil(corners.max(axis=1)).astype(int) + 4, (image.width, image.height))
+            tile, part = (slice(top, bottom), slice(left, right)), (slice(first[1], last[1]), slice(first[0], last[0]))
+            if (last <= first).any():
+                rgb[tile] = color
+                if alpha is not None:
+                    alpha[tile] = 0 if behind is None else 1
+                continue
+            shifted, size = back.copy(), (right - left, bottom - top)
+            shifted[:, 2] += back[:, :2] @ (left, top) - first
+            inside = np.ones((last[1] - first[1], last[0] - first[0]), np.float32)
+            share = cv2.warpAffine(inside, shifted, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            share = np.asarray(share, np.float32)[:, :, None]
+            source: npt.NDArray[np.uint8] | _Weighted = np.ascontiguousarray(image.rgb[part])
+            if image.alpha is not None:
+                source = _premultiplied(image.rgb[part], image.alpha[part])
+            flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+            moved = cv2.warpAffine(source, shifted, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+            straight: Alpha = share[:, :, 0]
+            if image.alpha is not None:
+                mixed = np.asarray(moved, np.float32) * share
+                if behind is not None:
+                    mixed += (1 - share) * np.append(color, np.float32(1))
+                rgb[tile], straight = _straight(mixed)
+            elif behind is None:
+                rgb[tile] = moved
+            else:
+                mixed = np.asarray(moved, np.float32) * share + (1 - share) * color
+                rgb[tile] = _levels(mixed)
+            if alpha is not None:
+                alpha[tile] = straight
+    return Image(rgb=rgb, alpha=alpha, icc=image.icc)
+
+
+def blur(image: Image, sigma: float) -> Image:
+    """The picture through a Gaussian of deviation `sigma`, in pixels, mirrored at its edges.
+
+    A wide blur is done on a small copy: reduced by area, blurred by less, and enlarged linearly.
+
+    Variances add up under convolution. A box of f pixels has the variance (f^2 - 1) / 12, and linear interpolation
+    over a distance of f has f^2 / 6 on average; the Gaussian on the small copy supplies what is missing. Mirroring at
+    the edges commutes with averaging over boxes that fill the picture exactly, so edges are as exact as the middle.
+    """
+    step = sigma / 4 if sigma >= 8 else 1
+    width, height = math.ceil(image.width / step), math.ceil(image.height / step)
+    whole = Box(0, 0, image.width, image.height)
+    small = layout.place(image, Placement(whole, Box(0, 0, width, height), width, height))
+    across, down = _missing(sigma, image.width / width), _missing(sigma, image.height / height)
+    halo = math.ceil(4 * down)
+    kernel = (2 * math.ceil(4 * across) + 1, 2 * halo + 1)
+    rgb = np.empty_like(image.rgb)
+    alpha = None if image.alpha is None else np.empty_like(image.alpha)
+    for rows in _bands(image.height):
+        middles = (np.arange(rows.start, rows.stop) + 0.5) * (height / image.height) - 0.5
+        middles = np.clip(middles, 0, height - 1)
+        above = np.floor(middles).astype(int)
+        first, last = max(0, above[0] - halo), min(height, above[-1] + 2 + halo)
+        source: npt.NDArray[np.float32] = small.rgb[first:last].astype(np.float32)
+        if small.alpha is not None:
+            source = _premultiplied(small.rgb[first:last], small.alpha[first:last])
+        band = np.asarray(
+            cv2.GaussianBlur(source, kernel, across, sigmaY=down, borderType=cv2.BORDER_REFLECT), np.float32
+        )
+        if height != image.height:
+            share = (middles - above).astype(np.float32)[:, None, None]
+            below = np.minimum(above + 1, height - 1) - first
+            band = band[above - first] * (1 - share) + band[below] * share
+        else:
+            band = band[above - first]
+        if width != image.width:
+            band = np.asarray(cv2.resize(band, (image.width, band.shape[0])), np.float32)
+        if alpha is None:
+            rgb[rows] = _levels(band)
+        else:
+            rgb[rows], alpha[rows] = _straight(band)
+    return Image(rgb=rgb, alpha=alpha, icc=image.icc)
+
+
+def _missing(sigma: float, step: float) -> float:
+    """The sigma of the blur on a copy that is `step` times smaller, in its pixels."""
+    lost = (step**2 - 1) / 12 + step**2 / 6 if step > 1 else 0.0
+    return math.sqrt(sigma**2 - lost) / step
+
+
+def _bands(height: int) -> Iterator[slice]:
+    return (slice(top, min(top + _BAND, height)) for top in range(0, height, _BAND))
+
+
+def _premultiplied(rgb: RGB, alpha: Alpha) -> _Weighted:
+    weighted = np.empty((*alpha.shape, 4), np.float32)
+    np.multiply(rgb, alpha[:, :, None], out=weighted[:, :, :3])
+    weighted[:, :, 3] = alpha
+    return weighted
+
+
+def _levels(colors: npt.NDArray[np.float32]) -> RGB:
+    """0..255 and whatever interpolation threw beyond it, rounded."""
+    return np.clip(colors + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
+def _straight(weighted: _Weighted) -> tuple[RGB, Alpha]:
+    """The way back from `_premultiplied`. Alpha is cut to 0..1 last: colours overshoot together with it."""
+    alpha = weighted[:, :, 3]
+    colors = weighted[:, :, :3] / np.maximum(alpha, np.float32(1e-4))[:, :, None]
+    return _levels(colors), np.clip(alpha, 0, 1)
