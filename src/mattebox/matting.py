@@ -50,8 +50,19 @@ def fuse(detail: Alpha, core: Alpha) -> Alpha:
     reach = max(3, round(away * max(height, width)) | 1)
     depth = cv2.distanceTransform((core > 0.7).astype(np.uint8), cv2.DIST_L2, 5)
     solid = (depth > reach // 2).astype(np.float32)
-    solid = np.asarray(cv2.GaussianBlur(solid, (0, 0), reach / 6), np.float32)
+    solid = _softened(solid, reach / 6)
     return np.asarray(np.maximum(detail, solid * core), np.float32)
+
+
+def _softened(mask: Pixels, sigma: float) -> Pixels:
+    """A Gaussian blur. A wide one is made on a smaller copy, which is cheap and at most two levels of 8 bits off."""
+    height, width = mask.shape
+    factor = max(1, int(sigma / 4))
+    if factor > 1:  # making the copy and enlarging it blur as well
+        sigma = math.sqrt(sigma**2 - (factor**2 - 1) / 12 - (factor**2 - 1) / 6) / factor
+    small = cv2.resize(mask, (-(-width // factor), -(-height // factor)), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 AGREED = 0.9
@@ -294,13 +305,17 @@ def _blur_fusion(photo: RGB, alpha: Alpha, result: RGB) -> None:
     height, width = alpha.shape
     # Every so-manieth pixel, not averages: single pixels obey the compositing equation, averages of them do not.
     step = max(1, round(max(height, width) / _WORKING_SIDE))
-    small = photo[::step, ::step].astype(np.float32)
-    matte = alpha[::step, ::step, None]
+    small, matte = _planes(photo[::step, ::step]), np.ascontiguousarray(alpha[::step, ::step])
     foreground = background = smooth_foreground = smooth_background = small
     for reach in _REACHES:
         smooth_foreground = _weighted_blur(foreground, matte**3, reach)
         smooth_background = _weighted_blur(background, (1 - matte) ** 3, reach)
-        foreground, background = _solve(small, matte, smooth_foreground, smooth_background)
+        residual = _residual(small, matte, smooth_foreground, smooth_background)
+        foreground = np.clip(smooth_foreground + matte * residual, 0, 255)
+        background = np.clip(smooth_background + (1 - matte) * residual, 0, 255)
+    smooth_foreground, smooth_background = (
+        np.asarray(cv2.merge(tuple(each)), np.float32) for each in (smooth_foreground, smooth_background)
+    )
 
     for top in range(0, height, _BAND):
         rows = slice(top, top + _BAND)
@@ -308,40 +323,49 @@ def _blur_fusion(photo: RGB, alpha: Alpha, result: RGB) -> None:
         if not cv2.countNonZero(fractional):
             continue
         column, row = np.ascontiguousarray(cv2.findNonZero(fractional)[:, 0].T)
-        edge = row * width + column
+        edge = (row * width + column).astype(np.intp)
         x = column.astype(np.float32) / step
         y = (row.astype(np.float32) + top) / step
-        solved, _ = _solve(
-            photo[rows].reshape(-1, 3)[edge].astype(np.float32),
-            alpha[rows].reshape(-1)[edge][:, None],
-            _sample(smooth_foreground, x, y),
-            _sample(smooth_background, x, y),
-        )
-        result[rows].reshape(-1, 3)[edge] = solved + np.float32(0.5)
+        share = np.take(alpha[rows], edge)
+        solved = _sample(smooth_foreground, x, y)
+        pixels = _planes(np.take(photo[rows].reshape(-1, 3), edge, axis=0))
+        residual = _residual(pixels, share, solved, _sample(smooth_background, x, y))
+        residual *= share
+        solved += residual
+        np.clip(solved, 0, 255, out=solved)
+        solved += np.float32(0.5)
+        pixel = np.dtype("V3")  # three bytes at once are put in place twice as fast as one by one
+        result[rows].view(pixel).reshape(-1)[edge] = cv2.merge(tuple(solved.astype(np.uint8))).view(pixel).reshape(-1)
+
+
+def _planes(colours: npt.NDArray[np.number]) -> Pixels:
+    """The channels apart, as float32: sums over whole planes are several times as fast as over three numbers each."""
+    return np.ascontiguousarray(np.moveaxis(colours, -1, 0), np.float32)
 
 
 def _weighted_blur(colour: Pixels, weight: Pixels, reach: int) -> Pixels:
-    """The weighted mean of `colour` over squares that reach so many pixels to each side."""
+    """The weighted mean of planes of colour over squares that reach so many pixels to each side."""
     square = (2 * reach + 1, 2 * reach + 1)
-    total = np.asarray(cv2.blur(weight, square), np.float32)[:, :, None]
-    return np.asarray(cv2.blur(colour * weight, square), np.float32) / (total + np.float32(1e-6))
+    total = np.asarray(cv2.blur(weight, square), np.float32) + np.float32(1e-6)
+    return np.stack([np.asarray(cv2.blur(plane * weight, square), np.float32) / total for plane in colour])
 
 
-def _solve(image: Pixels, alpha: Pixels, foreground: Pixels, background: Pixels) -> tuple[Pixels, Pixels]:
-    """The F and B closest to the given ones that explain the image: one step of regularised least squares."""
+def _residual(image: Pixels, alpha: Pixels, foreground: Pixels, background: Pixels) -> Pixels:
+    """The rest of the image that F and B do not explain, regularised; by least squares alpha of it belongs to F."""
     rest = 1 - alpha
-    residual = image - alpha * foreground - rest * background
+    residual = image - alpha * foreground
+    residual -= rest * background
     residual /= _PRIOR + alpha * alpha + rest * rest
-    return np.clip(foreground + alpha * residual, 0, 255), np.clip(background + rest * residual, 0, 255)
+    return residual
 
 
 def _sample(small: Pixels, x: Pixels, y: Pixels) -> Pixels:
-    """Colours of `small` at fractional positions: shape (n, 3) for n positions."""
+    """Colours of `small` (height, width, 3) at n fractional positions, as planes: shape (3, n)."""
     columns = 1024  # remap wants a picture, and none of its sides may pass 32767
     padding = -x.size % columns
     x, y = (np.pad(each, (0, padding)).reshape(-1, columns) for each in (x, y))
     colours = cv2.remap(small, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(colours, np.float32).reshape(-1, 3)[: colours.size // 3 - padding]
+    return np.stack([plane.reshape(-1)[: plane.size - padding] for plane in cv2.split(colours)])
 
 
 def _multilevel(photo: RGB, alpha: Alpha, result: RGB) -> None:

@@ -13,7 +13,7 @@ copy and enlarged: He and Sun 2015), which shows haze round the subject when it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -97,20 +97,37 @@ def _colour_planes(colours: Pixels, alpha: Pixels) -> tuple[Pixels, Pixels, Pixe
     channels = [np.ascontiguousarray(colours[:, :, i]) for i in range(3)]
     means = [mean(channel) for channel in channels]
     alpha_mean = mean(alpha)
-    covariance = np.empty((*alpha.shape, 3, 3), np.float32)
-    with_alpha = np.empty((*alpha.shape, 3), np.float32)
-    for i in range(3):
-        with_alpha[..., i] = mean(channels[i] * alpha) - means[i] * alpha_mean
-        for j in range(i, 3):
-            both = mean(channels[i] * channels[j]) - means[i] * means[j]
-            covariance[..., i, j] = covariance[..., j, i] = both
-    covariance += _RIDGE * np.eye(3, dtype=np.float32)  # so that flat colours can be solved for
-    slopes = np.asarray(np.linalg.solve(covariance, with_alpha[..., None])[..., 0], np.float32)
+    with_alpha = [mean(channel * alpha) - its * alpha_mean for channel, its in zip(channels, means, strict=True)]
+    covariance = {
+        (i, j): mean(channels[i] * channels[j]) - means[i] * means[j] + (_RIDGE if i == j else np.float32(0))
+        for i in range(3)
+        for j in range(i, 3)
+    }
+    slopes = _solved(covariance, with_alpha)
     variance = mean(alpha * alpha) - alpha_mean * alpha_mean
-    r2 = np.clip((slopes * with_alpha).sum(axis=-1) / (variance + np.float32(1e-3)), 0, 1)
+    r2 = np.clip((slopes * np.stack(with_alpha, -1)).sum(axis=-1) / (variance + np.float32(1e-3)), 0, 1)
     slopes *= (_GAIN / np.maximum(r2, np.float32(0.3)))[..., None]
     offset = np.float32(0.5) + (alpha_mean - np.float32(0.5)) * _GAIN - (slopes * np.stack(means, -1)).sum(axis=-1)
     return slopes, offset, r2
+
+
+def _solved(matrix: Mapping[tuple[int, int], Pixels], right: Sequence[Pixels]) -> Pixels:
+    """The solutions (rows, columns, 3) of symmetric systems of three equations, by the decomposition L D L^T.
+
+    The upper halves of the matrices are given by row and column. With a ridge they have an inverse.
+    """
+    first = matrix[0, 0]
+    l10, l20 = matrix[0, 1] / first, matrix[0, 2] / first
+    second = matrix[1, 1] - l10 * matrix[0, 1]
+    both = matrix[1, 2] - l10 * matrix[0, 2]
+    l21 = both / second
+    third = matrix[2, 2] - l20 * matrix[0, 2] - l21 * both
+    y0 = right[0]
+    y1 = right[1] - l10 * y0
+    y2 = right[2] - l20 * y0 - l21 * y1
+    x2 = y2 / third
+    x1 = y1 / second - l21 * x2
+    return np.asarray(np.stack([y0 / first - l10 * x1 - l20 * x2, x1, x2], axis=-1), np.float32)
 
 
 def _live_parts(live: np.ndarray, step: int) -> Iterator[Box]:

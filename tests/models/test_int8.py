@@ -169,10 +169,49 @@ def test_8_bits_are_used_where_there_is_a_table_and_bf16_where_there_is_none(
     assert runtimes.computes_with(allowed, int8=has_table) == expected
 
 
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("AVX2", "f32"), ("AVX512_CORE_VNNI", "f32"), ("AVX512_CORE_BF16", "bf16"), ("all", "bf16")]
+)
+def test_bf16_is_not_used_where_its_instructions_are_switched_off(
+    limit: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino.Core, "get_property", lambda core, device, name: ["BF16", "FP32", "INT8"])
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert runtimes.computes_with("bf16", int8=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "allowed", "expected"),
+    [
+        (["BF16", "FP32", "INT8"], "bf16", "bf16"),
+        (["BF16", "FP32", "INT8"], "f32", "f32"),
+        (["FP32", "INT8"], "bf16", "f32"),
+    ],
+)
+def test_what_is_not_in_8_bits_is_in_bf16_where_that_may_be(
+    capabilities: list[str], allowed: Precision, expected: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hints = []
+
+    class Recorded(Exception):
+        pass
+
+    def record(core: openvino.Core, network: openvino.Model, device: str, options: dict[str, object]) -> None:
+        hints.append(options["INFERENCE_PRECISION_HINT"])
+        raise Recorded
+
+    monkeypatch.setattr(openvino.Core, "get_property", lambda core, device, name: capabilities)
+    monkeypatch.setattr(openvino.Core, "compile_model", record)
+    with pytest.raises(Recorded):
+        runtimes.open_openvino(lambda: file, device="CPU", threads=1, precision=allowed, int8=table())
+    assert hints == [expected]
+
+
 @pytest.mark.model
-def test_isnet_in_8_bits_cuts_a_photo_as_it_does_in_float32() -> None:
-    Models().warm("isnet-general")  # fetches it
-    row = CATALOGUE["isnet-general"]
+@pytest.mark.parametrize("name", ["isnet-general", "u2netp"])
+def test_a_network_in_8_bits_cuts_a_photo_as_it_does_in_float32(name: str) -> None:
+    Models().warm(name)  # fetches it
+    row = CATALOGUE[name]
     assert isinstance(row, Variant)
     assert row.int8 is not None
     file = weights.locate(row, weights.default_directory())

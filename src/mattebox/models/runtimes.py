@@ -29,7 +29,7 @@ from mattebox import telemetry
 from mattebox.download import locks
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import int8 as quantization
-from mattebox.models import onnx_runtime
+from mattebox.models import onnx_runtime, rewriting
 from mattebox.models.catalogue import Precision
 from mattebox.models.families import Batch
 from mattebox.models.network import LoadedNetwork, expect_photo, not_loaded, not_run, planes
@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 DEVICES = ("auto", "cpu", "cuda", "tensorrt", "coreml", "openvino:<device>")
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _DAY = 86_400.0
+_ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
+"""The variable with which the instructions of newer processors are switched off."""
 
 
 def thread_budget(threads: int, *, cpu_max: Path = _CPU_MAX) -> int:
@@ -148,8 +150,11 @@ def computes_with(precision: Precision, *, int8: bool) -> Precision:
     capabilities: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if int8 and "INT8" in capabilities:
         return "int8"
-    # Where bf16 is not native it would be emulated: slower than f32, and less exact.
-    return "bf16" if precision == "bf16" and "BF16" in capabilities else "f32"
+    # Where bf16 is not native it would be emulated: slower than f32, and less exact. That it is switched off, as the
+    # rest of the instructions beyond a limit, is not in the capabilities.
+    limit = os.environ.get(_ISA_LIMIT, "ALL").upper()
+    is_allowed = any(each in limit for each in ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10"))
+    return "bf16" if precision == "bf16" and "BF16" in capabilities and is_allowed else "f32"
 
 
 def may_use_cuda(device: str) -> bool:
@@ -303,16 +308,18 @@ class _Compiler:
         if device == "CPU":
             # Pinning threads to cores would make two processes on one machine fight for the same ones.
             self._options |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
-        # Of a network in 8 bits, what is left in float32 stays so.
-        self._options["INFERENCE_PRECISION_HINT"] = "bf16" if self._precision == "bf16" else "f32"
+        # What is not computed in 8 bits of a network that is
+        rest = computes_with(precision, int8=False) if self._precision == "int8" else self._precision
+        self._options["INFERENCE_PRECISION_HINT"] = rest
 
     def file_of(self, prepared: Path) -> Path:
         """The file of a compiled network. What one version or processor compiled, another need not be able to run."""
         version = self._openvino.__version__.split("-")[0]
         names = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
         processor = repr([self._device, *(self._core.get_property(self._device, name) for name in names)])
-        processor += os.environ.get("ONEDNN_MAX_CPU_ISA", "")  # which switches instructions off
-        key = hashlib.sha256(processor.encode() + (self._int8 or b"")).hexdigest()[:8]
+        processor += os.environ.get(_ISA_LIMIT, "")
+        made = [processor, str(self._options["INFERENCE_PRECISION_HINT"]), str(rewriting.VERSION)]
+        key = hashlib.sha256(repr(made).encode() + (self._int8 or b"")).hexdigest()[:8]
         return prepared.with_name(f"{prepared.name}-{self._precision}-{version}-{key}.blob")
 
     def compile(self, onnx: Path) -> LoadedNetwork:
@@ -369,6 +376,8 @@ class _Compiler:
         network = self._openvino.Model([whole.get_results()[0]], whole.get_parameters())
         if self._int8 is not None:
             quantization.quantize(network, quantization.read(self._int8))
+        if self._device == "CPU":
+            rewriting.rewrite(network)
         return network
 
     def _as_float16(self, network: Any, xml: Path) -> Any:
