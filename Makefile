@@ -32,7 +32,7 @@ demo: .venv/runtime ## cut the sample photo out and say where the result is
 	@echo "cutout: $(CURDIR)/demo/cutout.png"
 
 test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) chromium ## everything: lint, types, architecture, tests
-	$(BIN)/mattebox models pull auto u2net u2netp modnet-photographic
+	$(BIN)/mattebox models pull auto u2net u2netp modnet-photographic clicks
 	$(BIN)/mattebox scenes pull
 	$(BIN)/mattebox studio pull
 	$(BIN)/pytest -m "$(ALL)" $(PARALLEL)

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -16,7 +20,7 @@ from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Alpha, Box, Image
 from mattebox.options import EditOptions
-from mattebox.testing import FakeModels, FakeSegmenter, make_scene
+from mattebox.testing import FakeModels, FakePromptable, FakeSegmenter, make_scene
 
 WIDTH, HEIGHT = 300, 200
 SIZE = (WIDTH, HEIGHT)
@@ -185,6 +189,125 @@ def test_without_a_matte_there_is_nothing_to_choose() -> None:
     assert not alpha.any()
 
 
+# --- which objects are meant, told by a network ------------------------------------------------------------------
+
+RED, GREEN, BLUE, GREY = (200, 40, 40), (40, 180, 60), (50, 60, 200), (128, 128, 128)
+
+
+def objects(wanted: Corrections, matte: Alpha, *, region: Box = WHOLE) -> Alpha:
+    """The matte after a network was asked about a red, a green and a blue stripe before grey."""
+    photo = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)
+    for left, colour in ((30, RED), (110, GREEN), (190, BLUE)):
+        photo[40:160, left : left + 80] = colour
+    network = FakePromptable()
+    seen = network.embed(np.ascontiguousarray(photo[region.slices]))
+    alpha = matte[region.slices].copy()
+    corrections.choose_objects(
+        photo[region.slices], alpha, wanted, partial(network.ask, seen), size=SIZE, region=region
+    )
+    return alpha
+
+
+def stripes(*lefts: int) -> Alpha:
+    matte = np.zeros((HEIGHT, WIDTH), np.float32)
+    for left in lefts:
+        matte[40:160, left : left + 80] = 1
+    return matte
+
+
+ALL = stripes(30, 110, 190)
+ON_RED, ON_GREEN, ON_BLUE = (Point(x=x / WIDTH, y=0.5) for x in (70, 150, 230))
+
+
+def off(point: Point) -> Point:
+    return replace(point, keep=False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Corrections(points=(ON_RED,)), (1, 0, 0)),
+        (Corrections(points=(ON_RED, ON_BLUE)), (1, 0, 1)),
+        (Corrections(points=(off(ON_RED),)), (0, 1, 1)),
+        (Corrections(points=(off(ON_RED), off(ON_GREEN))), (0, 0, 1)),
+        (Corrections(points=(ON_GREEN, off(ON_BLUE))), (0, 1, 0)),
+        (Corrections(box=(100 / WIDTH, 0.1, 200 / WIDTH, 0.9)), (0, 1, 0)),
+        (Corrections(points=(ON_RED,), box=(100 / WIDTH, 0.1, 200 / WIDTH, 0.9)), (1, 1, 0)),
+        (Corrections(points=(off(Point(x=0.02, y=0.02)),)), (1, 1, 1)),
+    ],
+)
+def test_objects_that_touch_are_told_apart(wanted: Corrections, expected: tuple[int, int, int]) -> None:
+    alpha = objects(wanted, ALL)
+    assert tuple(alpha[100, [70, 150, 230]]) == pytest.approx(expected, abs=1e-5)
+    assert float(alpha[:, :20].max()) < 1e-5
+    for border, left, right in ((110, expected[0], expected[1]), (190, expected[1], expected[2])):
+        # the network's answer has cells of 5 pixels here
+        assert alpha[100, border - 12] == pytest.approx(left, abs=0.01)
+        assert alpha[100, border + 11] == pytest.approx(right, abs=0.01)
+
+
+def test_an_object_that_the_matte_has_not_seen_is_added() -> None:
+    alpha = objects(Corrections(points=(ON_RED, ON_BLUE)), stripes(30))
+    assert np.abs(alpha[60:140, 200:260] - 1).max() < 1e-5
+    assert np.array_equal(alpha[:, :105], stripes(30)[:, :105])
+    nothing = objects(Corrections(points=(ON_BLUE,)), stripes())
+    assert np.abs(nothing - stripes(190)).mean() < 0.02
+
+
+def test_where_the_two_agree_the_mattes_own_edge_stays() -> None:
+    matte = np.asarray(cv2.GaussianBlur(stripes(30, 190), (0, 0), 1.5), np.float32)
+    matte[60, 20:30] = 0.6  # a hair
+    alpha = objects(Corrections(points=(ON_RED,)), matte)
+    assert np.abs(alpha[:, :120] - matte[:, :120]).max() < 1e-3
+    assert float(alpha[:, 180:].max()) < 1e-5
+
+
+def test_a_click_on_a_detail_means_all_of_the_object_and_no_specks() -> None:
+    def ask(points: Sequence[object], box: object) -> tuple[Alpha, Alpha]:
+        masks = np.full((3, 64, 64), -8, np.float32)
+        masks[0, 12:52, 6:24] = masks[1, 28:34, 12:16] = masks[0, 30:32, 50:52] = 8
+        return masks, np.array([0.5, 0.95, 0.9], np.float32)
+
+    alpha = stripes(30)
+    photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    corrections.choose_objects(photo, alpha, Corrections(points=(ON_RED,)), ask, size=SIZE, region=WHOLE)
+    assert (alpha[45:155, 35:105] == 1).all()
+    assert float(alpha[:, 130:].max()) < 1e-5
+    assert np.abs(alpha - stripes(30)).mean() < 0.003
+
+
+def test_points_and_a_box_belong_to_the_photo_and_not_to_the_region() -> None:
+    region = Box(100, 20, 200, 160)
+    alpha = objects(Corrections(points=(ON_BLUE, ON_RED)), ALL, region=region)
+    assert alpha.shape == (160, 200)
+    assert (alpha[80, 50], alpha[80, 130]) == pytest.approx((0, 1), abs=1e-5)
+    outside = objects(Corrections(points=(ON_RED,), box=(0, 0, 0.3, 1)), ALL, region=region)
+    assert np.array_equal(outside, ALL[region.slices])
+    boxed = objects(Corrections(box=(100 / WIDTH, 0.1, 190 / WIDTH, 0.9)), ALL, region=region)
+    assert (boxed[80, 50], boxed[80, 130]) == pytest.approx((1, 0), abs=1e-5)
+
+
+def test_each_question_comes_after_a_checkpoint() -> None:
+    class Stopped(Exception):
+        pass
+
+    asked: list[object] = []
+
+    def checkpoint() -> None:
+        if asked:
+            raise Stopped
+
+    def ask(points: Sequence[object], box: object) -> tuple[Alpha, Alpha]:
+        asked.append(points)
+        return np.zeros((3, 8, 8), np.float32), np.zeros(3, np.float32)
+
+    photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    wanted = Corrections(points=(ON_RED, ON_BLUE))
+    with pytest.raises(Stopped):
+        corrections.choose_objects(photo, ALL.copy(), wanted, ask, size=SIZE, region=WHOLE, checkpoint=checkpoint)
+    assert len(asked) == 1
+
+
 # --- in an edit --------------------------------------------------------------------------------------------------
 
 SCENE = make_scene(width=240, height=180, seed=5)
@@ -240,6 +363,53 @@ def test_the_result_says_what_told_the_objects_apart() -> None:
     assert result.subject is not None
     nothing = run(Corrections(points=(Point(x=0.45, y=0.72, keep=False),)))
     assert nothing.subject is None or nothing.subject.width < result.subject.width
+
+
+def test_a_network_for_clicks_is_asked_where_there_is_one_and_looks_once() -> None:
+    network = FakePromptable()
+    engine = Engine(FakeModels(promptable=network))
+    photo = Image(rgb=SCENE.photo)
+    on = Matte(corrections=Corrections(points=(Point(x=0.45, y=0.72),)))
+    without = Matte(corrections=Corrections(points=(Point(x=0.45, y=0.72, keep=False),)))
+    cutouts = [engine.cut_out(photo, matte) for matte in (on, without, on)]
+    assert [cutout.chosen_by for cutout in cutouts] == ["network"] * 3
+    assert (cutouts[0].alpha[130, 108], cutouts[1].alpha[130, 108]) == (1, 0)
+    assert np.array_equal(cutouts[0].alpha, cutouts[2].alpha)
+    assert network.looks == 1
+    png = codec.encode(photo, Output())
+    assert engine.run_file(Edit(matte=on), png).chosen_by == "network"
+    assert network.looks == 1
+    engine.cut_out(Image(rgb=SCENE.photo[:, ::-1].copy()), on)
+    assert network.looks == 2
+
+
+def test_the_network_for_clicks_is_left_alone_where_nothing_is_asked() -> None:
+    network = FakePromptable()
+    engine = Engine(FakeModels(promptable=network))
+    strokes = Matte(corrections=Corrections(strokes=(Stroke(points=((0.5, 0.5),), size=0.25),)))
+    assert engine.cut_out(Image(rgb=SCENE.photo), strokes).chosen_by is None
+    on = Matte(corrections=Corrections(points=(Point(x=0.45, y=0.72),)))
+    cutout = Image(rgb=SCENE.photo, alpha=SCENE.alpha)
+    assert engine.cut_out(cutout, on).chosen_by == "parts"  # of a cutout the network knows no more
+    assert network.looks == 0
+
+
+def test_a_cancelled_edit_stops_between_the_look_and_the_questions() -> None:
+    class Stopped(Exception):
+        pass
+
+    network = FakePromptable()
+
+    def checkpoint() -> None:
+        if network.looks:
+            raise Stopped
+
+    engine = Engine(FakeModels(promptable=network))
+    on = Matte(corrections=Corrections(points=(Point(x=0.45, y=0.72),)))
+    with pytest.raises(Stopped):
+        engine.cut_out(Image(rgb=SCENE.photo), on, checkpoint=checkpoint)
+    assert engine.cut_out(Image(rgb=SCENE.photo), on).chosen_by == "network"
+    assert network.looks == 1  # what it saw was kept
 
 
 def test_a_place_in_a_turned_photo_is_where_it_is_shown() -> None:

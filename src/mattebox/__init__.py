@@ -249,6 +249,7 @@ def replace_background(
         behind=None if image is None else arguments.photo(image, "image"),
         models=used.models,
         generators=used.backdrops,
+        recall=used.recall(edit.matte),
     )
     return Replaced(image=result.picture, subject=result.subject, served=result.served, chosen_by=result.chosen_by)
 

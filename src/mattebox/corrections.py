@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, pairwise, product
 from typing import TypeAlias
 
@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mattebox import refinement
 from mattebox.cancellation import Checkpoint, go_on
 from mattebox.edit import Corrections, Stroke
-from mattebox.image import Alpha, Box
+from mattebox.image import RGB, Alpha, Box
 from mattebox.matting import CLEAR, Pixels
 
 _Points: TypeAlias = npt.NDArray[np.float32]
@@ -39,9 +40,8 @@ def choose_parts(alpha: Alpha, wanted: Corrections, size: tuple[int, int], regio
         region: where `alpha` lies in it.
     """
     height, width = alpha.shape
-    scale = min(1.0, _LOOKED_AT / max(height, width))
-    across, down = max(1, round(width * scale)), max(1, round(height * scale))
-    small = np.asarray(cv2.resize(alpha, (across, down), interpolation=cv2.INTER_AREA), np.float32)
+    small = _reduced(alpha)
+    down, across = small.shape
     if float(small.max()) < CLEAR:
         return
     solid = small >= small.max() / 2
@@ -72,6 +72,178 @@ def choose_parts(alpha: Alpha, wanted: Corrections, size: tuple[int, int], regio
     mask &= ~np.isin(labels, hit[False])
     if not mask.all():
         alpha *= cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _reduced(alpha: Alpha) -> Alpha:
+    """A copy for finding out what belongs together."""
+    height, width = alpha.shape
+    scale = min(1.0, _LOOKED_AT / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+# --- the same, told by a promptable network ----------------------------------------------------------------------
+
+PromptPoint: TypeAlias = tuple[float, float, bool]
+"""A point, in fractions of the region's width and height, and whether it is on the object that is asked for."""
+Ask: TypeAlias = Callable[[Sequence[PromptPoint], tuple[float, float, float, float] | None], tuple[Pixels, Pixels]]
+"""`models.Promptable.ask` about one picture."""
+
+_LIKE_THE_MATTE = 0.5  # how much an answer's likeness to the matte counts beside the network's own estimate
+_DETAIL = 0.2  # an answer that is less than this like the part that was clicked on is a detail of it
+_SPECK = 0.02  # of what an answer is made of, a piece that is smaller is a mistake
+_WHOLE = 0.75  # of a part of the matte: if so much of it is meant, all of it is
+_EDGE = 4.0  # of the network's answer, from 0 to 1; it is as wide as the network is unsure
+_NEARBY, _REACH = 0.015, 0.04  # of the longer side: agreement is a mean over the one, nothing lies beyond the other
+_DIFFERENT = (0.2, 0.5)  # of the means: up to here the matte is right about an edge, and from here on the network
+
+
+def choose_objects(
+    photo: RGB,
+    alpha: Alpha,
+    wanted: Corrections,
+    ask: Ask,
+    *,
+    size: tuple[int, int],
+    region: Box,
+    checkpoint: Checkpoint = go_on,
+) -> None:
+    """Clear what is not meant and add what is, in place.
+
+    Each point that keeps, and the box, is a question of its own, in which the points that do not keep are not on the
+    object; the result is all their answers without those to the points that do not keep. Where nothing is kept, the
+    matte is, without these.
+
+    The network says which object is meant, at a resolution of 256 pixels. Where its border and the matte's run
+    together, the edge is the matte's, and so is a whole part of the matte that is meant for the most of it. Elsewhere
+    the edge is the network's, refined at the photo's resolution: where the matte saw nothing, or two objects that
+    touch.
+
+    Args:
+        photo: the region of the photo.
+        alpha: its matte.
+        wanted: its points and its box count, as far as they are in the region.
+        ask: asks the network about `photo`.
+        size: the photo's width and height.
+        region: where `alpha` lies in it.
+        checkpoint: called before each question.
+    """
+    points, box = _placed(wanted, size, region)
+    keep, erase = ([point[:2] for point in points if point[2] is kept] for kept in (True, False))
+    small = _reduced(alpha)
+    solid = small >= max(float(small.max()) / 2, CLEAR)
+    labels = np.asarray(cv2.connectedComponents(solid.view(np.uint8))[1], np.int32)
+
+    def part(x: float, y: float) -> int:
+        down, across = labels.shape
+        return int(labels[min(int(y * down), down - 1), min(int(x * across), across - 1)])
+
+    def answer(
+        inside: Sequence[tuple[float, float]],
+        outside: Sequence[tuple[float, float]],
+        frame: tuple[float, float, float, float] | None = None,
+        like: npt.NDArray[np.bool_] | None = None,
+    ) -> Pixels:
+        checkpoint()
+        prompts = [(*each, on) for given, on in ((inside, True), (outside, False)) for each in given]
+        return _best(*ask(prompts, frame), like)
+
+    meant = [answer([each], erase, like=labels == part(*each) if part(*each) else None) for each in keep]
+    if box is not None:
+        meant.append(answer([], erase, box, solid & _inside(box, solid.shape)))
+    gone = [answer([each], keep) for each in erase]
+    if not meant:
+        if gone:
+            _take_away(alpha, solid, _with_whole_parts(np.max(gone, axis=0), labels, set()) > 0.5)
+        return
+    mask = np.max(meant, axis=0)
+    if gone:
+        mask = np.minimum(mask, 1 - np.max(gone, axis=0))
+    touched = {part(*each) for each in erase}
+    _follow(alpha, small, _with_whole_parts(mask, labels, touched), refinement.refine_alpha(photo, mask))
+
+
+def _placed(
+    wanted: Corrections, size: tuple[int, int], region: Box
+) -> tuple[list[PromptPoint], tuple[float, float, float, float] | None]:
+    """The points and the box in fractions of the region; what lies outside is left out."""
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (x * size[0] - region.left) / region.width, (y * size[1] - region.top) / region.height
+
+    placed = [(*place(point.x, point.y), point.keep) for point in wanted.points]
+    points = [point for point in placed if 0 <= point[0] <= 1 and 0 <= point[1] <= 1]
+    if wanted.box is None:
+        return points, None
+    left, top = (max(0.0, each) for each in place(*wanted.box[:2]))
+    right, bottom = (min(1.0, each) for each in place(*wanted.box[2:]))
+    return points, (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _inside(box: tuple[float, float, float, float], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    row, column = ((np.arange(side) + 0.5) / side for side in shape)
+    left, top, right, bottom = box
+    return ((row >= top) & (row < bottom))[:, None] & ((column >= left) & (column < right))[None]
+
+
+def _best(masks: Pixels, scores: Pixels, like: npt.NDArray[np.bool_] | None) -> Pixels:
+    """The best of several answers, as an alpha: by the network's estimate and by its likeness to a part of the matte.
+
+    A click on a jumper may mean the jumper or who wears it. Whoever cuts out mostly means the latter.
+    """
+    likeness = np.zeros_like(scores)
+    if like is not None and like.any():
+        there = cv2.resize(like.view(np.uint8), masks.shape[:0:-1], interpolation=cv2.INTER_AREA).astype(np.bool_)
+        found = masks > 0
+        both, either = (found & there).sum(axis=(1, 2)), (found | there).sum(axis=(1, 2))
+        likeness = (both / np.maximum(either, 1)).astype(np.float32)
+    total = scores + np.float32(_LIKE_THE_MATTE) * likeness
+    if float(likeness.max()) >= _DETAIL:
+        total[likeness < _DETAIL] = -np.inf
+    best = np.asarray(np.clip(0.5 + masks[int(total.argmax())] / np.float32(_EDGE), 0, 1), np.float32)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((best > 0).view(np.uint8))
+    specks = stats[:, cv2.CC_STAT_AREA] < _SPECK * np.count_nonzero(best)
+    best[specks[labels]] = 0
+    return best
+
+
+def _with_whole_parts(mask: Pixels, labels: npt.NDArray[np.int32], touched: set[int]) -> Pixels:
+    """The mask at the size of `labels`, with all of each part that is in it for the most. `touched` ones are cut."""
+    resized = np.asarray(cv2.resize(mask, labels.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    areas = np.bincount(labels.ravel())
+    whole = np.bincount(labels.ravel(), weights=resized.ravel()) > _WHOLE * areas
+    whole[[0, *touched]] = False
+    return np.maximum(resized, whole[labels].astype(np.float32))
+
+
+def _follow(alpha: Alpha, small: Alpha, mask: Pixels, drawn: Alpha) -> None:
+    """Make of `alpha` what `mask` shows, in place: its own edge where they agree, and `drawn` elsewhere."""
+    height, width = alpha.shape
+    longest = max(mask.shape)
+    difference = np.abs(np.asarray(cv2.GaussianBlur(small - mask, (0, 0), _NEARBY * longest), np.float32))
+    distance = np.asarray(cv2.distanceTransform((mask < 0.5).view(np.uint8), cv2.DIST_L2, 5), np.float32)
+    np.minimum(distance, longest, out=distance)  # where there is no object, it has no end
+    own = refinement.ramp(-difference, -_DIFFERENT[1], -_DIFFERENT[0])
+    own *= refinement.ramp(-distance, -_REACH * longest, -_REACH * longest / 2)
+    alpha -= drawn
+    alpha *= cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
+    alpha += drawn
+    np.clip(alpha, 0, 1, out=alpha)  # what rounding left
+
+
+def _take_away(alpha: Alpha, solid: npt.NDArray[np.bool_], gone: npt.NDArray[np.bool_]) -> None:
+    """Clear `gone` in a matte, in place. A soft edge goes with what it is nearest to."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(_NEARBY * max(solid.shape) / 2) + 1,) * 2)
+    # Without slivers: borders never run together to the pixel.
+    going, staying = (cv2.morphologyEx((solid & each).view(np.uint8), cv2.MORPH_OPEN, disc) for each in (gone, ~gone))
+    if not going.any():
+        return
+    to_going, to_staying = (
+        cv2.distanceTransform(1 - each, cv2.DIST_L2, 5) if each.any() else np.full(solid.shape, np.inf, np.float32)
+        for each in (going, staying)
+    )
+    stays = (to_staying <= to_going).astype(np.float32)
+    alpha *= cv2.resize(stays, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 # --- the brush ---------------------------------------------------------------------------------------------------

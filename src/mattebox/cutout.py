@@ -31,8 +31,8 @@ class Cutout:
         confidence: how likely the matte is a good one, in [0, 1] (`matting.confidence`); 0 where no subject was found.
         ambiguity: the fraction of pixels with an alpha between 0.1 and 0.9.
         icc: the ICC profile of `rgb`; None means sRGB.
-        chosen_by: what told the objects of the photo apart where corrections chose among them: `parts`, the connected
-            parts of the matte.
+        chosen_by: what told the objects of the photo apart where corrections chose among them: `network`, the network
+            for clicks, or `parts`, the connected parts of the matte.
     """
 
     rgb: RGB

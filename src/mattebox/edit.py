@@ -290,6 +290,11 @@ class Corrections:
     points: tuple[Point, ...] = ()
     box: tuple[float, float, float, float] | None = None
 
+    @property
+    def choose(self) -> bool:
+        """Whether they say which object is meant."""
+        return bool(self.points) or self.box is not None
+
     def __post_init__(self) -> None:
         if len(self.strokes) > MOST_STROKES:
             raise ValueError(f"strokes must be at most {MOST_STROKES}")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mattebox import codec, pipeline
 from mattebox.cancellation import Checkpoint, go_on
 from mattebox.cutout import Cutout
 from mattebox.edit import Edit, Matte, Output
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Encoded, Image
+from mattebox.image import RGB, Encoded, Image
 from mattebox.pipeline import Result
 from mattebox.stages import Stage, stage
-from mattebox.steps import Generators, Recall, Segmenters, Work, recall_nothing
+from mattebox.steps import Generators, Kept, Recall, Segmenters, Work, fingerprint, recall_nothing
 
 
 class Engine:
@@ -30,6 +32,23 @@ class Engine:
                 raise TypeError(f"{name} must have a method {method}(), and {type(given).__name__} has none")
         self.models = models
         self.backdrops = backdrops
+        self._last: tuple[object, Kept] | None = None
+
+    def recall(self, matte: Matte) -> Recall:
+        """The memory for an edit without one of its own: the last picture that was clicked on, and no other.
+
+        Whoever clicks once clicks again, and the network's look at the picture takes seconds.
+        """
+        return self._recall_last if matte.corrections.choose else recall_nothing
+
+    def _recall_last(self, model: str, seen: RGB) -> tuple[Kept | None, Callable[[Kept], None]]:
+        key, last = (model, *fingerprint(seen)), self._last
+
+        def keep(kept: Kept) -> None:
+            if kept.embedding is not None:
+                self._last = key, kept
+
+        return (last[1] if last is not None and last[0] == key else None), keep
 
     def warm_backdrops(self) -> None:
         """Make the backdrops ready for the first prompt.
@@ -47,7 +66,7 @@ class Engine:
         *,
         backdrop: bytes | None = None,
         limits: codec.Limits = codec.Limits(),
-        recall: Recall = recall_nothing,
+        recall: Recall | None = None,
         checkpoint: Checkpoint = go_on,
     ) -> Encoded:
         """Do one edit, from the photo's file to the result's file.
@@ -57,7 +76,7 @@ class Engine:
             photo: the photo's file.
             backdrop: the file of the picture behind, where the edit's backdrop is a `Picture`.
             limits: for each of the files.
-            recall: what the networks said before.
+            recall: what the networks said before; by default that of `Engine.recall`.
             checkpoint: called between steps.
 
         Raises:
@@ -70,7 +89,7 @@ class Engine:
             behind=None if backdrop is None else _decode_backdrop(backdrop, limits),
             models=self.models,
             generators=self.backdrops,
-            recall=recall,
+            recall=recall or self.recall(edit.matte),
             checkpoint=checkpoint,
         )
         checkpoint()
@@ -87,7 +106,7 @@ class Engine:
         Raises:
             MatteboxError: the model or its weights are missing, or the method's package is.
         """
-        work = Work(edit=Edit(matte=matte), checkpoint=checkpoint)
+        work = Work(edit=Edit(matte=matte), recall=self.recall(matte), checkpoint=checkpoint)
         work.models, work.photo = self.models, photo
         pipeline.perform(pipeline.CUT_OUT, work)
         return Cutout(

@@ -104,9 +104,9 @@ class Encoded:
 
     `subject` is where the subject lies in the picture, None where no subject was found. `confidence` and `ambiguity`
     are the matte's (see `Cutout`), None where no matte was made. `chosen_by` says what told the objects of the photo
-    apart where corrections chose among them: `parts`, the connected parts of the matte. `served` says where the
-    backdrop came from, where it was asked for in words. `largest` is the width and height that the picture
-    would have without an upper limit on its size, None where that is not known.
+    apart where corrections chose among them: `network`, the network for clicks, or `parts`, the connected parts of the
+    matte. `served` says where the backdrop came from, where it was asked for in words. `largest` is the width and
+    height that the picture would have without an upper limit on its size, None where that is not known.
     """
 
     data: bytes

@@ -21,6 +21,7 @@ Step: TypeAlias = Callable[[Work], None]
 CUT_OUT: tuple[Step, ...] = (
     steps.look,
     steps.segment,
+    steps.embed,
     steps.judge,
     steps.refine,
     steps.make_solid,
@@ -46,6 +47,7 @@ STAGES: Mapping[Step, Stage | None] = MappingProxyType(
         steps.match_prompt: Stage.MATCH,
         steps.look: Stage.LOOK,
         steps.segment: None,
+        steps.embed: None,
         steps.judge: Stage.REFINE,
         steps.refine: Stage.REFINE,
         steps.make_solid: Stage.REFINE,
@@ -60,8 +62,8 @@ STAGES: Mapping[Step, Stage | None] = MappingProxyType(
         steps.compose: Stage.COMPOSE,
     }
 )
-"""The stage that each step belongs to. The recipe has the steps of a stage side by side. `segment` enters its own,
-where it runs a network."""
+"""The stage that each step belongs to. The recipe has the steps of a stage side by side. `segment` and `embed`
+enter their own, where they run a network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

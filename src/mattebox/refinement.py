@@ -76,7 +76,7 @@ def _fit(photo: RGB, rough: Alpha, alpha: Alpha, cell: int) -> Pixels:
     wiry = np.asarray(cv2.blur(unsure, (7, 7)), np.float32)
     solid = np.asarray(cv2.resize(np.minimum(rough / 0.9, 1), size, interpolation=cv2.INTER_AREA), np.float32)
     share = np.asarray(cv2.blur(solid, (5, 5)), np.float32)
-    trust = near * _ramp(r2, 0.6, 0.95) * _ramp(wiry, 0.12, 0.25) * np.clip(16 * (1 - share), 0, 1)
+    trust = near * ramp(r2, 0.6, 0.95) * ramp(wiry, 0.12, 0.25) * np.clip(16 * (1 - share), 0, 1)
     low, high = np.clip(1 - 8 * (1 - share), 0, 1), np.clip(12 * share, 0, 1)
     planes = cv2.merge([*cv2.split(slopes / np.float32(255)), offset, trust, low, high])
     return np.asarray(cv2.copyMakeBorder(planes, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.float32)
@@ -168,7 +168,7 @@ def _mean(values: Pixels) -> Pixels:
     return np.asarray(cv2.blur(values, (2 * _REACH + 1, 2 * _REACH + 1)), np.float32)
 
 
-def _ramp(values: Pixels, start: float, end: float) -> Pixels:
+def ramp(values: Pixels, start: float, end: float) -> Pixels:
     """0 up to `start`, 1 from `end` on, smooth between."""
     t = np.clip((values - np.float32(start)) / np.float32(end - start), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)

@@ -26,6 +26,8 @@ class Stage(StrEnum):
     """Choosing what the network is to see, and looking whether it has seen the same before."""
     SEGMENT = "segment"
     """The network, where it is needed."""
+    EMBED = "embed"
+    """The network that points and a box ask, where it has not seen the picture yet."""
     REFINE = "refine"
     """The matte at the photo's own resolution."""
     FOREGROUND = "foreground"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeAlias, assert_never
 
 import numpy as np
+import numpy.typing as npt
 
 from mattebox import codec, compositing, corrections, layout, matting, refinement, shadows, transforms
 from mattebox.backdrops import composite
@@ -16,7 +19,8 @@ from mattebox.edit import WHITE, Blur, Color, Edit, Gradient, Length, Margin, Pi
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, Image, Served
 from mattebox.layout import Placement
-from mattebox.models import EnsembleSegmenter, Segmenter
+from mattebox.models import EnsembleSegmenter, Promptable, Segmenter
+from mattebox.models.promptable import Embedding
 from mattebox.stages import Stage, stage
 
 
@@ -28,6 +32,9 @@ class Segmenters(Protocol):
 
     def warm(self, name: str) -> None:
         """Make the segmenter of this name ready for its first photo."""
+
+    def promptable(self) -> Promptable | None:
+        """The network that points and a box ask, if there is one here."""
 
 
 class Generators(Protocol):
@@ -54,13 +61,33 @@ class Generators(Protocol):
 
 Rough: TypeAlias = tuple[Alpha, float]
 """The word of a network on a picture: the rough alpha, and how far it is borne out (`Work.support`)."""
-Recall: TypeAlias = Callable[[str, RGB], tuple[Rough | None, Callable[[Rough], None]]]
-"""The word of a model on the same pixels from before, if that is kept, and what keeps it."""
 
 
-def recall_nothing(model: str, seen: RGB) -> tuple[None, Callable[[Rough], None]]:  # noqa: ARG001 - as `Recall` has it
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The word of the networks on a picture: its rough matte, and what the promptable one saw in it."""
+
+    rough: Rough | None = None
+    embedding: Embedding | None = None
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """All that takes memory."""
+        return (*(() if self.rough is None else self.rough[:1]), *(self.embedding or ()))
+
+
+Recall: TypeAlias = Callable[[str, RGB], tuple[Kept | None, Callable[[Kept], None]]]
+"""The word of the networks, with this model, on the same pixels from before, if that is kept, and what keeps it."""
+
+
+def recall_nothing(model: str, seen: RGB) -> tuple[None, Callable[[Kept], None]]:  # noqa: ARG001 - as `Recall` has it
     """The memory that keeps nothing."""
     return None, lambda _: None
+
+
+def fingerprint(seen: RGB) -> tuple[tuple[int, ...], bytes]:
+    """The shape of a picture and the digest of its pixels: what networks say depends on nothing else."""
+    return seen.shape, hashlib.sha256(np.ascontiguousarray(seen).data).digest()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -76,11 +103,12 @@ class Work:
         region: the part of the photo that the subject is looked for in, without a clear frame round it.
         is_cutout: the photo's own alpha shows that it is cut out already.
         seen: the colours of that part, without what may be hidden where the photo is clear.
-        recalled: what the network said of these before, if that is kept.
-        keep: keeps what it says now.
+        kept: what the networks said of these, before or now.
+        keep: keeps that.
+        promptable: the network that points and a box ask, where they do and it is here.
         rough: its alpha as the network gives it.
-        chosen_by: what told the objects apart where points or a box chose among them: `parts`, the connected parts of
-            the matte.
+        chosen_by: what told the objects apart where points or a box chose among them: `network`, the promptable
+            one, or `parts`, the connected parts of the matte.
         support: how far the networks bear it out, in [0, 1].
         rgb: the subject's own colours.
         alpha: the matte; like `rgb` of the region, and from `measure` on of the whole photo.
@@ -106,8 +134,9 @@ class Work:
     region: Box = field(init=False)
     is_cutout: bool = field(init=False)
     seen: RGB = field(init=False)
-    recalled: Rough | None = None
-    keep: Callable[[Rough], None] = field(init=False)
+    kept: Kept = Kept()
+    keep: Callable[[Kept], None] = lambda _: None
+    promptable: Promptable | None = None
     rough: Alpha = field(init=False)
     rgb: RGB = field(init=False)
     alpha: Alpha = field(init=False)
@@ -143,7 +172,8 @@ def look(work: Work) -> None:
     work.seen = part.rgb if work.is_cutout else compositing.filled(part)
     work.icc = photo.icc
     if not work.is_cutout:
-        work.recalled, work.keep = work.recall(work.edit.matte.model, work.seen)
+        found, work.keep = work.recall(work.edit.matte.model, work.seen)
+        work.kept = found or work.kept
 
 
 def segment(work: Work) -> None:
@@ -151,15 +181,27 @@ def segment(work: Work) -> None:
     segmenter = work.models.segmenter(work.edit.matte.model)  # an unknown name is refused in any case
     if work.is_cutout:
         work.rough = np.ones(work.seen.shape[:2], np.float32)
-    elif work.recalled is not None:
-        work.rough, work.support = work.recalled
+    elif work.kept.rough is not None:
+        work.rough, work.support = work.kept.rough
     else:
         with stage(Stage.SEGMENT), cancellable(work.checkpoint):
             if isinstance(segmenter, EnsembleSegmenter):
                 work.rough, work.support = segmenter.look(work.seen)
             else:
                 work.rough = segmenter(work.seen)
-        work.keep((work.rough, work.support))
+        work.kept = replace(work.kept, rough=(work.rough, work.support))
+        work.keep(work.kept)
+
+
+def embed(work: Work) -> None:
+    """Let the promptable network see the photo, where points or a box will ask it. Of a cutout it knows no more."""
+    if not work.edit.matte.corrections.choose or work.is_cutout:
+        return
+    work.promptable = work.models.promptable()
+    if work.promptable is not None and work.kept.embedding is None:
+        with stage(Stage.EMBED):
+            work.kept = replace(work.kept, embedding=work.promptable.embed(work.seen))
+        work.keep(work.kept)
 
 
 def judge(work: Work) -> None:
@@ -190,7 +232,13 @@ def make_solid(work: Work) -> None:
 def correct(work: Work) -> None:
     """Do what people say about the matte: first which of its objects are meant, then the strokes of their brush."""
     wanted, size = work.edit.matte.corrections, (work.photo.width, work.photo.height)
-    if wanted.points or wanted.box is not None:
+    if work.promptable is not None and work.kept.embedding is not None:
+        ask = partial(work.promptable.ask, work.kept.embedding)
+        corrections.choose_objects(
+            work.seen, work.alpha, wanted, ask, size=size, region=work.region, checkpoint=work.checkpoint
+        )
+        work.chosen_by = "network"
+    elif wanted.choose:
         corrections.choose_parts(work.alpha, wanted, size, work.region)
         work.chosen_by = "parts"
     corrections.paint(work.alpha, wanted.strokes, size, work.region, work.checkpoint)

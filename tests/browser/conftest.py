@@ -17,6 +17,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
 
 from mattebox import samples
+from mattebox.models import CATALOGUE, weights
+from mattebox.models.catalogue import CLICKS, Variant
 
 START_SECONDS = 90.0
 PATIENCE = 90_000.0
@@ -65,9 +67,23 @@ class Server:
         self._process.wait()
 
 
+def models_directory(folder: Path, *names: str) -> Path:
+    """A folder of models with these networks and no others, so that what else was fetched changes nothing."""
+    directory = folder / "models"
+    directory.mkdir()
+    for name in names:
+        row = CLICKS if name == CLICKS.name else CATALOGUE[name]
+        assert isinstance(row, Variant) or row is CLICKS
+        for file in (row,) if isinstance(row, Variant) else (CLICKS.encoder, CLICKS.decoder):
+            fetched = weights.pull(file, directory=weights.default_directory())
+            weights.path(file, directory).symlink_to(fetched)
+    return directory
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("studio"))
+    folder = tmp_path_factory.mktemp("studio")
+    running = Server(folder, MATTEBOX_MODELS_DIRECTORY=str(models_directory(folder, "u2netp")))
     yield running
     running.stop()
 

@@ -54,6 +54,8 @@ class Watching:
         self.act()
         return small_models().segmenter("auto")(photo)
 
+    def promptable(self) -> None: ...
+
     def warm(self, name: str) -> None: ...
 
 

@@ -84,6 +84,8 @@ class Elsewhere:
     def __call__(self, photo: RGB) -> Alpha:
         return self.act(photo)
 
+    def promptable(self) -> None: ...
+
     def warm(self, name: str) -> None: ...
 
 

@@ -52,6 +52,7 @@ def variant(name: str, address: str, *, commercial: bool = True) -> Variant:
     return replace(
         row,
         name=name,
+        int8=None,
         commercial=commercial,
         licence="Apache-2.0" if commercial else "CC-BY-NC-4.0",
         sha256=sha256(data).hexdigest(),
@@ -118,6 +119,23 @@ def test_the_real_list_is_honest() -> None:
         assert name in said
         assert row.note in said
     assert "non-commercial terms" in said
+
+
+def test_the_network_for_clicks_has_two_files_and_is_no_model_of_an_edit(here: tuple[Components, Path]) -> None:
+    parts, directory = here
+    row = json.loads(mattebox("models", "list", "--json", parts=parts).stdout.splitlines()[-1])
+    assert (row["name"], row["bytes"], row["downloaded"]) == ("clicks", 151_267_913, False)
+    assert (row["licence"], row["commercial"], row["sources"]) == ("Apache-2.0", True, ["npm"])
+    files = [directory / name for name in ("sam2-tiny-encoder.ort", "sam2-tiny-decoder.onnx")]
+    assert mattebox("models", "path", "clicks", parts=parts).stdout.split() == [str(file) for file in files]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+    said = mattebox("models", "verify", parts=parts)
+    assert said.exit_code == 1
+    assert "sam2-tiny-encoder: damaged" in said.stdout
+    photos(directory, "a.png")
+    assert "Unknown model" in mattebox("remove", directory / "a.png", "--model", "clicks", parts=Components()).stderr
 
 
 def test_pulling_an_ensemble_pulls_its_members(here: tuple[Components, Path]) -> None:

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from mattebox.image import RGB, Alpha
 from mattebox.server.mattes import MatteCache, MatteOptions
 from mattebox.server.pace import Pace
-from mattebox.testing import FakeModels, FakeSegmenter
+from mattebox.steps import Kept
+from mattebox.testing import FakeModels, FakePromptable, FakeSegmenter
 
 Serve = Callable[..., TestClient]
 PATH = "/api/v1/remove"
@@ -42,8 +43,8 @@ def counted(client: TestClient) -> dict[str, float]:
     samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
     found = {sample.labels["outcome"]: sample.value for sample in samples if sample.name == "mattebox_mattes_total"}
     for sample in samples:
-        if sample.name == "mattebox_stage_seconds_count" and sample.labels["stage"] == "segment":
-            found["segment"] = sample.value
+        if sample.name == "mattebox_stage_seconds_count" and sample.labels["stage"] in ("segment", "embed"):
+            found[sample.labels["stage"]] = sample.value
         if sample.name == "mattebox_mattes_bytes":
             found["bytes"] = sample.value
     return found
@@ -110,6 +111,34 @@ def test_a_failure_keeps_nothing(serve: Serve, photo: bytes) -> None:
     assert network.runs == 2
 
 
+def test_the_network_for_clicks_looks_at_a_picture_once_for_each_key(serve: Serve, photo: bytes) -> None:
+    network, clicks = Network(), FakePromptable()
+    client = serve(models=FakeModels(network, clicks), keys=("one", "two"))
+    points = [{"points": [{"x": 0.5, "y": 0.5, "keep": keep}]} for keep in (True, False)]
+    client.headers["x-api-key"] = "one"
+    client.post(PATH, content=photo)
+    before = counted(client)["bytes"]
+    for key, wanted, looks in (("one", 0, 1), ("one", 1, 1), ("one", 0, 1), ("two", 0, 2)):
+        options = {"corrections": json.dumps(points[wanted])}
+        answer = client.post(PATH, content=photo, params=options, headers={"x-api-key": key})
+        assert answer.headers["x-mattebox-corrections"] == "network"
+        assert clicks.looks == looks
+    assert network.runs == 2
+    assert counted(client)["embed"] == 2
+    assert counted(client)["bytes"] == 2 * (before + 64 * 64 * 3 * 4)
+
+
+def test_what_is_seen_for_clicks_and_has_no_room_is_seen_again(serve: Serve, photo: bytes) -> None:
+    clicks = FakePromptable()
+    small = 256 * 256 * 4 + 2048  # a matte and no more
+    client, fresh = (serve(models=FakeModels(Network(), clicks), mattes={"bytes": size}) for size in (small, 0))
+    options = {"corrections": json.dumps({"points": [{"x": 0.5, "y": 0.5}]})}
+    answers = [each.post(PATH, content=photo, params=options) for each in (client, client, fresh)]
+    assert clicks.looks == 3
+    assert answers[0].content == answers[1].content == answers[2].content
+    assert counted(client)["hit"] == 1
+
+
 def test_what_needs_no_network_teaches_nothing_about_what_does(
     serve: Serve, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,10 +153,11 @@ def test_what_needs_no_network_teaches_nothing_about_what_does(
         learnt.append(kind())
 
     monkeypatch.setattr(Pace, "measure", measure)
-    client = serve(models=FakeModels(Network()))
-    for _ in range(2):
-        client.post(PATH, content=photo)
-    assert learnt == ["auto", "auto without a network"]
+    client = serve(models=FakeModels(Network(), FakePromptable()))
+    clicked = {"corrections": json.dumps({"points": [{"x": 0.5, "y": 0.5}]})}
+    for options in ({}, {}, clicked, clicked):
+        client.post(PATH, content=photo, params=options)
+    assert learnt == ["auto", "auto without a network", "auto with clicks", "auto without a network"]
 
 
 # --- the cache ---------------------------------------------------------------------------------------------------
@@ -138,7 +168,7 @@ def kept(cache: MatteCache, owner: str = "me", model: str = "auto", seen: RGB = 
 
 
 def keep(cache: MatteCache, owner: str = "me", model: str = "auto", seen: RGB = PICTURE) -> None:
-    cache.recall(owner, model, seen)[1]((ROUGH.copy(), 0.7))
+    cache.recall(owner, model, seen)[1](Kept(rough=(ROUGH.copy(), 0.7)))
 
 
 def test_a_matte_is_kept_for_its_owner_model_and_pixels() -> None:
@@ -147,9 +177,10 @@ def test_a_matte_is_kept_for_its_owner_model_and_pixels() -> None:
     keep(cache)
     found, _ = cache.recall("me", "auto", PICTURE.copy())
     assert found is not None
-    assert np.array_equal(found[0], ROUGH)
-    assert found[1] == 0.7
-    assert not found[0].flags.writeable
+    assert found.rough is not None
+    assert np.array_equal(found.rough[0], ROUGH)
+    assert found.rough[1] == 0.7
+    assert not found.rough[0].flags.writeable
     assert not kept(cache, owner="you")
     assert not kept(cache, model="fast")
     assert not kept(cache, seen=PICTURE + np.uint8(1))

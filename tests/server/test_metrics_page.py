@@ -91,7 +91,7 @@ def test_requests_errors_and_stages_are_counted(client: TestClient, photo: bytes
         count = found.get(("mattebox_stage_seconds_count", labels(stage=stage.value)))
         # A letter is seen to be none before it waits for its turn.
         # And it is one photo three times, which the network sees once.
-        expected = {Stage.FETCH: None, Stage.STORE: None, Stage.SEGMENT: 1}.get(stage, 3)
+        expected = {Stage.FETCH: None, Stage.STORE: None, Stage.EMBED: None, Stage.SEGMENT: 1}.get(stage, 3)
         assert count == expected, stage
     assert found["mattebox_ready", ()] == 1
     assert found["mattebox_database_up", ()] == 1

@@ -17,7 +17,7 @@ from mattebox.errors import MatteboxError
 
 if TYPE_CHECKING:
     from mattebox.download import Source
-    from mattebox.models.catalogue import Row, Variant
+    from mattebox.models.catalogue import PromptableRow, Row, Variant, Weights
     from mattebox.models.memory import Machine
 
 app = typer.Typer(no_args_is_help=True, help="The networks: which there are, and their files.")
@@ -29,9 +29,11 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a model, a line each.")] = False,
 ) -> None:
     """Show which networks there are."""
+    from mattebox.models.catalogue import CLICKS
+
     catalogue, directory = context.ensure_object(Components).catalogue(), _directory()
     here = _machine()
-    rows = [_facts(row, catalogue, directory, here) for row in catalogue.values()]
+    rows = [_facts(row, catalogue, directory, here) for row in (*catalogue.values(), CLICKS)]
     if as_json:
         print_json(rows)
         return
@@ -72,30 +74,35 @@ class _Facts:
     """The places that its files come from; none where one of them has to be fetched by hand."""
 
 
-def _facts(row: Row, catalogue: Mapping[str, Row], directory: Path, here: Machine) -> _Facts:
+def _facts(row: Row | PromptableRow, catalogue: Mapping[str, Row], directory: Path, here: Machine) -> _Facts:
     from mattebox.models import choices, runtimes, weights
-    from mattebox.models.catalogue import Choice, members
+    from mattebox.models.catalogue import Choice, PromptableRow, members
 
-    network = choices.resolve(row, here, catalogue)
-    variants = members(network, catalogue)
-    places = [[_place(source) for source in member.sources] for member in variants]
-    sizes = [member.bytes for member in variants]
+    files: tuple[Weights, ...]
+    parts: tuple[Variant | PromptableRow, ...]
+    if isinstance(row, PromptableRow):
+        files, parts, network, precisions = (row.encoder, row.decoder), (row,), None, ["f32"]
+    else:
+        resolved = choices.resolve(row, here, catalogue)
+        files = parts = variants = members(resolved, catalogue)
+        network = resolved.name if isinstance(row, Choice) else None
+        precisions = [
+            "f32" if here.gpu else runtimes.computes_with(member.precision, int8=member.int8 is not None)
+            for member in variants
+        ]
+    places = [[_place(source) for source in file.sources] for file in files]
+    sizes = [file.bytes for file in files]
     known = [size for size in sizes if size is not None]
     return _Facts(
         name=row.name,
         bytes=sum(known) if len(known) == len(sizes) else None,
-        licence=" and ".join(dict.fromkeys(member.licence for member in variants)),
-        commercial=all(member.commercial for member in variants),
-        downloaded=all(weights.path(member, directory).is_file() for member in variants),
+        licence=" and ".join(dict.fromkeys(part.licence for part in parts)),
+        commercial=all(part.commercial for part in parts),
+        downloaded=all(weights.path(file, directory).is_file() for file in files),
         note=row.note,
-        memory=sum(member.memory for member in variants),
-        precision=" and ".join(
-            dict.fromkeys(
-                "f32" if here.gpu else runtimes.computes_with(member.precision, int8=member.int8 is not None)
-                for member in variants
-            )
-        ),
-        network=network.name if isinstance(row, Choice) else None,
+        memory=sum(part.memory for part in parts),
+        precision=" and ".join(dict.fromkeys(precisions)),
+        network=network,
         sources=tuple(dict.fromkeys(place for own in places for place in own)) if all(places) else (),
     )
 
@@ -127,7 +134,7 @@ def pull(context: typer.Context, names: Annotated[list[str], typer.Argument(meta
     with Bar() as bar:
         for name in dict.fromkeys(names):
             explain_choice(catalogue, name, model_options().device)
-        for variant in _variants(names, catalogue):
+        for variant in _files(names, catalogue):
             warn_of_licence(catalogue, variant.name)
             try:
                 weights.pull(variant, directory=directory, progress=bar.fetching)
@@ -148,9 +155,10 @@ def verify(
 ) -> None:
     """Compare the networks' files with their checksums."""
     from mattebox.models import weights
+    from mattebox.models.catalogue import CLICKS
 
     catalogue, directory = context.ensure_object(Components).catalogue(), _directory()
-    wanted = _variants(names or list(catalogue), catalogue)
+    wanted = _files(names or [*catalogue, CLICKS.name], catalogue)
     states = {
         variant.name: weights.verify(variant, directory)
         for variant in wanted
@@ -176,7 +184,7 @@ def path(
     if name is None:
         typer.echo(directory)
         return
-    for variant in _variants([name], context.ensure_object(Components).catalogue()):
+    for variant in _files([name], context.ensure_object(Components).catalogue()):
         typer.echo(weights.path(variant, directory))
 
 
@@ -192,17 +200,21 @@ def _machine() -> Machine:
     return choices.machine(model_options().device)
 
 
-def _variants(names: list[str], catalogue: Mapping[str, Row]) -> list[Variant]:
-    """The single networks behind names on this machine, each once."""
+def _files(names: list[str], catalogue: Mapping[str, Row]) -> list[Weights]:
+    """The files of the networks behind names on this machine, each once."""
     from mattebox.models import choices
-    from mattebox.models.catalogue import members
+    from mattebox.models.catalogue import CLICKS, members
 
-    unknown = [name for name in names if name not in catalogue]
+    unknown = [name for name in names if name not in (*catalogue, CLICKS.name)]
     if unknown:
         raise typer.BadParameter(
-            f"there is no {', '.join(unknown)}; there are {', '.join(catalogue)}.", param_hint="NAME"
+            f"there is no {', '.join(unknown)}; there are {', '.join((*catalogue, CLICKS.name))}.", param_hint="NAME"
         )
     here = _machine()
-    networks = (choices.resolve(catalogue[name], here, catalogue) for name in names)
-    found = [variant for network in networks for variant in members(network, catalogue)]
-    return list({variant.name: variant for variant in found}.values())
+    found: list[Weights] = []
+    for name in names:
+        if name == CLICKS.name:
+            found += CLICKS.encoder, CLICKS.decoder
+        else:
+            found += members(choices.resolve(catalogue[name], here, catalogue), catalogue)
+    return list({file.name: file for file in found}.values())

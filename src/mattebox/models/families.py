@@ -19,6 +19,8 @@ from mattebox.models.catalogue import Family, Variant
 Batch: TypeAlias = npt.NDArray[np.float32]
 """A network's input, shape (n, 3, height, width): n normalised photos. With their trimaps, (n, 4, height, width)."""
 
+_Channels: TypeAlias = tuple[float, float, float]
+
 # How far into what is clear the network may look again, and what counts as clear, as the file's publisher has it.
 _TRIMAP_PIXELS = 10
 _TRIMAP_CLEAR = 10 / 255
@@ -90,16 +92,26 @@ def prepare(photo: RGB, variant: Variant, size: tuple[int, int], known: Alpha | 
     `known` is the trimap, of that size, for a network that takes one.
     """
     height, width = size
-    small = shrink(photo, height=height, width=width)
     batch = np.empty((1, 3 if known is None else 4, height, width), np.float32)
     if known is not None:
         batch[0, 3] = known
+    _normalise(shrink(photo, height=height, width=width), variant.mean, variant.scale, batch)
+    return batch
+
+
+def normalised(photo: RGB, mean: _Channels, scale: _Channels, side: int) -> Batch:
+    """The photo as an input of `side` by `side` pixels: (colour - mean) / scale, planes first."""
+    batch = np.empty((1, 3, side, side), np.float32)
+    _normalise(shrink(photo, height=side, width=side), mean, scale, batch)
+    return batch
+
+
+def _normalise(small: RGB, means: _Channels, scales: _Channels, batch: Batch) -> None:
     # plane by plane: five times cheaper than the same sum on (height, width, 3) and one transposed copy
-    for channel, (mean, scale) in enumerate(zip(variant.mean, variant.scale, strict=True)):
+    for channel, (mean, scale) in enumerate(zip(means, scales, strict=True)):
         plane = batch[0, channel]
         np.subtract(small[..., channel], np.float32(mean), out=plane)
         plane *= np.float32(1 / scale)
-    return batch
 
 
 def read_alpha(raw: npt.NDArray[np.float32], variant: Variant) -> Alpha:

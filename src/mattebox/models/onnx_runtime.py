@@ -146,6 +146,38 @@ def open_onnxruntime(
     )
 
 
+class Session:
+    """A network on the processor with any number of named inputs and outputs. Safe to call from several threads.
+
+    Args:
+        file: in the format of ONNX or in that of ONNX Runtime.
+        threads: how many to compute with.
+
+    Raises:
+        MatteboxError: UNAVAILABLE where ONNX Runtime is missing or cannot load the file.
+    """
+
+    def __init__(self, file: Path, *, threads: int) -> None:
+        with extras.needs("onnxruntime", "A network for clicks", parameter="corrections"):
+            onnxruntime, state = _import_onnxruntime()
+        self._failures = _failures(state)
+        options = _options(onnxruntime, threads)
+        try:
+            self._session = onnxruntime.InferenceSession(file, sess_options=options, providers=[PROVIDERS["cpu"]])
+        except self._failures as error:
+            raise not_loaded("cpu", error).about("corrections") from error
+        self._turn = threading.Lock()  # one run at a time uses all of a device, and has one run's memory
+
+    def __call__(self, **inputs: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """The outputs by their names."""
+        with self._turn:
+            try:
+                found = self._session.run(None, inputs)
+            except self._failures as error:
+                raise not_run("ONNX Runtime cpu f32", error).about("corrections") from error
+        return dict(zip((each.name for each in self._session.get_outputs()), found, strict=True))
+
+
 def _options(onnxruntime: Any, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -13,7 +13,7 @@ import platformdirs
 from mattebox import download
 from mattebox.download import Download, NotInstalledError, Progress, State
 from mattebox.errors import Kind
-from mattebox.models.catalogue import Variant
+from mattebox.models.catalogue import Weights
 
 __all__ = [
     "NotInstalledError",
@@ -33,12 +33,12 @@ def default_directory() -> Path:
     return Path(platformdirs.user_cache_dir("mattebox", appauthor=False)) / "models"
 
 
-def path(variant: Variant, directory: Path) -> Path:
+def path(variant: Weights, directory: Path) -> Path:
     """The path of the variant's file, whether it is there or not."""
-    return directory / f"{variant.name}.onnx"
+    return directory / f"{variant.name}{variant.suffix}"
 
 
-def verify(variant: Variant, directory: Path) -> State:
+def verify(variant: Weights, directory: Path) -> State:
     """Read the variant's file whole and compare its checksum (0.7 s a gigabyte)."""
     wanted = _download(variant)
     if wanted is None:  # whatever lies there, it is not known to be the right one
@@ -46,7 +46,7 @@ def verify(variant: Variant, directory: Path) -> State:
     return download.verify(wanted, directory)
 
 
-def locate(variant: Variant, directory: Path) -> Path:
+def locate(variant: Weights, directory: Path) -> Path:
     """The variant's file, read whole and checked. Nothing is fetched and nothing written.
 
     Raises:
@@ -58,7 +58,7 @@ def locate(variant: Variant, directory: Path) -> Path:
     return download.locate(wanted, directory)
 
 
-def not_installed(name: str, variant: Variant) -> NotInstalledError:
+def not_installed(name: str, variant: Weights) -> NotInstalledError:
     """The failure of the model `name` whose network `variant` is not here, with what to do about it."""
     return NotInstalledError(
         Kind.UNAVAILABLE,
@@ -70,7 +70,7 @@ def not_installed(name: str, variant: Variant) -> NotInstalledError:
     )
 
 
-def pull(variant: Variant, *, directory: Path, progress: Progress | None = None) -> Path:
+def pull(variant: Weights, *, directory: Path, progress: Progress | None = None) -> Path:
     """Fetch the variant's file unless it is there already, and return where it is; see `download.pull`.
 
     Raises:
@@ -83,23 +83,23 @@ def pull(variant: Variant, *, directory: Path, progress: Progress | None = None)
     return download.pull(wanted, directory=directory, progress=progress)
 
 
-def _fetchable(variant: Variant) -> bool:
+def _fetchable(variant: Weights) -> bool:
     return bool(variant.sources) and variant.sha256 is not None
 
 
-def _download(variant: Variant) -> Download | None:
+def _download(variant: Weights) -> Download | None:
     """The download of a variant; None where no checksum of it is known."""
     if variant.sha256 is None or variant.bytes is None:
         return None
     return Download(
         name=variant.name,
         what=f"the model {variant.name}",
-        file=f"{variant.name}.onnx",
+        file=f"{variant.name}{variant.suffix}",
         sha256=variant.sha256,
         bytes=variant.bytes,
         sources=variant.sources,
         earlier_sha256=variant.earlier_sha256,
-        command=f"mattebox models pull {variant.name}",
+        command=f"mattebox models pull {variant.part_of or variant.name}",
         folder_command="mattebox models path",
-        parameter="model",
+        parameter="model" if variant.part_of is None else "corrections",
     )

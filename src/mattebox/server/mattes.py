@@ -6,17 +6,15 @@ result. They are kept in this process's memory, each for the account that had it
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias, final
 
-import numpy as np
 from cachetools import TTLCache
 
 from mattebox.image import RGB
-from mattebox.steps import Rough
+from mattebox.steps import Kept, fingerprint
 
 _OVERHEAD = 1024
 """Bytes round a matte: the objects that hold it and the cache's entries."""
@@ -33,7 +31,8 @@ class MatteOptions:
         default=256 * 2**20,
         metadata={
             "doc": "Memory for mattes that are kept: the same picture of the same key needs no network again, whatever "
-            "is put behind it or corrected. A matte takes 4 MiB or more; what was not used the longest goes first. 0 "
+            "is put behind it or corrected. A matte takes 4 MiB or more, 16 MiB more where points or a box asked the "
+            "network for clicks; what was not used the longest goes first. 0 "
             "keeps none."
         },
     )
@@ -60,25 +59,26 @@ class MatteCache:
     ) -> None:
         self._options = options
         self._count = count
-        self._kept: TTLCache[_Key, Rough] = TTLCache(options.bytes, options.seconds, getsizeof=_weight)
+        self._kept: TTLCache[_Key, Kept] = TTLCache(options.bytes, options.seconds, getsizeof=_weight)
         self._lock = threading.Lock()
 
-    def recall(self, owner: str, model: str, seen: RGB) -> tuple[Rough | None, Callable[[Rough], None]]:
+    def recall(self, owner: str, model: str, seen: RGB) -> tuple[Kept | None, Callable[[Kept], None]]:
         """The matte that is kept, and what keeps one where there is none; as `steps.Recall`."""
         if not self._options.bytes:
             return None, lambda _: None
-        key = (owner, model, seen.shape, hashlib.sha256(np.ascontiguousarray(seen).data).digest())
+        key = (owner, model, *fingerprint(seen))
         with self._lock:
             found = self._kept.pop(key, None)
             if found is not None:
                 self._kept[key] = found  # for its whole time again
         self._count(found is not None)
 
-        def keep(rough: Rough) -> None:
-            rough[0].flags.writeable = False
-            if _weight(rough) <= self._options.bytes:
+        def keep(kept: Kept) -> None:
+            for each in kept.arrays:
+                each.flags.writeable = False
+            if _weight(kept) <= self._options.bytes:
                 with self._lock:
-                    self._kept[key] = rough
+                    self._kept[key] = kept
 
         return found, keep
 
@@ -94,5 +94,5 @@ class MatteCache:
             return int(self._kept.currsize)
 
 
-def _weight(rough: Rough) -> int:
-    return rough[0].nbytes + _OVERHEAD
+def _weight(kept: Kept) -> int:
+    return sum(each.nbytes for each in kept.arrays) + _OVERHEAD

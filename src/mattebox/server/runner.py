@@ -36,7 +36,7 @@ from mattebox.server.store.accounts import Account
 from mattebox.server.store.blobs import Blobs
 from mattebox.sources import Link, Source, Sources, Stored, Upload
 from mattebox.stages import Observer, Stage, nobody, observed, stage
-from mattebox.steps import Rough, recall_nothing
+from mattebox.steps import Kept, recall_nothing
 from mattebox.transforms import Transform
 
 _T = TypeVar("_T")
@@ -455,11 +455,18 @@ class Runner:
 
     def _recall(
         self, account: Account, ticket: Ticket, model: str, seen: RGB
-    ) -> tuple[Rough | None, Callable[[Rough], None]]:
+    ) -> tuple[Kept | None, Callable[[Kept], None]]:
         found, keep = self._mattes.recall(account.id, model, seen)
+        kind = ticket.kind
         if found is not None:
-            ticket.kind += " without a network"  # how long it takes says nothing of those that need one
-        return found, keep
+            ticket.kind = f"{kind} without a network"  # how long it takes says nothing of those that need one
+
+        def kept(said: Kept) -> None:
+            if said.embedding is not None:
+                ticket.kind = f"{kind} with clicks"
+            keep(said)
+
+        return found, kept
 
     async def _at_work(
         self,

@@ -22,7 +22,7 @@ function Tools() {
         <input type="radio" name="tool" value=${each} checked=${tool.value === each} onChange=${() => (tool.value = each)} />
         <span>${t(`tool.${each}`)}</span></label>`)}</div>
       <p class="hint">${t(paints() ? "mend.paint" : `about.${tool.value}`)}</p>
-      ${!paints() && current.value?.info?.chosen === "parts" && html`<p class="hint">${t("mend.parts")}</p>`}</fieldset>
+      ${!paints() && current.value?.info?.chosen && html`<p class="hint">${t(`mend.${current.value.info.chosen}`)}</p>`}</fieldset>
     ${paints() && html`<${Range} label=${t("mend.size")} text=${one(size)} value=${toSlider(size)} onInput=${(value) => (brush.value = { ...brush.value, size: fromSlider(value) })} />
       <${Range} label=${t("mend.hardness")} text=${one(hardness)} value=${Math.round(hardness * 100)} onInput=${(value) => (brush.value = { ...brush.value, hardness: value / 100 })} />`}
     <div class="row start" role="group" aria-label=${t("mend.history")}>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,11 @@ from mattebox.cancellation import Checkpoint
 from mattebox.edit import Prompt
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Image, Served
-from mattebox.models import Segmenter
+from mattebox.models import Promptable, Segmenter
+from mattebox.models.promptable import Embedding, Floats, PromptBox, PromptPoint
 from mattebox.samples import make_photo
 
-__all__ = ["FakeBackdrops", "FakeModels", "FakeSegmenter", "Scene", "make_photo", "make_scene"]
+__all__ = ["FakeBackdrops", "FakeModels", "FakePromptable", "FakeSegmenter", "Scene", "make_photo", "make_scene"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,12 +53,68 @@ class FakeSegmenter:
         return np.asarray(np.clip((distance - self.near) / (self.far - self.near), 0, 1), np.float32)
 
 
+class FakePromptable:
+    """Finds what has the colour of the points, connected or not: a promptable network's place without a network.
+
+    It gives three answers, as SAM 2 does: everything of a similar colour, with the estimate 0.9; what is connected with
+    the points of that, with 0.8; and nothing but a spot round the points, with 0.1. Points that are not on the object
+    take away what has their colour. A box asks for what has the colour of its middle, inside it. `looks` counts the
+    pictures it has seen.
+    """
+
+    side = 64
+    near = 40.0
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def embed(self, photo: RGB) -> Embedding:
+        """A small copy of the photo."""
+        import cv2
+
+        self.looks += 1
+        return (np.asarray(cv2.resize(photo, (self.side, self.side), interpolation=cv2.INTER_AREA), np.float32),)
+
+    def ask(
+        self, seen: Embedding, points: Sequence[PromptPoint], box: PromptBox | None = None
+    ) -> tuple[Floats, Floats]:
+        """The three answers, 8 on the object and -8 elsewhere."""
+        import cv2
+
+        (small,) = seen
+        places = [
+            (min(int(y * self.side), self.side - 1), min(int(x * self.side), self.side - 1), on) for x, y, on in points
+        ]
+        frame = np.ones(small.shape[:2], np.bool_)
+        if box is not None:
+            left, top, right, bottom = (round(each * self.side) for each in box)
+            frame[:] = False
+            frame[top:bottom, left:right] = True
+            places.append(((top + bottom) // 2, (left + right) // 2, True))
+        alike = np.zeros_like(frame)
+        for row, column, on in sorted(places, key=lambda place: not place[2]):
+            alike[np.linalg.norm(small - small[row, column], axis=-1) < self.near] = on
+        alike &= frame
+        labels = cv2.connectedComponents(alike.view(np.uint8))[1]
+        hit = [labels[row, column] for row, column, on in places if on]
+        spot = np.zeros_like(frame)
+        for row, column, on in places:
+            spot[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] |= on
+        answers = np.stack([alike, np.isin(labels, hit) & alike, spot])
+        return np.where(answers, np.float32(8), np.float32(-8)), np.array([0.9, 0.8, 0.1], np.float32)
+
+
 class FakeModels:
     """Gives one segmenter under the name `auto`, where `models.Models` would load networks."""
 
-    def __init__(self, segmenter: Segmenter | None = None) -> None:
+    def __init__(self, segmenter: Segmenter | None = None, promptable: Promptable | None = None) -> None:
         self._segmenter = segmenter or FakeSegmenter()
+        self._promptable = promptable
         self.warmed: list[str] = []
+
+    def promptable(self) -> Promptable | None:
+        """The promptable that was given."""
+        return self._promptable
 
     def segmenter(self, name: str) -> Segmenter:
         """The segmenter; INVALID_PARAMETER for any name but `auto`."""
