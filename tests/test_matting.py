@@ -37,11 +37,11 @@ def test_fuse_leaves_every_edge_to_the_detail() -> None:
 
 @settings(deadline=None)
 @given(detail=ALPHAS, core=ALPHAS)
-def test_fuse_never_takes_anything_away_from_a_subject(detail: Alpha, core: Alpha) -> None:
+def test_fuse_takes_nothing_but_a_veil_away_from_a_subject(detail: Alpha, core: Alpha) -> None:
     fused = matting.fuse(detail, core)
     assert fused.shape == detail.shape
     assert fused.max(initial=0) <= 1
-    assert np.all(fused >= detail) or not fused.any()
+    assert np.all(fused >= np.where(detail <= np.float32(0.02), 0, detail)) or not fused.any()
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,14 @@ def test_what_one_network_is_sure_of_is_kept_whole(radius: float) -> None:
     assert small.mean() == pytest.approx(seen.mean(), rel=0.02)
 
 
+def test_fuse_leaves_no_veil_on_the_background_or_the_subject() -> None:
+    detail = disc(256, 60)
+    for value, becomes in ((0.015, 0), (0.02, 0), (0.025, 0.025), (0.5, 0.5), (0.975, 0.975), (0.98, 1), (0.985, 1)):
+        detail[:, :40] = value  # far from the core
+        fused = matting.fuse(detail, disc(128, 30))
+        assert np.unique(fused[:, :40]).tolist() == [np.float32(becomes)], value
+
+
 def test_agreement_is_the_share_that_both_mark() -> None:
     half = np.zeros((64, 64), np.float32)
     half[:, :32] = 1
@@ -88,6 +96,17 @@ def test_two_looks_are_one_core_where_the_detail_sees_something_and_else_only_wh
     assert core.dtype == np.float32
     np.testing.assert_array_equal(core[:, :32], np.maximum(first, second)[:, :32])
     np.testing.assert_array_equal(core[:, 32:], np.minimum(first, second)[:, 32:])
+
+
+def test_of_three_looks_two_have_to_see_what_the_detail_does_not() -> None:
+    detail = np.zeros((128, 128), np.float32)
+    detail[:, :64] = 0.5
+    looks = [np.full((64, 64), value, np.float32) for value in (0.1, 0.6, 0.9)]
+    looks[2][:32] = 0
+    core = matting.merge(detail, *looks)
+    for rows, seen, unseen in ((slice(0, 32), 0.6, 0.1), (slice(32, 64), 0.9, 0.6)):
+        assert np.unique(core[rows, :32]).tolist() == [np.float32(seen)]
+        assert np.unique(core[rows, 32:]).tolist() == [np.float32(unseen)]
 
 
 def test_what_is_filled_lies_deeper_where_the_two_agree() -> None:

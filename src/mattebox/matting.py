@@ -38,20 +38,21 @@ def fuse(detail: Alpha, core: Alpha) -> Alpha:
         core: alpha of the same picture at any resolution.
 
     Returns:
-        The fused alpha; zero everywhere where the two together see no subject (`has_subject`).
+        The fused alpha, what is nearly clear in it clear and what is nearly opaque opaque; zero everywhere where the
+        two together see no subject (`has_subject`).
     """
     height, width = detail.shape
     core = np.asarray(cv2.resize(core, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     if not has_subject(detail, core):
         return np.zeros_like(detail)
     if _decided(_shrunk(detail, _JUDGED)) < _DECIDED:
-        return np.asarray(np.maximum(detail, core), np.float32)
+        return _without_veil(np.maximum(detail, core))
     away = _FAR if agreement(detail, core) >= AGREED else _NEAR
     reach = max(3, round(away * max(height, width)) | 1)
     depth = cv2.distanceTransform((core > 0.7).astype(np.uint8), cv2.DIST_L2, 5)
     solid = (depth > reach // 2).astype(np.float32)
     solid = _softened(solid, reach / 6)
-    return np.asarray(np.maximum(detail, solid * core), np.float32)
+    return _without_veil(np.maximum(detail, solid * core))
 
 
 def _softened(mask: Pixels, sigma: float) -> Pixels:
@@ -65,22 +66,31 @@ def _softened(mask: Pixels, sigma: float) -> Pixels:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
+def _without_veil(alpha: Alpha) -> Alpha:
+    """Without the faint veils that networks leave on the background, and on the subject's inside."""
+    alpha = np.asarray(cv2.threshold(alpha, _VEIL, 0, cv2.THRESH_TOZERO)[1], np.float32)
+    return np.where(alpha >= 1 - _VEIL, np.float32(1), alpha)
+
+
+_VEIL = 0.02
 AGREED = 0.9
 """From this agreement on, two segmentations show the same thing and differ in its details."""
+DOUBTED = 0.8
+"""Below this agreement, two looks of the core are not enough."""
 _NEAR, _FAR = 17 / 1024, 97 / 1024  # of the longer side: the diameter of the disc that has to fit into the core
 
 
-def merge(detail: Alpha, core: Alpha, again: Alpha) -> Alpha:
-    """One core of two looks at a picture: what either saw, but where `detail` sees nothing, what both saw.
+def merge(detail: Alpha, *looks: Alpha) -> Alpha:
+    """One core of several looks at a picture: what any of them saw, but where `detail` sees nothing, what two saw.
 
     Args:
         detail: alpha of another network, at any resolution.
-        core: the first look.
-        again: the second look, of the same shape.
+        looks: the looks, two or more, of one shape.
     """
-    height, width = core.shape
+    height, width = looks[0].shape
     seen = cv2.resize(detail, (width, height), interpolation=cv2.INTER_AREA) > 0.02
-    return np.where(seen, np.maximum(core, again), np.minimum(core, again))
+    *_, second, most = np.sort(np.stack(looks), axis=0)
+    return np.where(seen, most, second)
 
 
 def has_subject(*alphas: Alpha) -> bool:

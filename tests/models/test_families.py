@@ -152,3 +152,14 @@ def test_no_numbers_are_an_error_and_not_a_matte(bad: float) -> None:
     with pytest.raises(MatteboxError) as caught:
         families.read_alpha(raw, row)
     assert caught.value.kind is Kind.UNAVAILABLE
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 3000), (7, 9), (300, 420)])
+def test_what_is_framed_comes_out_of_its_frame(height: int, width: int) -> None:
+    photo = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    framed = families.frame(photo)
+    down, across = height // 8, width // 8
+    assert framed.shape == (height + 2 * down, width + 2 * across, 3)
+    np.testing.assert_array_equal(framed[down : down + height, across : across + width], photo)
+    alphas = [np.divide(each[..., 0], 255, dtype=np.float32) for each in (framed, photo)]
+    np.testing.assert_array_equal(families.unframe(alphas[0], (height, width), (height, width)), alphas[1])

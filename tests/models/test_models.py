@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -438,22 +439,59 @@ def test_where_the_two_networks_agree_each_looks_once(monkeypatch: pytest.Monkey
 def test_where_they_disagree_the_core_is_looked_for_in_the_mirrored_photo_too(monkeypatch: pytest.MonkeyPatch) -> None:
     from mattebox import matting
 
-    detail, core, mirrored = bar(1024, 0.2, 0.4), bar(320, 0.2, 0.3), bar(320, 0.2, 0.8)
+    detail, core, mirrored = bar(1024, 0.2, 0.5), bar(320, 0.2, 0.5), bar(320, 0.2, 0.8)
     detail = np.maximum(detail, np.float32(0.03))  # it sees a little everywhere
+    assert matting.DOUBTED < matting.agreement(detail, core) < matting.AGREED
     looks = Looks({1024: [detail], 320: [core, mirrored[:, ::-1]]})
     square = np.ascontiguousarray(np.resize(PHOTO, (320, 320, 3)))  # resizing is not quite the same mirrored
     alpha, support = seen_by_auto(looks, square, monkeypatch)
     np.testing.assert_array_equal(alpha, matting.fuse(detail, mirrored))
     assert alpha[512, 700] == 1  # which the first look did not see
     assert support == matting.support(alpha, detail, mirrored)
-    assert 0 < support < 0.7
+    assert 0 < support < 1
     np.testing.assert_array_equal(looks.shown[2], looks.shown[1][..., ::-1])
 
 
 def test_where_the_detail_sees_nothing_both_looks_have_to_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    core, mirrored = bar(320, 0.2, 0.7), bar(320, 0.5, 0.9)
-    alpha, _ = seen_by_auto(Looks({1024: [bar(1024, 0.2, 0.4)], 320: [core, mirrored[:, ::-1]]}), PHOTO, monkeypatch)
-    assert (alpha[512, [300, 460, 600, 800]] > 0.5).tolist() == [True, False, True, False]
+    core, mirrored = bar(320, 0.2, 0.7), bar(320, 0.27, 0.9)
+    alpha, _ = seen_by_auto(Looks({1024: [bar(1024, 0.2, 0.63)], 320: [core, mirrored[:, ::-1]]}), PHOTO, monkeypatch)
+    assert (alpha[512, [240, 460, 690, 800]] > 0.5).tolist() == [True, True, True, False]
+
+
+def framed(alpha: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The alpha as a network draws it for the photo in its frame: in the middle, at four fifths of the size."""
+    whole = np.zeros_like(alpha)
+    side = len(alpha) // 10
+    whole[side:-side, side:-side] = cv2.resize(alpha, (8 * side, 8 * side), interpolation=cv2.INTER_AREA)
+    return whole
+
+
+def test_where_they_disagree_much_the_photo_is_looked_at_in_a_frame_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the detail sees something, what any look saw counts, and elsewhere what two of the three saw."""
+    from mattebox import matting
+
+    detail = bar(1024, 0.2, 0.4)
+    first, mirrored, third = bar(320, 0.2, 0.6), bar(320, 0.2, 0.3), bar(320, 0.4, 0.9)
+    looks = Looks({1024: [detail], 320: [first, mirrored[:, ::-1], framed(third)]})
+    photo = np.ascontiguousarray(np.resize(PHOTO, (256, 256, 3)))
+    alpha, support = seen_by_auto(looks, photo, monkeypatch)
+    assert (alpha[512, [250, 350, 500, 800]] > 0.5).tolist() == [True, True, True, False]
+    assert support == pytest.approx(matting.support(alpha, detail, bar(320, 0.2, 0.6)), abs=0.02)
+    inside = looks.shown[3][..., 32:-32, 32:-32]  # a photo of this size is as large in the frame as it is
+    np.testing.assert_allclose(inside, families.prepare(photo, variant("u2netp"), (256, 256)), atol=1e-5)
+    np.testing.assert_array_equal(looks.shown[3][..., :32, 32:-32], inside[..., 32:0:-1, :])  # it is its reflection
+
+
+def test_a_third_look_takes_no_subject_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mattebox import matting
+
+    unsure, core = 0.4 * bar(1024, 0, 1), 0.7 * bar(320, 0.2, 0.3)
+    haze = np.maximum(0.3 * bar(320, 0, 1), core)
+    assert matting.has_subject(unsure, core)
+    assert not matting.has_subject(unsure, matting.merge(unsure, core, core, haze))
+    alpha, _ = seen_by_auto(Looks({1024: [unsure], 320: [core, core[:, ::-1], framed(haze)]}), PHOTO, monkeypatch)
+    np.testing.assert_array_equal(alpha, matting.fuse(unsure, core))
+    assert alpha.any()
 
 
 def test_what_only_one_of_two_looks_takes_for_a_subject_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -330,7 +330,7 @@ class _NetworkSegmenter:
 
 
 class _EnsembleSegmenter:
-    """The fine detail of one network and the solid core of another, which looks twice where the two disagree."""
+    """The fine detail of one network and the solid core of another, which looks again where the two disagree."""
 
     def __init__(self, detail: _NetworkSegmenter, core: _NetworkSegmenter) -> None:
         self._detail = detail
@@ -351,13 +351,29 @@ class _EnsembleSegmenter:
             # All looks are at a squashed square: reduce the large photo once, not once a look (36 ms at 12 MP).
             photo = families.shrink(photo, height=side, width=side)
         detail, core = self._detail(photo), self._core(photo)
-        # Another look where they disagree, which they do on a third of photos. An empty scene needs none, and what only
-        # one of two looks takes for a subject is none.
-        if matting.has_subject(detail, core) and matting.agreement(detail, core) < matting.AGREED:
-            mirrored = self._core(photo[:, ::-1])[:, ::-1]
-            core = matting.merge(detail, core, mirrored) if matting.has_subject(detail, mirrored) else mirrored
+        core = self._looked_again(photo, detail, core)
         fused = matting.fuse(detail, core)
         return fused, matting.support(fused, detail, core)
+
+    def _looked_again(self, photo: RGB, detail: Alpha, core: Alpha) -> Alpha:
+        """The core of more looks than one where it and the detail disagree, as they do on a third of photos.
+
+        An empty scene needs none, and what only one of two looks takes for a subject is none.
+        """
+        from mattebox import matting
+
+        agreement = matting.agreement(detail, core)
+        if agreement >= matting.AGREED or not matting.has_subject(detail, core):
+            return core
+        mirrored = self._core(photo[:, ::-1])[:, ::-1]
+        if not matting.has_subject(detail, mirrored):
+            return mirrored
+        two = matting.merge(detail, core, mirrored)
+        if agreement >= matting.DOUBTED or not matting.has_subject(detail, two):
+            return two
+        framed = families.unframe(self._core(families.frame(photo)), photo.shape[:2], core.shape)
+        three = matting.merge(detail, core, mirrored, framed)
+        return three if matting.has_subject(detail, three) else two  # a third look takes no subject away
 
 
 class _RefiningSegmenter:

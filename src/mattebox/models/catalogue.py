@@ -116,7 +116,8 @@ class PromptableRow:
 class Ensemble:
     """Two variants whose alphas are fused: the fine `detail` of one, the solid `core` of the other.
 
-    Where they disagree, the core's network looks at the mirrored photo as well.
+    Where they disagree, the core's network looks again: at the mirrored photo and, where they disagree much, at the
+    photo in a frame of its own reflection.
     """
 
     name: str

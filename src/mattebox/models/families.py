@@ -74,6 +74,29 @@ def shrink(photo: RGB, *, height: int, width: int) -> RGB:
     return np.asarray(resized, dtype=np.uint8)
 
 
+def frame(photo: RGB) -> RGB:
+    """The photo in a frame of its own reflection, an eighth of it wide: a subject that is cut off goes on there."""
+    down, across = _frame(photo.shape[:2])
+    framed = cv2.copyMakeBorder(photo, down, down, across, across, cv2.BORDER_REFLECT_101)
+    return np.asarray(framed, np.uint8)
+
+
+def unframe(alpha: Alpha, photo: tuple[int, int], size: tuple[int, int]) -> Alpha:
+    """The part of an alpha of `frame`, at any resolution, that is the photo; all sizes are (height, width)."""
+    down, across = _frame(photo)
+    top, left = (
+        round(side * edge / (inner + 2 * edge))
+        for side, edge, inner in zip(alpha.shape, (down, across), photo, strict=True)
+    )
+    inside = alpha[top : alpha.shape[0] - top, left : alpha.shape[1] - left]
+    return np.asarray(cv2.resize(inside, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _frame(photo: tuple[int, int]) -> tuple[int, int]:
+    height, width = photo
+    return height // 8, width // 8
+
+
 def trimap(alpha: Alpha, size: tuple[int, int]) -> Alpha:
     """The clear parts of a rough alpha, at `size` (height, width): 1 inside, 0 outside, and 0.5 where it is unclear."""
     height, width = size
