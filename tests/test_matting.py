@@ -231,6 +231,20 @@ def test_foreground_of_odd_pictures(method: Foreground, value: float, shape: tup
     np.testing.assert_array_equal(estimate, photo if value else photo * 0)
 
 
+def test_colours_are_the_same_where_few_and_where_most_pixels_are_fractional() -> None:
+    rng = np.random.default_rng(5)
+    photo = rng.integers(0, 256, (700, 900, 3), np.uint8)
+    dense = rng.uniform(0.1, 0.9, (700, 900)).astype(np.float32)
+    sparse = dense.copy()
+    # Pixels between those that the small copy is made of are of no account for it.
+    sparse[1::2], sparse[:, 1::2] = 1, 1
+    both = sparse < 1
+    assert both.mean() < 1 / 3
+    np.testing.assert_array_equal(
+        matting.estimate_foreground(photo, sparse)[both], matting.estimate_foreground(photo, dense)[both]
+    )
+
+
 def test_a_window_in_the_subject_becomes_solid() -> None:
     car = disc(200, 80)
     car[80:110, 70:130] = 0.2

@@ -92,6 +92,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "s",
             (("max by (status) (mattebox_oldest_task_age_seconds$)", "{{status}}"),),
         ),
+        Panel("Shards of bulk by status", "short", (("max by (status) (mattebox_shards$)", "{{status}}"),)),
+        Panel(
+            "Age of the oldest shard of bulk",
+            "s",
+            (("max by (status) (mattebox_oldest_shard_age_seconds$)", "{{status}}"),),
+        ),
         Panel(
             "Webhooks",
             "short",

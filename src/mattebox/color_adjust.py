@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mattebox import color
-from mattebox.image import RGB
+from mattebox.image import RGB, row_bands
 
-_BAND = 256  # rows at a time: float copies stay small however large the picture is
 # sRGB (IEC 61966-2-1) to XYZ over its own white, D65: rows add up to 1, and grey has a = b = 0 exactly.
 _TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
@@ -47,8 +46,7 @@ def modulate(rgb: RGB, *, brightness: float, saturation: float, hue: float, ligh
     linear = color.LINEAR_OF_LEVEL.astype(np.float32)
     levels = _srgb_levels()
     result = np.empty_like(rgb)
-    for top in range(0, rgb.shape[0], _BAND):
-        rows = slice(top, top + _BAND)
+    for rows in row_bands(*rgb.shape[:2]):
         xyz = np.asarray(cv2.transform(linear[rgb[rows]], to_xyz), np.float32)
         roots = np.where(
             xyz > _BEND**3, np.asarray(cv2.pow(xyz, 1 / 3)), xyz / np.float32(3 * _BEND**2) + np.float32(4 / 29)

@@ -14,9 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mattebox.edit import Color, Gradient
-from mattebox.image import RGB, Alpha, Image
-
-_BAND = 256  # rows at a time: float copies stay small however large the picture is
+from mattebox.image import RGB, Alpha, Image, row_bands
 
 
 def _bayer(order: int) -> npt.NDArray[np.float32]:
@@ -59,11 +57,11 @@ def gradient(wanted: Gradient, width: int, height: int) -> Image:
     rows = (np.arange(height) + 0.5 - height / 2) * (down / length) + 0.5
     start, end = (np.array([each.red, each.green, each.blue], np.float32) for each in (wanted.start, wanted.end))
     rgb = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, _BAND):
-        part = rgb[top : top + _BAND]
-        share = (rows[top : top + _BAND, None] + columns).astype(np.float32)
-        threshold = np.tile(_DITHER, (-(-len(part) // 8), -(-width // 8)))[: len(part), :width]
-        part[:] = share[:, :, None] * (end - start) + start + threshold[:, :, None]
+    dither = np.tile(_DITHER, (1, -(-width // 8)))[:, :width]
+    for band in row_bands(height, width):
+        share = (rows[band, None] + columns).astype(np.float32)
+        threshold = dither[np.arange(band.start, band.stop) % 8]
+        rgb[band] = share[:, :, None] * (end - start) + start + threshold[:, :, None]
     return Image(rgb=rgb)
 
 
@@ -93,8 +91,9 @@ def stack(over: Image, under: Image, *, left: int, top: int) -> Image:
     rgb = under.rgb.copy()
     alpha = None if under.alpha is None else under.alpha.copy()
     first, last = max(left, 0), min(left + over.width, under.width)
-    for start in range(max(top, 0), min(top + over.height, under.height) if first < last else 0, _BAND):
-        end = min(start + _BAND, top + over.height, under.height)
+    highest, lowest = max(top, 0), min(top + over.height, under.height)
+    for rows in row_bands(lowest - highest, last - first) if first < last else ():
+        start, end = highest + rows.start, highest + rows.stop
         here = (slice(start, end), slice(first, last))
         there = (slice(start - top, end - top), slice(first - left, last - left))
         if over.alpha is None:
@@ -125,8 +124,7 @@ def _veil(color: Color, image: Image) -> Image:
 
 def _blend(rgb: RGB, alpha: Alpha, backdrop: Color | Image) -> RGB:
     result = np.empty_like(rgb)
-    for top in range(0, rgb.shape[0], _BAND):
-        rows = slice(top, top + _BAND)
+    for rows in row_bands(*alpha.shape):
         if isinstance(backdrop, Image):
             behind = backdrop.rgb[rows].astype(np.float32)
         else:

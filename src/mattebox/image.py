@@ -6,6 +6,7 @@ colour convert inside, band by band. Arrays are never written to after they were
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,6 +17,14 @@ RGB: TypeAlias = npt.NDArray[np.uint8]
 """Colours, shape (height, width, 3), straight (not premultiplied)."""
 Alpha: TypeAlias = npt.NDArray[np.float32]
 """An alpha matte: the fraction of foreground, shape (height, width), in [0, 1]."""
+
+_BAND_PIXELS = 2**18
+
+
+def row_bands(height: int, width: int) -> Iterator[slice]:
+    """All rows of a picture, in pieces whose working copies stay in a processor's cache, however wide it is."""
+    rows = max(1, _BAND_PIXELS // width)
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mattebox.edit import LARGEST_SIDE, Canvas, Fit, Layout, Margin, Region
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import RGB, Alpha, Box, Image
+from mattebox.image import RGB, Alpha, Box, Image, row_bands
 
 _Array: TypeAlias = npt.NDArray[np.uint8 | np.uint16 | np.float32]
 
@@ -27,7 +27,6 @@ LARGEST_MARGIN = 500
 _ABSURD = 10**9  # sides beyond this are refused before anything is calculated with them
 _NOISE = 1e-6  # what floats may be off by, in pixels
 _FAINT = np.float32(1e-4)  # a pixel of less alpha has no colour
-_BAND = 256  # rows at a time: float copies stay small however large the picture is
 
 
 class RegionOutsideError(MatteboxError):
@@ -307,21 +306,20 @@ def _resized(picture: _Array, size: tuple[int, int]) -> _Array:
 def _resized_with_alpha(rgb: RGB, alpha: Alpha, size: tuple[int, int]) -> tuple[RGB, Alpha]:
     # Averaging straight colours would let the black behind alpha 0 bleed into the edge. Premultiplied colours average
     # rightly; 16 bits hold them without visible steps in half the memory of float. 200 and not 257 times as much,
-    # because cubics overshoot.
+    # because cubics overshoot. One channel after the other, so that there is never a wide copy of all three.
     scale = np.float32(200)
-    weighted = np.empty(rgb.shape, np.uint16)
-    for top in range(0, rgb.shape[0], _BAND):
-        band = slice(top, top + _BAND)
-        weighted[band] = rgb[band] * (alpha[band, :, None] * scale) + np.float32(0.5)
-    weighted = np.asarray(_resized(weighted, size), np.uint16)
     matte = np.asarray(_resized(alpha, size), np.float32)
     result = np.zeros((size[1], size[0], 3), np.uint8)
-    for top in range(0, size[1], _BAND):
-        band = slice(top, top + _BAND)
-        colours = weighted[band] / (np.maximum(matte[band], _FAINT)[:, :, None] * scale)
-        colours[matte[band] < _FAINT] = 0
-        result[band] = np.minimum(colours + np.float32(0.5), 255)
-    return result, np.clip(matte, 0, 1)
+    for channel in range(3):
+        premultiplied = np.empty(alpha.shape, np.uint16)
+        for band in row_bands(*alpha.shape):
+            premultiplied[band] = rgb[band, :, channel] * (alpha[band] * scale) + np.float32(0.5)
+        weighted = np.asarray(_resized(premultiplied, size), np.uint16)
+        for band in row_bands(*matte.shape):
+            colours = weighted[band] / (np.maximum(matte[band], _FAINT) * scale)
+            colours[matte[band] < _FAINT] = 0
+            result[band, :, channel] = np.minimum(colours + np.float32(0.5), 255)
+    return result, np.clip(matte, 0, 1, out=matte)
 
 
 def _too_large(columns: int, rows: int) -> MatteboxError:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mattebox import extras
 from mattebox.edit import Foreground
-from mattebox.image import RGB, Alpha, Box
+from mattebox.image import RGB, Alpha, Box, row_bands
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
 """Working values in float: colours in 0..255, weights, positions."""
@@ -248,7 +248,7 @@ def make_solid(alpha: Alpha) -> Alpha:
         Alpha of the same shape, nowhere below `alpha`.
     """
     height, width = alpha.shape
-    bands = [slice(start, start + _BAND) for start in range(0, height, _BAND)]
+    bands = list(row_bands(height, width))
     _, labels, stats, _ = cv2.connectedComponentsWithStats((alpha < _SOLID).view(np.uint8), connectivity=4)
     clear = np.zeros(len(stats), np.int64)
     for rows in bands:
@@ -297,7 +297,12 @@ def estimate_foreground(photo: RGB, alpha: Alpha, method: Foreground = Foregroun
     return foreground
 
 
-_BAND = 128  # rows at a time: float copies stay small however large the picture is
+def clear_hidden(rgb: RGB, alpha: Alpha) -> None:
+    """Set `rgb` to zero, in place, where `alpha` is written as 0."""
+    for rows in row_bands(*alpha.shape):
+        rgb[rows] = cv2.copyTo(rgb[rows], (alpha[rows] >= CLEAR).view(np.uint8))
+
+
 _SURROUNDINGS = 128
 _WORKING_SIDE = 512
 _REACHES = (30, 8, 2)
@@ -327,15 +332,14 @@ def _blur_fusion(photo: RGB, alpha: Alpha, result: RGB) -> None:
         np.asarray(cv2.merge(tuple(each)), np.float32) for each in (smooth_foreground, smooth_background)
     )
 
-    for top in range(0, height, _BAND):
-        rows = slice(top, top + _BAND)
+    for rows in row_bands(height, width):
         fractional = cv2.inRange(alpha[rows], CLEAR, OPAQUE)
         if not cv2.countNonZero(fractional):
             continue
         column, row = np.ascontiguousarray(cv2.findNonZero(fractional)[:, 0].T)
         edge = (row * width + column).astype(np.intp)
         x = column.astype(np.float32) / step
-        y = (row.astype(np.float32) + top) / step
+        y = (row.astype(np.float32) + rows.start) / step
         share = np.take(alpha[rows], edge)
         solved = _sample(smooth_foreground, x, y)
         pixels = _planes(np.take(photo[rows].reshape(-1, 3), edge, axis=0))

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mattebox.edit import Length, Margin, Shadow, ShadowKind
-from mattebox.image import RGB, Alpha, Box, Image
+from mattebox.image import RGB, Alpha, Box, Image, row_bands
 
 Darkness: TypeAlias = npt.NDArray[np.float32]
 """How much light is missing, in [0, 1], shape (height, width): what the ground's colour is multiplied with is 1 minus
@@ -34,7 +34,6 @@ _SOFTNESS = (0.006, 0.02, 0.05)  # of its outline at the contact, half way and a
 _TOWARD, _AWAY = 0.8, 0.75  # where a cast shadow falls
 _DROP_BLUR, _DROP_OFFSET = 0.03, 0.035  # in sizes of the subject
 _NEGLIGIBLE = 0.006  # a darkness below this is none, so that a shadow ends somewhere
-_BAND = 256  # rows at a time: float copies stay small however large the picture is
 
 
 def ground(alpha: Alpha, toward: float, away: float, strength: float) -> Darkness:
@@ -85,8 +84,8 @@ def cast(image: Image, shadow: Shadow, *, cut: bool | None = None) -> Image:
 
     rgb, alpha = image.rgb.copy(), image.alpha.copy()
     region = view.region
-    for top in range(region.top, region.bottom, _BAND):
-        height = min(_BAND, region.bottom - top)
+    for rows in row_bands(region.height, region.width):
+        top, height = region.top + rows.start, rows.stop - rows.start
         here = (slice(top, top + height), slice(region.left, region.right))
         _lay_under(rgb[here], alpha[here], _stretched(small, view, top, height))
     return Image(rgb=rgb, alpha=alpha, icc=image.icc)

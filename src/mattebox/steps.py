@@ -255,7 +255,7 @@ def keep_transparency(work: Work) -> None:
     alpha = _part(work.photo, work.region).alpha
     if alpha is not None:
         work.alpha *= alpha
-        work.rgb[work.alpha < matting.CLEAR] = 0
+        matting.clear_hidden(work.rgb, work.alpha)
 
 
 def measure(work: Work) -> None:

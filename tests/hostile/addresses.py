@@ -46,6 +46,12 @@ class World:
     allowed: int
     here: int
     came: list[str] = field(default_factory=list)
+    photo: bytes = b""
+    """What is at `link`."""
+
+    @property
+    def link(self) -> str:
+        return f"http://allowed.test:{self.allowed}/photo"
 
     def addresses(self) -> Iterator[tuple[str, str]]:
         """Each with its name, which tells no port."""
@@ -131,6 +137,8 @@ def world() -> Iterator[World]:
             path = self.path.strip("/")
             if target := here.targets().get(path):
                 headers, body, status = f"Location: {target}\r\nContent-Length: 0", b"", "302 Found"
+            elif path == "photo":
+                headers, body, status = f"Content-Length: {len(here.photo)}", here.photo, "200 OK"
             elif path in DELIVERED:
                 (headers, body), status = DELIVERED[path], "200 OK"
             else:

@@ -26,21 +26,29 @@ def zeros(megabytes: int) -> bytes:
     return b"".join([*(packer.compress(bytes(MB)) for _ in range(megabytes)), packer.flush()])
 
 
-def pictures() -> Pictures:
-    """Each with its name."""
-    yield from _png()
-    yield from _claims()
-    yield from _many_frames()
-    yield from _tiff()
-    yield from _packed()
+def _large() -> Pictures:
+    """As large as the limit of pixels allows, of a few kilobytes."""
+    yield "png of a bit, 7,000 x 7,000", lambda: raw_png(7_000, 7_000, 1, 0, bytes(7_000 * 876))
+    yield "png interlaced, 7,000 x 7,000 and one byte", _interlaced
+    yield "png 49,000,000 x 1", lambda: raw_png(49_000_000, 1, 1, 0, bytes(1 + 49_000_000 // 8))
+    yield "JPEG 7,000 x 7,000 of one row", lambda: _jpeg_of(7_000, 7_000)
+    yield "AVIF of 128 x 96 pixels says 7,000 x 7,000", lambda: _ispe(saved(quadrants(), "AVIF"), 7_000, 7_000)
+    clear = PIL.Image.new("RGBA", (7_000, 7_000), (200, 60, 40, 100))
+    yield "png half transparent, 7,000 x 7,000", lambda: saved(clear, "PNG", compress_level=1)
+    yield "WEBP half transparent, 7,000 x 7,000", lambda: saved(clear, "WEBP", lossless=True, method=0, quality=0)
+    yield "TIFF half transparent, 7,000 x 7,000", lambda: saved(clear, "TIFF", compression="tiff_deflate")
+    yield "GIF 7,000 x 7,000", lambda: saved(PIL.Image.new("P", (7_000, 7_000)), "GIF")
+    yield "png of 765 rows of 65,000 pixels", lambda: raw_png(65_000, 765, 8, 4, bytes(765 * 130_001))
+
+
+def _interlaced() -> bytes:
+    return raw_png(7_000, 7_000, 8, 6, b"\0").replace(b"\x08\x06\0\0\0", b"\x08\x06\0\0\1", 1)
 
 
 def _png() -> Pictures:
     for width, height in _SIDES:
         yield f"png claims {width} x {height}", partial(_claiming, width, height)
     yield "png of a bit, 13,000 x 13,000", lambda: raw_png(13_000, 13_000, 1, 0, b"", packed=zeros(22))
-    yield "png of a bit, 7,000 x 7,000, within the limit", lambda: raw_png(7_000, 7_000, 1, 0, bytes(7_000 * 876))
-    yield "png 49,000,000 x 1", lambda: raw_png(49_000_000, 1, 1, 0, bytes(1 + 49_000_000 // 8))
     yield "png 1 x 1,000,000", lambda: raw_png(1, 1_000_000, 8, 0, bytes(2_000_000))
     yield "png with 300 MB behind its last row", lambda: raw_png(8, 8, 8, 2, b"", packed=zeros(300))
     for kind, start in ((b"zTXt", b"Comment\0\0"), (b"iTXt", b"Comment\0\1\0\0\0"), (b"iCCP", b"profile\0\0")):
@@ -54,10 +62,6 @@ def _png() -> Pictures:
     )
     yield "png with 100,000 empty chunks", lambda: raw_png(8, 8, 8, 2, bytes(8 * 25), *[(b"tEXt", b"a\0")] * 100_000)
     yield "png of 50,000 pieces", _pieces
-    yield (
-        "png interlaced, 7,000 x 7,000 and one byte",
-        lambda: raw_png(7_000, 7_000, 8, 6, b"\0").replace(b"\x08\x06\0\0\0", b"\x08\x06\0\0\1", 1),
-    )
 
 
 def _claiming(width: int, height: int) -> bytes:
@@ -99,17 +103,8 @@ def _claims() -> Pictures:
         )
     yield "JPEG claims 65,500 x 65,500", lambda: _jpeg_of(65_500, 65_500)
     yield "JPEG claims no height", lambda: _jpeg_of(64, 0)
-    yield "JPEG 7,000 x 7,000 of one row", lambda: _jpeg_of(7_000, 7_000)
     yield "WEBP canvas 2^24 x 2^24", lambda: b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0" + b"\xff" * 6
-    for form in ("AVIF",):
-        yield (
-            f"{form} claims 65,535 x 65,535",
-            partial(lambda form: _ispe(saved(quadrants(), form), 65_535, 65_535), form),
-        )
-        yield (
-            f"{form} of 128 x 96 pixels says 7,000 x 7,000, within the limit",
-            partial(lambda form: _ispe(saved(quadrants(), form), 7_000, 7_000), form),
-        )
+    yield "AVIF claims 65,535 x 65,535", lambda: _ispe(saved(quadrants(), "AVIF"), 65_535, 65_535)
 
 
 def _fitting(layout: str, width: int, height: int) -> bytes:
@@ -213,3 +208,14 @@ def _packed() -> Pictures:
 def _laughs() -> bytes:
     lines = ['<!ENTITY a "ha">', *(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9))]
     return f'<?xml version="1.0"?><!DOCTYPE svg [{"".join(lines)}]><svg>&j;</svg>'.encode()
+
+
+KINDS: dict[str, Callable[[], Pictures]] = {
+    "large": _large,
+    "bombs in PNG": _png,
+    "lying sizes": _claims,
+    "many frames": _many_frames,
+    "lying TIFF": _tiff,
+    "packed": _packed,
+}
+"""The pictures of each kind, with their names."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import zipfile
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
@@ -35,14 +36,6 @@ def samples() -> dict[str, bytes]:
         "BMP": saved(pixels, "BMP"),
         "GIF": saved(grey, "GIF"),
     }
-
-
-def pictures() -> Pictures:
-    """Each with its name."""
-    yield from _cut()
-    yield from _spliced()
-    yield from _two_things()
-    yield from _lying_metadata()
 
 
 def _cut() -> Pictures:
@@ -160,3 +153,12 @@ def _lying_metadata() -> Pictures:
     yield "one byte", lambda: b"\xff"
     yield "a letter", lambda: b"This is a letter, not a picture."
     yield "31 MB of zeros", lambda: bytes(31 * 2**20)
+
+
+KINDS: dict[str, Callable[[], Pictures]] = {
+    "cut": _cut,
+    "spliced": _spliced,
+    "two things": _two_things,
+    "lying metadata": _lying_metadata,
+}
+"""The pictures of each kind, with their names."""

@@ -1,4 +1,4 @@
-"""The main routes of all dialects: how each takes a photo, and how a failure looks in its vendor's own shape."""
+"""The routes that take pictures: how each takes them, and how a failure looks in its vendor's own shape."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from tests.codec.pictures import quadrants, saved
+
+SOUND = saved(quadrants(), "PNG")
 Headers: TypeAlias = list[tuple[str, str]]
 JSON = "application/json"
 BOUNDARY = "hostile"
@@ -34,6 +37,8 @@ class Door:
         text: the member of a JSON object with the photo in base64.
         url: the field with the photo's address, in JSON or (`url_in_form`) in a form.
         others: what it asks for besides.
+        photo: the field of its photo, where the picture is another one: that behind.
+        task: where to ask how the task stands that it makes, with the id at `{}`.
     """
 
     name: str
@@ -45,6 +50,8 @@ class Door:
     url_in_form: bool = False
     raw: bool = False
     others: Mapping[str, str] = field(default_factory=dict)
+    photo: str = ""
+    task: str = ""
 
     @property
     def carriages(self) -> list[Callable[[bytes], Sent]]:
@@ -53,10 +60,12 @@ class Door:
         return [way for known, way in ways if known]
 
     def as_file(self, photo: bytes) -> Sent:
-        return self.form([(self.file, "photo.jpg", photo)])
+        sound = [(self.photo, "a.png", SOUND)] if self.photo else []
+        return self.form([*sound, (self.file, "photo.jpg", photo)])
 
     def as_text(self, photo: bytes) -> Sent:
-        return self.json({self.text: base64.b64encode(photo).decode()})
+        sound = {self.photo: base64.b64encode(SOUND).decode()} if self.photo else {}
+        return self.json({**sound, self.text: base64.b64encode(photo).decode()})
 
     def as_body(self, photo: bytes) -> Sent:
         return Sent(self.path, photo, [("Content-Type", "image/jpeg")])
@@ -89,8 +98,11 @@ def _members(text: str) -> frozenset[str]:
 
 
 _NATIVE = _members("type title status detail kind parameter request_id")
+_REMOVEBG = _members("errors")
 _WITHOUTBG = _members("error detail")
 _IMGPROCESSING = _members("type title error status detail message errors request_id")
+_NOVITA = _members("code reason message metadata")
+_NATIVE_TASK, _NOVITA_TASK = "/api/v1/tasks/{}", "/v3/async/task-result?task_id={}"
 DOORS = (
     Door(name="native", path="/api/v1/remove", members=_NATIVE, file="image", text="image", url="image_url", raw=True),
     Door(
@@ -105,7 +117,7 @@ DOORS = (
     Door(
         name="novita",
         path="/v3/remove-background",
-        members=_members("code reason message metadata"),
+        members=_NOVITA,
         text="image_file",
     ),
     Door(
@@ -119,7 +131,7 @@ DOORS = (
     Door(
         name="removebg",
         path="/v1.0/removebg",
-        members=_members("errors"),
+        members=_REMOVEBG,
         file="image_file",
         text="image_file_b64",
         url="image_url",
@@ -149,3 +161,70 @@ DOORS = (
     ),
     Door(name="imgprocessing links", path="/v1/images", members=_IMGPROCESSING, url="url", others={"name": "hostile"}),
 )
+"""The main route of each dialect."""
+BEHIND = (
+    Door(
+        name="behind",
+        path="/api/v1/remove",
+        members=_NATIVE,
+        file="background_image",
+        text="background_image",
+        photo="image",
+    ),
+    Door(name="behind, replace", path="/api/v1/replace", members=_NATIVE, file="background_image", photo="image"),
+    Door(name="behind, removebg", path="/v1.0/removebg", members=_REMOVEBG, file="bg_image_file", photo="image_file"),
+    Door(
+        name="behind, task",
+        path="/api/v1/tasks",
+        members=_NATIVE,
+        file="background_image",
+        text="background_image",
+        photo="image",
+        task=_NATIVE_TASK,
+    ),
+)
+"""Those for the picture behind."""
+PICTURE_DOORS = (
+    *DOORS,
+    *BEHIND,
+    Door(
+        name="task",
+        path="/api/v1/tasks",
+        members=_NATIVE,
+        file="image",
+        text="image",
+        url="image_url",
+        raw=True,
+        task=_NATIVE_TASK,
+    ),
+    Door(name="stored", path="/api/v1/images", members=_NATIVE, file="image", text="image", url="image_url", raw=True),
+    Door(name="novita replace", path="/v3/replace-background", members=_NOVITA, text="image_file"),
+    Door(
+        name="novita task", path="/v3/async/image-remove-background", members=_NOVITA, text="image", task=_NOVITA_TASK
+    ),
+    Door(
+        name="novita replace task",
+        path="/v3/async/replace-background",
+        members=_NOVITA,
+        text="image_file",
+        task=_NOVITA_TASK,
+    ),
+    Door(
+        name="clipdrop replace",
+        path="/replace-background/v1",
+        members=_members("error"),
+        file="image_file",
+        others={"prompt": ""},
+    ),
+    Door(
+        name="removebg improve",
+        path="/v1.0/improve",
+        members=_REMOVEBG,
+        file="image_file",
+        text="image_file_b64",
+        url="image_url",
+    ),
+    Door(name="withoutbg alpha", path="/v1.0/alpha-channel", members=_WITHOUTBG, file="file"),
+    Door(name="withoutbg alpha text", path="/v1.0/alpha-channel-base64", members=_WITHOUTBG, text="image_base64"),
+)
+"""All of them but those of pictures that are kept already."""

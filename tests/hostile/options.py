@@ -34,6 +34,20 @@ def _schemas(page: dict[str, object], door: Door) -> Iterator[dict[str, dict[str
             yield each["schema"]
 
 
+def takes_pictures(post: dict[str, dict[str, dict[str, dict[str, dict[str, object]]]]]) -> bool:
+    """Whether the body of an operation has a field for a picture or for a picture's address."""
+    return any(
+        isinstance(each, dict) and (each.get("format") in ("binary", "base64", "uri") or "base64" in str(each))
+        for content in post.get("requestBody", {}).get("content", {}).values()
+        for each in (content["schema"], *_properties(content["schema"]))
+    )
+
+
+def _properties(schema: dict[str, object]) -> list[object]:
+    found = schema.get("properties")
+    return list(found.values()) if isinstance(found, dict) else []
+
+
 def requests(door: Door, name: str) -> Iterator[Sent]:
     """The wrong values of one option, each beside a photo that is fine."""
     photo = saved(quadrants(), "PNG")

@@ -198,6 +198,33 @@ def test_it_ends_while_npm_fetches_the_model(number: signal.Signals, begin: Begi
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def test_what_the_multilevel_foreground_needs_is_compiled_while_it_serves(begin: Begin, tmp_path: Path) -> None:
+    module = tmp_path / "packages" / "pymatting" / "foreground" / "estimate_foreground_ml.py"
+    module.parent.mkdir(parents=True)
+    for folder in (module.parent, module.parent.parent):
+        (folder / "__init__.py").touch()
+    compiler = tmp_path / "compiler"
+    module.write_text(f"""
+import os, pathlib, time
+pathlib.Path({str(compiler)!r}).write_text(f"{{os.getpid()}} {{os.nice(0)}}.")
+time.sleep(600)
+""")
+    running = begin(NO_WEIGHTS | {"PYTHONPATH": str(tmp_path / "packages")})
+    assert running.ask("GET", "/live", {})[0] == 200
+    deadline = time.monotonic() + 60
+    while not (compiler.exists() and compiler.read_text().endswith(".")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process, niceness = map(int, compiler.read_text().removesuffix(".").split())
+    assert process != running.process.pid
+    assert niceness == 19
+    assert running.ask("GET", "/live", {})[0] == 200
+    running.process.terminate()
+    assert running.process.wait(60) in (0, -signal.SIGTERM)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
 def test_a_worker_and_two_of_one_name(begin: Begin, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     worker = begin(NO_WEIGHTS, "--role", "worker", "--host", "0.0.0.0")  # noqa: S104 - probes come from afar

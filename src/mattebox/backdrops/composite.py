@@ -20,13 +20,11 @@ import numpy.typing as npt
 
 from mattebox import color, compositing, layout, shadows
 from mattebox.backdrops.plate import Light, Plate
-from mattebox.image import RGB, Alpha, Box, Image
+from mattebox.image import RGB, Alpha, Box, Image, row_bands
 from mattebox.matting import CLEAR, Pixels
 
 _Kind = TypeVar("_Kind", np.uint8, np.float32)
 
-_BAND = 64
-"""Rows at a time: small enough to stay in a processor's cache."""
 _WORKING_SIDE = 1024
 """Shadow and light wrap are smooth, and are found on a copy of at most this many pixels a side."""
 _GAMMA = np.float32(1 / 2.2)
@@ -109,8 +107,7 @@ def stage(cutout: Image, subject: Box | None, plate: Plate) -> Image:
     behind = _Behind(plate, stance, alpha, noise)
     front = _Front(rgb, alpha, plate, stance, behind.glow)
     result = np.empty_like(plate.rgb)
-    for top in range(0, height, _BAND):
-        rows = slice(top, min(top + _BAND, height))
+    for rows in row_bands(height, width):
         band = behind.band(rows)
         front.lay_over(band, rows)
         band += np.float32(0.5)  # so that the cast below rounds

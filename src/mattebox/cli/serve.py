@@ -8,9 +8,13 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,8 +95,34 @@ def serve(
     if found.role == "worker":
         said = f"mattebox works on tasks; {address}/ready says whether it can."
     server = context.ensure_object(Components).server(found)
-    if not run(server, listener, ready=lambda: say(said), idle=found.uploads.idle, tls=tls):
+    beside = ExitStack()
+
+    def ready() -> None:
+        say(said)
+        beside.enter_context(_compiling_multilevel())
+
+    if not run(server, listener, ready=ready, ended=beside.close, idle=found.uploads.idle, tls=tls):
         raise MatteboxError(Kind.UNAVAILABLE, "The server could not start; the log above says why.")
+
+
+@contextmanager
+def _compiling_multilevel() -> Iterator[None]:
+    """Meanwhile, have what `foreground=multilevel` needs compiled into its cache, where its package is installed.
+
+    The first one who asked for it would wait longer than a request may take. It is done in another process because the
+    compiler takes half a gigabyte, which this one would keep.
+    """
+    if find_spec("pymatting") is None:
+        yield
+        return
+    program = "import os; getattr(os, 'nice', int)(19); import pymatting.foreground.estimate_foreground_ml"
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen([sys.executable, "-P", "-c", program], stdin=quiet, stdout=quiet, stderr=quiet)  # noqa: S603 - fixed words
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +222,13 @@ def address_of(listener: socket.socket, *, secure: bool = False) -> str:
 
 
 def run(
-    app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None], idle: float, tls: Tls | None = None
+    app: ASGIApp,
+    listener: socket.socket,
+    *,
+    ready: Callable[[], None],
+    ended: Callable[[], None],
+    idle: float,
+    tls: Tls | None = None,
 ) -> bool:
     """Serve until a signal comes; whether it came so far that requests were answered.
 
@@ -200,6 +236,7 @@ def run(
         app: the server.
         listener: where it listens.
         ready: called once requests are answered.
+        ended: called once they are not any more.
         idle: seconds after which a connection is given up on which nothing moves.
         tls: for https.
     """
@@ -221,6 +258,7 @@ def run(
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             self.ending.set()
             await super().shutdown(sockets)
+            ended()  # not later: the signal that it was stopped with ends the process next
 
     server = Server(
         uvicorn.Config(

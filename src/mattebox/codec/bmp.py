@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mattebox.codec.limits import Limits, admit, damaged, refuse
-from mattebox.codec.pixels import row_bands
 from mattebox.codec.profiles import rgb_profile
-from mattebox.image import Image
+from mattebox.image import Image, row_bands
 
 _RGB, _RLE8, _RLE4, _MASKS, _JPEG, _PNG, _ALPHA_MASKS = range(7)
 _DEFAULT_MASKS = {16: (0x7C00, 0x3E0, 0x1F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}

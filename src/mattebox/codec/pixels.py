@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mattebox.codec.limits import Limits, admit, reading, refuse
-from mattebox.codec.profiles import in_rgb
+from mattebox.codec.profiles import rgb_conversion
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Alpha, Image
+from mattebox.image import RGB, Alpha, Image, row_bands
 
 if TYPE_CHECKING:
     import PIL.Image
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-_BAND_BYTES = 2**20
 _ROUNDING = 1e-3  # a quarter of a level of 8 bits
 
 
@@ -87,10 +85,10 @@ def from_pil(picture: PIL.Image.Image) -> Image:
     admit(picture.size, Limits(max_pixels=max(1, picture.width * picture.height)))
     with reading("picture"):
         picture.load()
+    plain = picture
     if picture.mode in ("I", "F"):
-        grey = Pillow.fromarray(_levels_of_numbers(np.asarray(picture)))
-        return as_image(grey, picture.info.get("icc_profile"), orientation_of(picture))
-    return as_image(picture, picture.info.get("icc_profile"), orientation_of(picture))
+        plain = Pillow.fromarray(_levels_of_numbers(np.asarray(picture)))
+    return _upright(*_channels(plain, picture.info.get("icc_profile")), orientation_of(picture))
 
 
 def _levels_of_numbers(numbers: npt.NDArray[np.generic]) -> Bytes:
@@ -124,24 +122,49 @@ def to_pil(image: Image) -> PIL.Image.Image:
 
 
 def as_image(picture: PIL.Image.Image, icc: object, orientation: int) -> Image:
-    """A loaded Pillow picture of any mode as ours."""
-    mask: Bytes | None = None
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        picture, mask = _eight_bits(picture)
-    elif picture.mode in ("1", "L", "LA", "La"):
-        picture = picture.convert("LA" if picture.has_transparency_data else "L")
-    elif picture.mode in ("P", "PA", "RGBA", "RGBa") or (picture.mode == "RGB" and picture.has_transparency_data):
-        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    elif picture.mode not in ("RGB", "CMYK", "LAB"):
-        picture = picture.convert("RGB")
-    if picture.mode in ("LA", "RGBA"):
-        mask = np.asarray(picture.getchannel("A"))
-        picture = picture.convert(picture.mode[:-1])
-    rgb, kept = in_rgb(picture, icc if isinstance(icc, bytes) else None)
+    """A loaded Pillow picture of any mode as ours. It is closed as soon as its pixels are read."""
+    rgb, mask, kept = _channels(picture, icc)
+    picture.close()
+    return _upright(rgb, mask, kept, orientation)
+
+
+def _upright(rgb: RGB, mask: Bytes | None, icc: bytes | None, orientation: int) -> Image:
     alpha: Alpha | None = None
     if mask is not None and mask.min() < 255:
         alpha = np.divide(turned(mask, orientation), np.float32(255), dtype=np.float32)
-    return Image(rgb=turned(rgb, orientation), alpha=alpha, icc=kept)
+    return Image(rgb=turned(rgb, orientation), alpha=alpha, icc=icc)
+
+
+def _channels(picture: PIL.Image.Image, icc: object) -> tuple[RGB, Bytes | None, bytes | None]:
+    """RGB, the mask where there is one, and the profile to keep.
+
+    In bands, because Pillow has four bytes for each pixel of RGB and copies the whole picture at each conversion.
+    """
+    mask: Bytes | None = None
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        picture, mask = _eight_bits(picture)
+    mode = _plain_mode(picture)
+    convert, kept = rgb_conversion(mode.removesuffix("A"), icc if isinstance(icc, bytes) else None)
+    rgb = np.empty((picture.height, picture.width, 3), np.uint8)
+    if mode.endswith("A"):
+        mask = np.empty((picture.height, picture.width), np.uint8)
+    for rows in row_bands(picture.height, picture.width):
+        band = picture.crop((0, rows.start, picture.width, rows.stop)).convert(mode)
+        if mask is not None and mode.endswith("A"):
+            mask[rows] = np.asarray(band.getchannel("A"))
+            band = band.convert(mode[:-1])
+        rgb[rows] = np.asarray(convert(band))
+    return rgb, mask, kept
+
+
+def _plain_mode(picture: PIL.Image.Image) -> str:
+    """The one of L, RGB, CMYK, LAB, LA and RGBA that has all that a picture has."""
+    if picture.mode in ("1", "L", "LA", "La"):
+        return "LA" if picture.has_transparency_data else "L"
+    if picture.mode in ("CMYK", "LAB"):
+        return picture.mode
+    can_be_clear = picture.mode in ("P", "PA", "RGB", "RGBA", "RGBa")
+    return "RGBA" if can_be_clear and picture.has_transparency_data else "RGB"
 
 
 def _eight_bits(picture: PIL.Image.Image) -> tuple[PIL.Image.Image, Bytes | None]:
@@ -232,12 +255,6 @@ def turned(pixels: Bytes, orientation: int) -> Bytes:
         case _:
             result = cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE)
     return result.astype(np.uint8, copy=False)
-
-
-def row_bands(height: int, width: int) -> Iterator[slice]:
-    """Rows in pieces that fit into a processor's cache as RGBA."""
-    rows = max(1, _BAND_BYTES // (4 * width))
-    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def alpha_levels(alpha: Alpha) -> Bytes:

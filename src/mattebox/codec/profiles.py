@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import RGB, Image
+from mattebox.image import Image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -58,21 +59,22 @@ def in_profile(image: Image, icc: bytes | None) -> Image:
     return Image(rgb=np.asarray(picture), alpha=image.alpha, icc=icc)
 
 
-def in_rgb(picture: PIL.Image.Image, icc: bytes | None) -> tuple[RGB, bytes | None]:
-    """RGB of a picture of mode L, RGB, CMYK or LAB, and the profile that it is in (None: sRGB)."""
+def rgb_conversion(mode: str, icc: bytes | None) -> tuple[Callable[[PIL.Image.Image], PIL.Image.Image], bytes | None]:
+    """The way to RGB from mode L, RGB, CMYK or LAB, and the profile that the result is in (None: sRGB)."""
     from PIL import ImageCms
 
     transform: PIL.ImageCms.ImageCmsTransform | None = None
     kept: bytes | None = None
-    if picture.mode == "LAB":
+    if mode == "LAB":
         profile = ImageCms.createProfile("LAB")
         transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "LAB", "RGB")
-    elif icc is not None and picture.mode in ("L", "RGB") and icc[16:20] == b"RGB ":
-        picture = picture.convert("RGB")  # grey is on the neutral axis of every RGB profile
-        kept, transform = rgb_profile(icc)
-    elif icc is not None and icc[16:20] == {"L": b"GRAY", "CMYK": b"CMYK"}.get(picture.mode):
-        transform = _to_srgb(icc, picture.mode)
-    return np.asarray(picture.convert("RGB") if transform is None else transform.apply(picture)), kept
+    elif icc is not None and mode in ("L", "RGB") and icc[16:20] == b"RGB ":
+        kept, to_srgb = rgb_profile(icc)
+        if to_srgb is not None:  # grey is on the neutral axis of every RGB profile
+            return lambda picture: to_srgb.apply(picture.convert("RGB")), kept
+    elif icc is not None and icc[16:20] == {"L": b"GRAY", "CMYK": b"CMYK"}.get(mode):
+        transform = _to_srgb(icc, mode)
+    return (lambda picture: picture.convert("RGB")) if transform is None else transform.apply, kept
 
 
 def rgb_profile(icc: bytes) -> tuple[bytes | None, PIL.ImageCms.ImageCmsTransform | None]:

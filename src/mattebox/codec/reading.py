@@ -18,10 +18,10 @@ import numpy as np
 from mattebox.codec import bmp, cicp, heif, jpeg, png, tiff
 from mattebox.codec.cicp import CodePoints
 from mattebox.codec.limits import Limits, admit, damaged, reading, refuse
-from mattebox.codec.pixels import as_image, exif_orientation, orientation_of, row_bands
+from mattebox.codec.pixels import as_image, exif_orientation, orientation_of
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Image
+from mattebox.image import Image, row_bands
 from mattebox.stages import Stage, stage
 
 if TYPE_CHECKING:

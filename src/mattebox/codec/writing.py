@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mattebox.codec import jpeg, png
-from mattebox.codec.pixels import Bytes, alpha_levels, row_bands
+from mattebox.codec.pixels import Bytes, alpha_levels
 from mattebox.edit import Format, Output
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import RGB, Alpha, Image
+from mattebox.image import RGB, Alpha, Image, row_bands
 from mattebox.stages import Stage, stage
 
 

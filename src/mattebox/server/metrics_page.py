@@ -84,6 +84,8 @@ class Readings:
         return {
             "mattebox_tasks": {(status.value,): count for status, count in queue.tasks.items()},
             "mattebox_oldest_task_age_seconds": {(status.value,): age for status, age in queue.oldest.items()},
+            "mattebox_shards": {(status.value,): count for status, count in queue.shards.items()},
+            "mattebox_oldest_shard_age_seconds": {(status.value,): age for status, age in queue.oldest_shard.items()},
             "mattebox_webhooks_waiting": {(): queue.webhooks},
             "mattebox_credits_used": {(): self.accounts.used()},
         }

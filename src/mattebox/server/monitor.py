@@ -79,6 +79,18 @@ METRICS: Mapping[str, Metric] = {
             "Seconds since the oldest unfinished task was taken in, by status.",
             ("status",),
         ),
+        Metric(
+            "mattebox_shards",
+            "gauge",
+            "Shards of `mattebox bulk --queue` on this database: waiting, working or ended.",
+            ("status",),
+        ),
+        Metric(
+            "mattebox_oldest_shard_age_seconds",
+            "gauge",
+            "Seconds since the oldest shard that has not ended was ordered, by status.",
+            ("status",),
+        ),
         Metric("mattebox_webhooks_waiting", "gauge", "Webhooks that are still to be sent."),
         Metric("mattebox_credits_used", "gauge", "Pictures that all keys together have had made."),
     )

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from sqlalchemy import text
 from tests.bulk.work import (
     CUT_OUT,
@@ -44,14 +45,16 @@ from mattebox.server.jobs import TaskOptions, Tasks, shards
 from mattebox.server.jobs.rows import open_client
 from mattebox.server.jobs.session import Session
 from mattebox.server.jobs.shards import run_on_queue, shard_id
+from mattebox.server.jobs.statistics import ShardStatus, statistics
 from mattebox.server.jobs.worker import Worker
 from mattebox.server.runner import Runner
 from mattebox.server.store.blobs import Blobs
 from mattebox.server.store.database import connect
-from mattebox.testing import FakeModels
+from mattebox.testing import FakeModels, FakeSegmenter
 
 OPTIONS = TaskOptions(polling=0.05, beat=0.25, lease=1, grace=0)
 PATIENCE = 240.0
+ROOT = Path(__file__).parents[3]
 MANY = int(os.environ.get("BULK_PICTURES", "200"))
 
 
@@ -59,15 +62,15 @@ async def _ready() -> None: ...
 
 
 @contextmanager
-def working(folder: Path, engine: Engine) -> Iterator[Tasks]:
-    """A worker in this process."""
+def working(folder: Path, engine: Engine, database: str = "") -> Iterator[Tasks]:
+    """A worker in this process, on SQLite unless another database is given."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     blobs, fetcher = Blobs((folder / "blobs").as_uri()), Fetcher()
     runner = Runner(engine, fetcher, blobs)
     work = Worker(runner, blobs, fetcher, loop=loop, ready=_ready, keep=60, webhook_bodies={})
-    tasks = Tasks(f"sqlite:///{folder}/mattebox.db", node="here", work=work, options=OPTIONS)
+    tasks = Tasks(database or f"sqlite:///{folder}/mattebox.db", node="here", work=work, options=OPTIONS)
     try:
         tasks.start()
         yield tasks
@@ -110,6 +113,63 @@ def test_a_worker_does_what_this_process_would_have_done(tasks: Tasks, tmp_path:
     assert facts(jobs[0]) == facts(jobs[1])
     check_whole(jobs[0], tmp_path / "in", tmp_path / "out")
     assert order(tasks, jobs[0]) == []
+
+
+def test_shards_are_counted_and_scale_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_counts(tmp_path, monkeypatch)
+
+
+def test_shards_are_counted_on_postgresql(
+    postgres_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_counts(tmp_path, monkeypatch, postgres_database)
+
+
+def check_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str = "") -> None:
+    """As shards wait, are worked on and end."""
+    monkeypatch.setattr(shards, "LOOK_SECONDS", 0.02)
+    begun, go_on = threading.Event(), threading.Event()
+    fake = FakeSegmenter()
+
+    def slow(photo: RGB) -> Alpha:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        return fake(photo)
+
+    write_photos(tmp_path / "in", 20)
+    job = job_for(tmp_path / "in", tmp_path / "out", Edit())
+    with working(tmp_path, Engine(FakeModels(slow)), database) as tasks:
+        plan = bulk.make_plan(job, shard_size=7)
+        nothing = statistics(tasks.engine, webhook_retries=0)
+        assert (set(nothing.shards.values()), nothing.oldest_shard) == ({0}, {})
+        ordering = threading.Thread(
+            target=run_on_queue, args=(job, plan, tasks.engine), kwargs={"done": print}, daemon=True
+        )
+        ordering.start()
+        try:
+            assert begun.wait(PATIENCE)
+            found = statistics(tasks.engine, webhook_retries=0)
+            assert found.shards == {ShardStatus.WAITING: 2, ShardStatus.WORKING: 1, ShardStatus.ENDED: 0}
+            assert found.oldest_shard.keys() == {ShardStatus.WAITING, ShardStatus.WORKING}
+            assert all(0 < age < PATIENCE for age in found.oldest_shard.values())
+            assert wanted_by_the_scaler(tasks) == 4 * 3
+        finally:
+            go_on.set()
+            ordering.join(PATIENCE)
+        assert not ordering.is_alive()
+        found = statistics(tasks.engine, webhook_retries=0)
+        assert (found.shards[ShardStatus.ENDED], found.oldest_shard) == (3, {})
+        assert wanted_by_the_scaler(tasks) == 0
+
+
+def wanted_by_the_scaler(tasks: Tasks) -> int:
+    """The answer to KEDA's query, which counts four for each worker. SQLite has no schemas."""
+    scaler = yaml.safe_load((ROOT / "deploy/kubernetes/scaling.yaml").read_text().partition("\n---\n")[0])
+    query = scaler["spec"]["triggers"][0]["metadata"]["query"]
+    with tasks.engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            query = query.replace("dbos.", "")
+        return int(connection.execute(text(query)).scalar_one())
 
 
 def test_a_shard_that_cannot_be_done_says_why_and_can_be_ordered_again(tasks: Tasks, tmp_path: Path) -> None:
