@@ -10,15 +10,12 @@ from typing import TypeAlias
 import kubernetes_validate
 import pytest
 import yaml
-from sqlalchemy import insert, text
 
 from mattebox.cli.serve import _GRACE as REQUESTS_SECONDS
 from mattebox.server import settings
 from mattebox.server.app import create_app
 from mattebox.server.health import _STOP_SECONDS as DOWNLOAD_SECONDS
-from mattebox.server.jobs import Status, TaskOptions
-from mattebox.server.jobs.rows import TASKS
-from mattebox.server.store.database import connect, create
+from mattebox.server.jobs import TaskOptions
 from mattebox.testing import FakeModels
 
 ROOT = Path(__file__).parents[1]
@@ -212,15 +209,3 @@ def test_packages_that_an_argument_adds_have_the_versions_of_the_others(name: st
     shared = runtime.keys() & added.keys()
     assert "numpy" in shared
     assert {name: added[name] for name in shared} == {name: runtime[name] for name in shared}
-
-
-def test_as_many_workers_as_there_is_work(postgres_database: str) -> None:
-    engine = connect(postgres_database)
-    create(engine)
-    query = str(at(RESOURCES["ScaledObject/worker"], "spec.triggers.0.metadata.query"))
-    with engine.begin() as connection:
-        for number, status in enumerate([*Status, Status.QUEUED]):
-            row = {"id": str(number), "owner": "", "dialect": "", "edit": "", "extra": "{}", "status": status.value}
-            connection.execute(insert(TASKS).values(row))
-        assert connection.execute(text(query)).scalar_one() == 3  # two wait, one is worked on
-    engine.dispose()

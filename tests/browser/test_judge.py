@@ -335,6 +335,7 @@ def test_a_picture_that_is_worked_on_is_cancelled_and_tried_again_by_keys(studio
     studio.route("**/api/v1/remove", lambda route: None)  # it never gets an answer
     add(studio, photo)
     expect(studio.locator(".list .spinner:not([data-still])")).to_have_count(1)
+    expect(studio.locator(".list .choose[aria-current=true]")).to_have_count(1)  # the one that the key is about
     studio.keyboard.press("x")
     expect(studio.locator('.list li[data-mood="cancelled"]')).to_have_count(1)
     studio.unroute("**/api/v1/remove")

@@ -58,6 +58,7 @@ function post(path, form, { signal: abort, sent = () => {} } = {}) {
     };
     request.onerror = () => reject(new Problem(0));
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    abort?.throwIfAborted(); // a signal that was given before says nothing again
     abort?.addEventListener("abort", () => request.abort());
     request.send(form);
   });

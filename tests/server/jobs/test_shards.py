@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sqlalchemy import text
+from sqlalchemy import Engine as Database
+from sqlalchemy import insert, text
 from tests.bulk.work import (
     CUT_OUT,
     all_rows,
@@ -41,8 +42,8 @@ from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.server.fetch import Fetcher
-from mattebox.server.jobs import TaskOptions, Tasks, shards
-from mattebox.server.jobs.rows import open_client
+from mattebox.server.jobs import Status, TaskOptions, Tasks, shards
+from mattebox.server.jobs.rows import TASKS, open_client
 from mattebox.server.jobs.session import Session
 from mattebox.server.jobs.shards import run_on_queue, shard_id
 from mattebox.server.jobs.statistics import ShardStatus, statistics
@@ -152,21 +153,26 @@ def check_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str 
             assert found.shards == {ShardStatus.WAITING: 2, ShardStatus.WORKING: 1, ShardStatus.ENDED: 0}
             assert found.oldest_shard.keys() == {ShardStatus.WAITING, ShardStatus.WORKING}
             assert all(0 < age < PATIENCE for age in found.oldest_shard.values())
-            assert wanted_by_the_scaler(tasks) == 4 * 3
+            assert wanted_by_the_scaler(tasks.engine) == 4 * 3
         finally:
             go_on.set()
             ordering.join(PATIENCE)
         assert not ordering.is_alive()
         found = statistics(tasks.engine, webhook_retries=0)
         assert (found.shards[ShardStatus.ENDED], found.oldest_shard) == (3, {})
-        assert wanted_by_the_scaler(tasks) == 0
+        assert wanted_by_the_scaler(tasks.engine) == 0
+        with tasks.engine.begin() as connection:
+            for number, status in enumerate([*Status, Status.QUEUED]):
+                row = {"id": str(number), "owner": "", "dialect": "", "edit": "", "extra": "{}", "status": status.value}
+                connection.execute(insert(TASKS).values(row))
+        assert wanted_by_the_scaler(tasks.engine) == 3  # two wait, one is worked on
 
 
-def wanted_by_the_scaler(tasks: Tasks) -> int:
+def wanted_by_the_scaler(engine: Database) -> int:
     """The answer to KEDA's query, which counts four for each worker. SQLite has no schemas."""
     scaler = yaml.safe_load((ROOT / "deploy/kubernetes/scaling.yaml").read_text().partition("\n---\n")[0])
     query = scaler["spec"]["triggers"][0]["metadata"]["query"]
-    with tasks.engine.connect() as connection:
+    with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             query = query.replace("dbos.", "")
         return int(connection.execute(text(query)).scalar_one())
@@ -303,16 +309,6 @@ class Node:
         self._process.wait()
 
 
-def waiting_as_documented(database: str) -> int:
-    """What the query of the page counts, by which workers are scaled."""
-    page = (Path(__file__).parents[3] / "docs" / "bulk.md").read_text()
-    engine = connect(database)
-    with engine.connect() as connection:
-        found: int = connection.execute(text(page.partition("```sql\n")[2].partition("```")[0])).scalar_one()
-    engine.dispose()
-    return found
-
-
 @pytest.mark.process
 @pytest.mark.timeout(900)
 def test_a_worker_that_is_killed_loses_nothing(postgres_database: str, tmp_path: Path) -> None:
@@ -331,7 +327,9 @@ def test_a_worker_that_is_killed_loses_nothing(postgres_database: str, tmp_path:
             done = sum(1 for _ in target.glob("ordner*/*.png"))
             # Once both are in the middle of a shard, so that one shard is lost with its worker.
             if done >= MANY // 4 and len(list(running.glob("*.json"))) == 2:
-                waiting.append(waiting_as_documented(postgres_database))
+                engine = connect(postgres_database)
+                waiting.append(wanted_by_the_scaler(engine))
+                engine.dispose()
                 nodes[0].kill()
                 killed.append(done)
                 return
@@ -357,7 +355,9 @@ def test_a_worker_that_is_killed_loses_nothing(postgres_database: str, tmp_path:
     keys = [row.key for row in all_rows(job)]
     assert len(keys) == len(set(keys)) == MANY
     assert waiting[0] >= 4 * 2
-    assert waiting_as_documented(postgres_database) == 0
+    engine = connect(postgres_database)
+    assert wanted_by_the_scaler(engine) == 0
+    engine.dispose()
     bulk.make_plan(alone, shard_size=MANY // 10)
     run_all(alone)
     assert facts(job) == facts(alone)
