@@ -139,12 +139,12 @@ def test_any_matte_can_have_a_shadow(alpha: Alpha, kind: ShadowKind) -> None:
 @settings(deadline=None)
 @given(toward=st.floats(-1, 1), away=st.floats(-1, 1), strength=st.floats(0, 1))
 def test_ground_is_a_darkness(toward: float, away: float, strength: float) -> None:
-    dark = shadows.ground(table(), toward, away, strength)
+    dark = shadows.ground(np.ascontiguousarray(table()[::2, ::2]), toward, away, strength)
     assert dark.dtype == np.float32
-    assert dark.shape == (300, 400)
+    assert dark.shape == (150, 200)
     assert dark.min() >= 0
     assert dark.max() <= 1
-    assert dark[219, 130] > 0.7  # under the foot, whatever the light
+    assert dark[109, 65] > 0.7  # under the foot, whatever the light
 
 
 def test_ground_falls_where_the_light_sends_it() -> None:
@@ -170,11 +170,11 @@ def test_ground_follows_two_wheels_that_are_seen_obliquely() -> None:
 
 def test_a_large_picture_looks_as_a_small_one_does() -> None:
     small = table()
-    large = np.kron(small, np.ones((6, 6), np.float32))
+    large = np.kron(small, np.ones((4, 4), np.float32))
     one, other = (shadows.ground(each, 0.5, 0.5, 0.5) for each in (small, large))
     reduced = layout.place(
         Image(rgb=np.zeros((*large.shape, 3), np.uint8), alpha=other),
-        layout.plan(2400, 1800, None, Layout(max_side=400)),
+        layout.plan(1600, 1200, None, Layout(max_side=400)),
     ).alpha
     assert reduced is not None
     outside = small == 0

@@ -229,10 +229,10 @@ def replace_background(
         )
     seed = arguments.whole(seed, "seed", least=0)
     nearest = None if nearest is None else arguments.flag(nearest, "nearest")
-    generator = arguments.text(generator, "generator")
+    generator = arguments.instance(generator, "generator", str)
     behind: Color | Gradient | Picture | Blur | Prompt
     if prompt is not None:
-        behind = Prompt(arguments.text(prompt, "prompt"), seed=seed, nearest=nearest, generator=generator)
+        behind = Prompt(arguments.instance(prompt, "prompt", str), seed=seed, nearest=nearest, generator=generator)
     elif color is not None:
         behind = arguments.color(color)
     elif gradient is not None:
@@ -262,7 +262,7 @@ def _matte(model: str, foreground: object, corrections: Corrections, *, refine: 
             Kind.INVALID_PARAMETER, f"foreground must be one of {', '.join(Foreground)}.", parameter="foreground"
         )
     return Matte(
-        model=arguments.text(model, "model"),
+        model=arguments.instance(model, "model", str),
         refine=arguments.flag(refine, "refine"),
         foreground=Foreground(foreground),
         corrections=arguments.instance(corrections, "corrections", Corrections),

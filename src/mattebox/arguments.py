@@ -135,11 +135,6 @@ def gradient(value: object) -> Gradient:
         raise error.about("gradient") from error.__cause__
 
 
-def text(value: object, name: str) -> str:
-    """A text."""
-    return instance(value, name, str)
-
-
 def flag(value: object, name: str) -> bool:
     """A truth value, Python's or NumPy's."""
     if not isinstance(value, bool | np.bool_):

@@ -16,7 +16,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -27,7 +27,7 @@ from mattebox.files import reason, shown
 
 if TYPE_CHECKING:
     from mattebox.cancellation import Checkpoint
-    from mattebox.image import Box, Encoded, Served
+    from mattebox.image import Encoded
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .avif .heic .heif .hif .tif .tiff .bmp .dib .gif".split()  # noqa: SIM905
@@ -66,17 +66,12 @@ class Plan:
     passed_over: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Done:
-    """A photo that became a file. `subject`, `confidence`, `chosen_by` and `served` are those of `image.Encoded`."""
+    """A photo that became a file: `made` is that, without its bytes."""
 
     job: Job
-    width: int
-    height: int
-    subject: Box | None
-    confidence: float | None
-    chosen_by: str | None
-    served: Served | None
+    made: Encoded
     seconds: float
 
 
@@ -382,18 +377,12 @@ def run(
             return Failed(job, error)
         except Exception as error:  # noqa: BLE001 - one photo does not end the batch; whoever runs it has the cause
             return Failed(job, unexpected(error))
-        return Done(
-            job=job,
-            width=made.width,
-            height=made.height,
-            subject=made.subject,
-            confidence=made.confidence,
-            chosen_by=made.chosen_by,
-            served=made.served,
-            seconds=time.perf_counter() - begin,
-        )
+        return Done(job, replace(made, data=b""), time.perf_counter() - begin)
 
-    yield from map(_settled, in_order(jobs, attempt, threads=threads, stop=stop, works=lambda it: isinstance(it, Done)))
+    for outcome in in_order(jobs, attempt, threads=threads, stop=stop, works=lambda it: isinstance(it, Done)):
+        if isinstance(outcome, Failed) and concerns_all(outcome.error):
+            raise outcome.error
+        yield outcome
 
 
 def in_order(
@@ -440,12 +429,6 @@ def unexpected(error: Exception) -> MatteboxError:
         failure = MatteboxError(Kind.INTERNAL, f"A defect of mattebox: {type(error).__name__}.")
     failure.__cause__ = error
     return failure
-
-
-def _settled(outcome: Done | Failed) -> Done | Failed:
-    if isinstance(outcome, Failed) and concerns_all(outcome.error):
-        raise outcome.error
-    return outcome
 
 
 def concerns_all(error: MatteboxError) -> bool:

@@ -9,6 +9,7 @@ which word of its vendor a kind becomes.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 
 
 class Kind(StrEnum):
@@ -81,7 +82,7 @@ class MatteboxError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions are pickled by their positional arguments, and this one has others: process pools need it.
-        return _again, (self.kind, self.message, self.parameter, self.retry_after)
+        return partial(type(self), parameter=self.parameter, retry_after=self.retry_after), (self.kind, self.message)
 
     def about(self, parameter: str) -> MatteboxError:
         """The same failure, blamed on `parameter`; itself where one is named already."""
@@ -92,10 +93,6 @@ class MatteboxError(Exception):
         renamed = MatteboxError(self.kind, self.message, parameter=parameter, retry_after=self.retry_after)
         renamed.__cause__ = self.__cause__
         return renamed
-
-
-def _again(kind: Kind, message: str, parameter: str | None, retry_after: float | None) -> MatteboxError:
-    return MatteboxError(kind, message, parameter=parameter, retry_after=retry_after)
 
 
 def forget_frames(failure: BaseException | None) -> None:

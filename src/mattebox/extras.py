@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from mattebox.errors import Kind, MatteboxError
@@ -28,17 +29,12 @@ def missing(extra: Extra, what: str, *, parameter: str | None = None) -> Mattebo
     )
 
 
-class needs:  # noqa: N801 - read as a word: `with needs("tls", "A certificate"): import trustme`
+@contextmanager
+def needs(extra: Extra, what: str, *, parameter: str | None = None) -> Iterator[None]:
     """Turns a failed import in its block into `missing`. A module of mattebox itself that is missing is a defect."""
-
-    def __init__(self, extra: Extra, what: str, *, parameter: str | None = None) -> None:
-        self._error = missing(extra, what, parameter=parameter)
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, ImportError) and (error.name or "").partition(".")[0] != "mattebox":
-            raise self._error from error
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "mattebox":
+            raise
+        raise missing(extra, what, parameter=parameter) from error

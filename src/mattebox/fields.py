@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -280,7 +281,7 @@ class Fields(BaseModel):
     def _read_present(cls, values: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(values, Mapping):
             raise Refusal("must be an object")
-        absent = is_absent if cls.blank_is_absent else _is_none
+        absent = is_absent if cls.blank_is_absent else partial(operator.is_, None)
         present = {name: value for name, value in values.items() if not absent(value)}
         cls.check_names(present)
         made = handler(present)
@@ -447,10 +448,6 @@ def _refused(name: str, why: str) -> MatteboxError:
 def is_absent(value: object) -> bool:
     """Whether a value means that nothing was said: None or an empty text."""
     return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 def path_of(location: tuple[int | str, ...]) -> str:

@@ -32,21 +32,9 @@ _FAINT = np.float32(1e-4)  # a pixel of less alpha has no colour
 class RegionOutsideError(MatteboxError):
     """The region to look in reaches beyond the photo."""
 
-    def __init__(self, message: str = "The region of interest extends beyond the picture.") -> None:
-        super().__init__(Kind.INVALID_PARAMETER, message, parameter="roi")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.message,)
-
 
 class RegionEmptyError(MatteboxError):
     """The region to look in has no pixel."""
-
-    def __init__(self, message: str = "The region of interest is empty.") -> None:
-        super().__init__(Kind.INVALID_PARAMETER, message, parameter="roi")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.message,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +70,11 @@ def region(width: int, height: int, roi: Region) -> Box:
     edges = (roi.left.of(width), roi.top.of(height), roi.right.of(width), roi.bottom.of(height))
     within = zip(edges, (width, height) * 2, strict=True)
     if not all(-_NOISE <= edge <= side + _NOISE for edge, side in within):
-        raise RegionOutsideError
+        sentence = "The region of interest extends beyond the picture."
+        raise RegionOutsideError(Kind.INVALID_PARAMETER, sentence, parameter="roi")
     left, top, right, bottom = (_rounded(edge) for edge in edges)
     if right <= left or bottom <= top:
-        raise RegionEmptyError
+        raise RegionEmptyError(Kind.INVALID_PARAMETER, "The region of interest is empty.", parameter="roi")
     return Box(left, top, right - left, bottom - top)
 
 
@@ -285,8 +274,8 @@ def _span(origin: float, length: float, side: int, cells: int) -> tuple[int, int
     if abs(factor - 1) < _NOISE:  # nothing is scaled, so that no pixel need be blurred
         origin = _rounded(origin)
         length = cells
-    first = _within(_floor(origin), side - 1)
-    last = max(first + 1, _within(_ceil(origin + length), side))
+    first = _within(math.floor(origin + _NOISE), side - 1)
+    last = max(first + 1, _within(math.ceil(origin + length - _NOISE), side))
     start = _within(_rounded((first - origin) * factor), cells - 1)
     end = max(start + 1, _within(_rounded((last - origin) * factor), cells))
     return first, last, start, end
@@ -329,14 +318,6 @@ def _too_large(columns: int, rows: int) -> MatteboxError:
 
 def _rounded(value: float) -> int:
     return math.floor(value + 0.5 + _NOISE)
-
-
-def _floor(value: float) -> int:
-    return math.floor(value + _NOISE)
-
-
-def _ceil(value: float) -> int:
-    return math.ceil(value - _NOISE)
 
 
 def _within(value: int, most: int) -> int:

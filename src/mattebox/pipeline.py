@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
-from types import MappingProxyType
 from typing import TypeAlias
 
 from mattebox import codec, steps
@@ -16,54 +15,35 @@ from mattebox.image import Box, Encoded, Image, Served
 from mattebox.stages import Stage, stage
 from mattebox.steps import Generators, Recall, Segmenters, Work, recall_nothing
 
-Step: TypeAlias = Callable[[Work], None]
+Step: TypeAlias = tuple[Stage | None, Callable[[Work], None]]
+"""A stage, and a step of it; None is the stage of a step that enters its own, where it runs a network."""
+Recipe: TypeAlias = tuple[Step, ...]
+"""Steps in their order. Those of one stage stand side by side."""
 
-CUT_OUT: tuple[Step, ...] = (
-    steps.look,
-    steps.segment,
-    steps.embed,
-    steps.judge,
-    steps.refine,
-    steps.make_solid,
-    steps.correct,
-    steps.estimate_foreground,
-    steps.keep_transparency,
-    steps.measure,
+CUT_OUT: Recipe = (
+    (Stage.LOOK, steps.look),
+    (None, steps.segment),
+    (None, steps.embed),
+    (Stage.REFINE, steps.judge),
+    (Stage.REFINE, steps.refine),
+    (Stage.REFINE, steps.make_solid),
+    (Stage.REFINE, steps.correct),
+    (Stage.FOREGROUND, steps.estimate_foreground),
+    (Stage.FOREGROUND, steps.keep_transparency),
+    (Stage.FOREGROUND, steps.measure),
 )
-COMPOSE: tuple[Step, ...] = (
-    steps.lay_out,
-    steps.cast_shadow,
-    steps.choose_backdrop,
-    steps.compose,
+COMPOSE: Recipe = (
+    (Stage.LAYOUT, steps.lay_out),
+    (Stage.LAYOUT, steps.cast_shadow),
+    (Stage.BACKDROP, steps.choose_backdrop),
+    (Stage.COMPOSE, steps.compose),
 )
-RECIPE: tuple[Step, ...] = (
-    steps.match_prompt,
+RECIPE: Recipe = (
+    (Stage.MATCH, steps.match_prompt),
     *CUT_OUT,
-    steps.blur_background,
+    (Stage.LAYOUT, steps.blur_background),
     *COMPOSE,
 )
-STAGES: Mapping[Step, Stage | None] = MappingProxyType(
-    {
-        steps.match_prompt: Stage.MATCH,
-        steps.look: Stage.LOOK,
-        steps.segment: None,
-        steps.embed: None,
-        steps.judge: Stage.REFINE,
-        steps.refine: Stage.REFINE,
-        steps.make_solid: Stage.REFINE,
-        steps.correct: Stage.REFINE,
-        steps.estimate_foreground: Stage.FOREGROUND,
-        steps.keep_transparency: Stage.FOREGROUND,
-        steps.measure: Stage.FOREGROUND,
-        steps.blur_background: Stage.LAYOUT,
-        steps.lay_out: Stage.LAYOUT,
-        steps.cast_shadow: Stage.LAYOUT,
-        steps.choose_backdrop: Stage.BACKDROP,
-        steps.compose: Stage.COMPOSE,
-    }
-)
-"""The stage that each step belongs to. The recipe has the steps of a stage side by side. `segment` and `embed`
-enter their own, where they run a network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,10 +108,10 @@ def run(
     return composed(work, RECIPE)
 
 
-def composed(work: Work, steps: tuple[Step, ...] = COMPOSE) -> Result:
+def composed(work: Work, recipe: Recipe = COMPOSE) -> Result:
     """The result of the steps, the last of which is `compose`."""
     work.edit = _essence(work.edit)
-    perform(steps, work)
+    perform(recipe, work)
     return Result(
         picture=work.picture,
         subject=work.subject,
@@ -143,11 +123,11 @@ def composed(work: Work, steps: tuple[Step, ...] = COMPOSE) -> Result:
     )
 
 
-def perform(steps: tuple[Step, ...], work: Work) -> None:
+def perform(recipe: Recipe, work: Work) -> None:
     """Do the steps in their order, with a checkpoint before each."""
-    for each, group in groupby(steps, key=lambda step: STAGES[step]):
+    for each, group in groupby(recipe, key=lambda step: step[0]):
         with nullcontext() if each is None else stage(each):
-            for step in group:
+            for _, step in group:
                 work.checkpoint()
                 step(work)
 

@@ -7,7 +7,7 @@ mathematics is done on the stored values, as image editors do, and not on linear
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +20,8 @@ from mattebox.layout import Placement
 
 _TILE = 1024  # the side of the squares that a rotation is done in
 
+_Kind = TypeVar("_Kind", np.uint8, np.float32)
+_Floats: TypeAlias = npt.NDArray[np.float32]
 _Weighted: TypeAlias = npt.NDArray[np.float32]
 """Premultiplied colours in 0..255 and, where the picture has one, alpha as the fourth channel."""
 
@@ -115,6 +117,33 @@ def blur(image: Image, sigma: float) -> Image:
         else:
             rgb[rows], alpha[rows] = _straight(band)
     return Image(rgb=rgb, alpha=alpha, icc=image.icc)
+
+
+def resized(picture: npt.NDArray[_Kind], size: tuple[int, int], *, grow: int = cv2.INTER_CUBIC) -> npt.NDArray[_Kind]:
+    """The picture at `size` (width, height), squashed if need be: averaged by area where it gets smaller."""
+    height, width = picture.shape[:2]
+    if (width, height) == size:
+        return picture
+    how = cv2.INTER_AREA if size[0] * size[1] < width * height else grow
+    return np.asarray(cv2.resize(picture, size, interpolation=how), picture.dtype)
+
+
+def enlarged(small: _Floats, shape: tuple[int, ...], rows: slice, *, how: int = cv2.INTER_LINEAR) -> _Floats:
+    """Some rows of a small picture that is enlarged to `shape` (height, width, ...), without the rest of it."""
+    height, width = shape[:2]
+    across, down = small.shape[1] / width, small.shape[0] / height
+    # Centres of pixels lie at their halves, hence the shifts.
+    back = np.array([[across, 0, across / 2 - 0.5], [0, down, (rows.start + 0.5) * down - 0.5]])
+    size, flags = (width, rows.stop - rows.start), how | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(small, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def disc(radius: float) -> _Floats:
+    """The kernel of a lens out of focus: a disc of this radius in pixels, of sum 1."""
+    reach = math.ceil(radius)
+    offsets = np.arange(-reach, reach + 1, dtype=np.float32)
+    found = np.clip(radius + 0.5 - np.hypot(offsets, offsets[:, None]), 0, 1)
+    return np.asarray(found / found.sum(), np.float32)
 
 
 def _missing(sigma: float, step: float) -> float:

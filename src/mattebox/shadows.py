@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from mattebox.edit import Length, Margin, Shadow, ShadowKind
 from mattebox.image import RGB, Alpha, Box, Image, row_bands
+from mattebox.resampling import enlarged
 
 Darkness: TypeAlias = npt.NDArray[np.float32]
 """How much light is missing, in [0, 1], shape (height, width): what the ground's colour is multiplied with is 1 minus
@@ -301,14 +302,5 @@ def _blurred(values: Darkness, across: float, down: float) -> Darkness:
 def _stretched(small: Darkness, view: _View, top: int, height: int) -> Darkness:
     """So many rows of the view's region at the canvas' size; `top` is a row of the canvas."""
     region = view.region
-    across, down = small.shape[1] / region.width, small.shape[0] / region.height
-    # Centres of pixels lie at their halves, hence the shifts.
-    back = np.array([[across, 0, across / 2 - 0.5], [0, down, (top - region.top + 0.5) * down - 0.5]])
-    rows = cv2.warpAffine(
-        small,
-        back,
-        (region.width, height),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.clip(np.asarray(rows, np.float32), 0, 1)
+    rows = slice(top - region.top, top - region.top + height)
+    return np.clip(enlarged(small, (region.height, region.width), rows, how=cv2.INTER_CUBIC), 0, 1)

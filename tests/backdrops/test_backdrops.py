@@ -12,13 +12,14 @@ import pytest
 from tests.backdrops.generators.generator import GREEN, Painter, painting
 
 from mattebox import codec
-from mattebox.backdrops import LONGEST_PROMPT, BackdropOptions, Backdrops
+from mattebox.backdrops import BackdropOptions, Backdrops
 from mattebox.backdrops.plate import Plate
 from mattebox.backdrops.prompts.tags import load_tags
 from mattebox.backdrops.scenes import catalogue, files
 from mattebox.edit import Output, Prompt
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Image
+from mattebox.options import LONGEST_PROMPT
 
 WIDTH, HEIGHT = 96, 64
 ORANGE = (240, 140, 20)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.models.test_models import installed, variant
+from tests.models.installed import installed, variant
 
 from mattebox import cancellation
 from mattebox.errors import Kind, MatteboxError

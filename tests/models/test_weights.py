@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mattebox.download import Address, Source
+from mattebox.download import Address, NotInstalledError, Source, State
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import weights
 from mattebox.models.catalogue import CATALOGUE, Variant
-from mattebox.models.weights import State
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
 
@@ -83,7 +82,7 @@ def test_a_file_is_fetched_checked_and_named(server: FileServer, tmp_path: Path)
 def test_a_damaged_file_names_the_command_that_fetches_it(server: FileServer, tmp_path: Path) -> None:
     variant = row(Address(server.url))
     weights.path(variant, tmp_path).write_bytes(CONTENT[:-1] + b"x")
-    with pytest.raises(weights.NotInstalledError, match="tiny is damaged; `mattebox models pull tiny`"):
+    with pytest.raises(NotInstalledError, match="tiny is damaged; `mattebox models pull tiny`"):
         weights.locate(variant, tmp_path)
     assert weights.pull(variant, directory=tmp_path).read_bytes() == CONTENT
 
@@ -108,7 +107,7 @@ def test_a_file_without_a_known_checksum_is_never_taken_from_the_directory(tmp_p
     variant = CATALOGUE["rmbg-2.0"]
     assert isinstance(variant, Variant)
     weights.path(variant, tmp_path).write_bytes(b"anything")
-    with pytest.raises(weights.NotInstalledError, match="no download"):
+    with pytest.raises(NotInstalledError, match="no download"):
         weights.locate(variant, tmp_path)
 
 

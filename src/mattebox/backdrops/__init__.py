@@ -5,7 +5,7 @@ are chosen by words, and refuse what they do not show; the painting generators p
 """
 
 from mattebox.backdrops.generator import Generator
-from mattebox.backdrops.options import GENERATORS, LONGEST_PROMPT, BackdropOptions
+from mattebox.backdrops.options import GENERATORS, BackdropOptions
 from mattebox.backdrops.selection import Backdrops
 
-__all__ = ["GENERATORS", "LONGEST_PROMPT", "BackdropOptions", "Backdrops", "Generator"]
+__all__ = ["GENERATORS", "BackdropOptions", "Backdrops", "Generator"]

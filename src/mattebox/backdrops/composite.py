@@ -22,6 +22,7 @@ from mattebox import color, compositing, layout, shadows
 from mattebox.backdrops.plate import Light, Plate
 from mattebox.image import RGB, Alpha, Box, Image, row_bands
 from mattebox.matting import CLEAR, Pixels
+from mattebox.resampling import disc, enlarged
 
 _Kind = TypeVar("_Kind", np.uint8, np.float32)
 
@@ -197,7 +198,7 @@ class _Behind:
         """Some rows of it, as stored values in 0..255."""
         result = self._focus(rows)
         if self._light is not None:
-            result *= _stretch(self._light, rows, self._sharp)[:, :, None]
+            result *= enlarged(self._light, self._sharp.shape, rows)[:, :, None]
         if float(self._noise[rows].max()) > 0.1:
             # Black and white are where sensors clip, and have none.
             room = np.minimum(result, 255 - result)
@@ -225,7 +226,7 @@ class _Behind:
     def _level(self, index: int, rows: slice) -> Pixels:
         if index == 0:
             return self._sharp[rows].astype(np.float32)
-        return _stretch(self._levels[index - 1], rows, self._sharp)
+        return enlarged(self._levels[index - 1], self._sharp.shape, rows)
 
 
 def _confusion(plate: Plate, stance: _Stance) -> npt.NDArray[np.float32]:
@@ -256,16 +257,9 @@ def _blur(rgb: RGB, radii: list[float]) -> list[Pixels]:
             size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
             light = np.asarray(cv2.resize(light, size, interpolation=cv2.INTER_AREA), np.uint16)
         small = light.astype(np.float32) / np.float32(65535)
-        soft = cv2.filter2D(small, -1, _disc(radius / shrink), borderType=cv2.BORDER_REFLECT)
+        soft = cv2.filter2D(small, -1, disc(radius / shrink), borderType=cv2.BORDER_REFLECT)
         levels.append(_stored(np.asarray(soft, np.float32)))
     return levels
-
-
-def _disc(radius: float) -> Pixels:
-    reach = int(np.ceil(radius))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
-    disc = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
-    return np.asarray(disc / disc.sum(), np.float32)
 
 
 def _darken(plate: Plate, stance: _Stance, alpha: Alpha) -> Pixels | None:
@@ -391,10 +385,10 @@ class _Front:
         if self._slope is not None:
             colour *= self._slope[columns, None]
         # Light from behind spills over the edge, where the softened alpha is below 1.
-        wrap = np.float32(0.99) - _stretch(self._soft, rows, self._alpha)[:, columns]
+        wrap = np.float32(0.99) - enlarged(self._soft, self._alpha.shape, rows)[:, columns]
         np.clip(wrap, 0, 1, out=wrap)
         if float(wrap.max()) > 0:
-            spill = _stretch(self._glow, rows, self._alpha)[:, columns]
+            spill = enlarged(self._glow, self._alpha.shape, rows)[:, columns]
             spill -= colour
             spill *= wrap[:, :, None] * np.float32(0.35)
             colour += spill
@@ -458,16 +452,6 @@ def _shrink(picture: npt.NDArray[_Kind], side: int) -> npt.NDArray[_Kind]:
     scale = min(1.0, side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return picture if scale == 1 else np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), picture.dtype)
-
-
-def _stretch(small: Pixels, rows: slice, like: RGB | Alpha) -> Pixels:
-    """Some rows of a small picture enlarged to the size of `like`, without the rest of it."""
-    height, width = like.shape[:2]
-    across, down = small.shape[1] / width, small.shape[0] / height
-    grid = np.array([[across, 0, across / 2 - 0.5], [0, down, (rows.start + 0.5) * down - 0.5]])
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (width, rows.stop - rows.start)
-    return np.asarray(cv2.warpAffine(small, grid, size, flags=how, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _light(stored: Pixels) -> Pixels:

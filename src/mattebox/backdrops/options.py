@@ -9,8 +9,6 @@ from types import MappingProxyType
 
 from mattebox.errors import MatteboxError
 
-LONGEST_PROMPT = 2000
-"""Characters. Anything longer does not describe a place."""
 GENERATORS: Mapping[str, str] = MappingProxyType(
     {
         "scenes": "photographed places, drawn studios and tables, and packs of your own pictures",

@@ -8,17 +8,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
+import numpy as np
+
+from mattebox.backdrops.scenes import catalogue, files, packs, panorama
+from mattebox.backdrops.scenes.catalogue import View
+from mattebox.backdrops.scenes.packs import PackScene
+from mattebox.download import transfer
+from mattebox.download.transfer import Progress
 from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import RGB, Image, Served
+from mattebox.image import RGB, Image
 
 if TYPE_CHECKING:
     from mattebox.backdrops.options import BackdropOptions
     from mattebox.backdrops.plate import Plate
     from mattebox.backdrops.prompts.matcher import Index, Match
-    from mattebox.backdrops.scenes.catalogue import View
-    from mattebox.backdrops.scenes.packs import PackScene
-    from mattebox.download.transfer import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +75,6 @@ class ReadyMade:
     """
 
     def __init__(self, options: BackdropOptions, progress: Progress | None, *, fetch_when_used: bool) -> None:
-        from mattebox.backdrops.scenes import files, packs
-
         self._directory = options.directory or files.default_directory()
         self._packs = options.packs or packs.default_directory()
         self._progress = progress
@@ -137,14 +139,10 @@ class ReadyMade:
         Raises:
             MatteboxError: UNAVAILABLE where its picture is missing or unusable.
         """
-        import numpy as np
-
         canvas = Image(rgb=np.zeros((height, width, 3), np.uint8))
         return self.show(Choice(name=name, seed=0, color=None), canvas).rgb
 
     def _chosen_by_words(self, index: Index) -> Iterator[Scene]:
-        from mattebox.backdrops.scenes import catalogue
-
         for entry in index.entries:
             views = catalogue.places().get(entry.name)
             if views and not catalogue.installed(views[0], self._directory):
@@ -161,32 +159,27 @@ class ReadyMade:
         Raises:
             MatteboxError: UNAVAILABLE about `prompt` where its picture is missing or unusable.
         """
-        from mattebox.backdrops.scenes import catalogue, packs
         from mattebox.backdrops.studio import studio
 
-        width, height = cutout.width, cutout.height
-        served = Served(backend="studio", scene=choice.name, score=choice.score, warning=choice.warning)
+        size = {"width": cutout.width, "height": cutout.height}
         try:
             if choice.name in self._own:
-                plate = packs.view(self._own[choice.name], width=width, height=height, seed=choice.seed)
-                return replace(plate, served=replace(served, backend="packs"))
-            if choice.name in catalogue.places():
-                view = self._fetched(choice)
-                plate = catalogue.view(view, width=width, height=height, directory=self._directory)
-                return replace(plate, served=replace(served, backend="scenes", scene=view.name))
-            room = self._behind_table(choice, width, height)
-            seed = choice.seed % 2**64  # its random numbers take none below 0
-            plate = studio.draw(choice.name, width=width, height=height, seed=seed, color=choice.color, room=room)
-            return replace(plate, served=served)
+                plate = packs.view(self._own[choice.name], **size, seed=choice.seed)
+            elif choice.name in catalogue.places():
+                plate = catalogue.view(self._fetched(choice), **size, directory=self._directory)
+            else:
+                room = self._behind_table(choice, **size)
+                seed = choice.seed % 2**64  # its random numbers take none below 0
+                plate = studio.draw(choice.name, **size, seed=seed, color=choice.color, room=room)
+            return replace(plate, served=replace(plate.served, score=choice.score, warning=choice.warning))
         except MatteboxError as error:
             if error.kind is Kind.CANCELLED:
                 raise
             # This machine's own picture is missing or unusable, which is never the asker's fault.
             raise MatteboxError(Kind.UNAVAILABLE, error.message, parameter="prompt") from error
 
-    def _behind_table(self, choice: Choice, width: int, height: int) -> RGB | None:
+    def _behind_table(self, choice: Choice, *, width: int, height: int) -> RGB | None:
         """The place that the choice puts behind a table, with its horizon where the table's is."""
-        from mattebox.backdrops.scenes import catalogue, panorama
         from mattebox.backdrops.studio.studio import TABLE_HORIZON
 
         if choice.place is None:
@@ -197,9 +190,7 @@ class ReadyMade:
 
     def _choice(self, found: Match, text: str, seed: int, *, near: bool = False) -> Choice:
         from mattebox.backdrops.prompts import prompt_parser
-        from mattebox.backdrops.scenes import catalogue
         from mattebox.backdrops.studio.studio import TABLES
-        from mattebox.download import transfer
 
         color = _color(found.name, prompt_parser.color_in(text))
         choice = Choice(name=found.name, seed=seed, color=color, score=found.score)
@@ -222,8 +213,6 @@ class ReadyMade:
         return choice
 
     def _fetched(self, choice: Choice) -> View:
-        from mattebox.backdrops.scenes import catalogue
-
         view = _view(choice.name, choice.seed)
         if self._fetch_when_used and not catalogue.installed(view, self._directory):
             for failure in catalogue.pull([view.name], directory=self._directory, progress=self._progress):
@@ -233,7 +222,6 @@ class ReadyMade:
     def _make_index(self) -> Index:
         from mattebox.backdrops.prompts.matcher import Entry, Index
         from mattebox.backdrops.prompts.tags import load_tags
-        from mattebox.backdrops.scenes import catalogue, packs
 
         try:
             found = packs.load_packs(self._packs)
@@ -251,8 +239,6 @@ class ReadyMade:
 
 
 def _view(place: str, seed: int) -> View:
-    from mattebox.backdrops.scenes import catalogue
-
     views = catalogue.places()[place]
     return views[seed % len(views)]
 

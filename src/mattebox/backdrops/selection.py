@@ -6,9 +6,10 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, final
 
-from mattebox.backdrops.options import GENERATORS, LONGEST_PROMPT, BackdropOptions
+from mattebox.backdrops.options import GENERATORS, BackdropOptions
 from mattebox.backdrops.ready_made import Choice, ReadyMade, Scene, plain_studio
 from mattebox.errors import Kind, MatteboxError
+from mattebox.options import LONGEST_PROMPT
 
 if TYPE_CHECKING:
     from mattebox.backdrops.generator import Generator

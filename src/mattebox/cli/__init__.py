@@ -97,7 +97,7 @@ def main(components: Components | None = None) -> None:
         try:
             app(obj=components)
         finally:
-            terminal.flush()
+            sys.stdout.flush()
     except MatteboxError as error:  # the standard output fails in --help, or with the last that is written
         say(error.message, style="red")
         sys.exit(1)

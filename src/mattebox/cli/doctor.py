@@ -153,12 +153,12 @@ def _contradictions(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(components: Components, name: str) -> Iterator[Finding]:
+    from mattebox.download import State
     from mattebox.models import choices, weights
     from mattebox.models.catalogue import members
 
     options = dataclasses.replace(model_options(), download=False)
-    directory = options.directory or weights.default_directory()
-    catalogue = components.catalogue()
+    directory, catalogue = options.folder, components.catalogue()
     if name not in catalogue and ":" not in name:
         mend = "Set MATTEBOX_MODEL to one of `mattebox models list`."
         yield Finding(part="model", found=f"Unknown model {name}.", wrong=True, mend=mend)
@@ -169,10 +169,10 @@ def _model(components: Components, name: str) -> Iterator[Finding]:
         variants = members(choices.resolve(catalogue[name], here, catalogue), catalogue)
     states = {variant.name: weights.verify(variant, directory) for variant in variants}
     for variant, state in states.items():
-        wrong = state is not weights.State.PRESENT
+        wrong = state is not State.PRESENT
         pull = f"mattebox models pull {variant}" if wrong else None
         yield Finding(part="model", found=f"{variant} is {state} in {directory}", wrong=wrong, mend=pull)
-    if all(state is weights.State.PRESENT for state in states.values()):
+    if all(state is State.PRESENT for state in states.values()):
         begin = time.perf_counter()
         components.networks(options, lambda *_: None).warm(name)
         took = f"{time.perf_counter() - begin:.1f} s"

@@ -195,19 +195,23 @@ def tell_failure(source: Path | None, error: MatteboxError) -> None:
 
 
 def _warn(done: Done, edit: Edit) -> None:
-    if done.subject is None:
+    if done.made.subject is None:
         empty = isinstance(edit.backdrop, Transparent)
         result = "the result is empty" if empty else "the result shows only the background"
         say(f"{shown(done.job.source)}: no subject was found; {result}.", style="yellow")
-    if done.served is not None and done.served.warning is not None:
-        say(done.served.warning, style="yellow")
+    if done.made.served is not None and done.made.served.warning is not None:
+        say(done.made.served.warning, style="yellow")
 
 
 def _sum_up(plan: Plan, failed: list[Failed], last: Done | None, *, seconds: float) -> None:
     done = len(plan.jobs) - len(failed)
     if len(plan.jobs) == 1 and not plan.kept:
         if last is not None and last.job.target is not None:
-            scene = f"{last.served.scene}, " if last.served is not None and last.served.scene is not None else ""
+            scene = (
+                f"{last.made.served.scene}, "
+                if last.made.served is not None and last.made.served.scene is not None
+                else ""
+            )
             say(f"{shown(last.job.target)} ({scene}{seconds:.1f} s)")
     else:
         rate = f" in {seconds:.1f} s ({done / seconds:.1f} photos/s)" if done else ""

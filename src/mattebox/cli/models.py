@@ -29,10 +29,11 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a model, a line each.")] = False,
 ) -> None:
     """Show which networks there are."""
+    from mattebox.models import choices
     from mattebox.models.catalogue import CLICKS
 
-    catalogue, directory = context.ensure_object(Components).catalogue(), _directory()
-    here = _machine()
+    catalogue, directory = context.ensure_object(Components).catalogue(), model_options().folder
+    here = choices.machine(model_options().device)
     rows = [_facts(row, catalogue, directory, here) for row in (*catalogue.values(), CLICKS)]
     if as_json:
         print_json(rows)
@@ -129,19 +130,19 @@ def pull(context: typer.Context, names: Annotated[list[str], typer.Argument(meta
     """Fetch networks, so that nothing has to be fetched later."""
     from mattebox.models import weights
 
-    catalogue, directory = context.ensure_object(Components).catalogue(), _directory()
+    catalogue, directory = context.ensure_object(Components).catalogue(), model_options().folder
     failures: list[MatteboxError] = []
     with Bar() as bar:
         for name in dict.fromkeys(names):
             explain_choice(catalogue, name, model_options().device)
-        for variant in _files(names, catalogue):
-            warn_of_licence(catalogue, variant.name)
+        for file in _files(names, catalogue):
+            warn_of_licence(catalogue, file.name)
             try:
-                weights.pull(variant, directory=directory, progress=bar.fetching)
+                weights.pull(file, directory=directory, progress=bar.fetching)
             except MatteboxError as error:
                 failures.append(error)  # the others may still be had
             else:
-                say(f"{variant.name}: ready.")
+                say(f"{file.name}: ready.")
     for failure in failures:
         say(failure.message, style="red")
     if failures:
@@ -154,21 +155,22 @@ def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="By default all that are here.")] = None,
 ) -> None:
     """Compare the networks' files with their checksums."""
+    from mattebox.download import State
     from mattebox.models import weights
     from mattebox.models.catalogue import CLICKS
 
-    catalogue, directory = context.ensure_object(Components).catalogue(), _directory()
+    catalogue, directory = context.ensure_object(Components).catalogue(), model_options().folder
     wanted = _files(names or [*catalogue, CLICKS.name], catalogue)
     states = {
-        variant.name: weights.verify(variant, directory)
-        for variant in wanted
-        if names or weights.path(variant, directory).is_file()
+        file.name: weights.verify(file, directory)
+        for file in wanted
+        if names or weights.path(file, directory).is_file()
     }
     for name, state in states.items():
         typer.echo(f"{name}: {state}")
     if not states:
         say("No network is here yet; `mattebox models pull auto` fetches the default.")
-    if any(state is not weights.State.PRESENT for state in states.values()):
+    if any(state is not State.PRESENT for state in states.values()):
         raise typer.Exit(1)
 
 
@@ -180,24 +182,12 @@ def path(
     """Show where a network's file belongs, whether it is there or not."""
     from mattebox.models import weights
 
-    directory = _directory()
+    directory = model_options().folder
     if name is None:
         typer.echo(directory)
         return
-    for variant in _files([name], context.ensure_object(Components).catalogue()):
-        typer.echo(weights.path(variant, directory))
-
-
-def _directory() -> Path:
-    from mattebox.models import weights
-
-    return model_options().directory or weights.default_directory()
-
-
-def _machine() -> Machine:
-    from mattebox.models import choices
-
-    return choices.machine(model_options().device)
+    for file in _files([name], context.ensure_object(Components).catalogue()):
+        typer.echo(weights.path(file, directory))
 
 
 def _files(names: list[str], catalogue: Mapping[str, Row]) -> list[Weights]:
@@ -210,7 +200,7 @@ def _files(names: list[str], catalogue: Mapping[str, Row]) -> list[Weights]:
         raise typer.BadParameter(
             f"there is no {', '.join(unknown)}; there are {', '.join((*catalogue, CLICKS.name))}.", param_hint="NAME"
         )
-    here = _machine()
+    here = choices.machine(model_options().device)
     found: list[Weights] = []
     for name in names:
         if name == CLICKS.name:

@@ -63,10 +63,10 @@ def _facts(done: Done) -> Mapping[str, object]:
     return {
         "input": named(done.job.source),
         "output": named(done.job.target),
-        "width": done.width,
-        "height": done.height,
-        "subject": None if done.subject is None else dataclasses.asdict(done.subject),
-        "confidence": done.confidence,
-        "corrections": done.chosen_by,
+        "width": done.made.width,
+        "height": done.made.height,
+        "subject": None if done.made.subject is None else dataclasses.asdict(done.made.subject),
+        "confidence": done.made.confidence,
+        "corrections": done.made.chosen_by,
         "seconds": round(done.seconds, 3),
     }

@@ -52,13 +52,13 @@ def replace(
 
 
 def _facts(done: Done) -> Mapping[str, object]:
-    served = done.served
+    served = done.made.served
     return {
         "path": named(done.job.target),
-        "width": done.width,
-        "height": done.height,
-        "subject": None if done.subject is None else dataclasses.asdict(done.subject),
-        "corrections": done.chosen_by,
+        "width": done.made.width,
+        "height": done.made.height,
+        "subject": None if done.made.subject is None else dataclasses.asdict(done.made.subject),
+        "corrections": done.made.chosen_by,
         "backend": None if served is None else served.backend,
         "scene": None if served is None else served.scene,
         "score": None if served is None else served.score,

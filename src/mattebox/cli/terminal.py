@@ -37,15 +37,6 @@ def open_streams() -> None:
     sys.stdout, sys.stderr = _usable(sys.stdout, 1), _usable(sys.stderr, 2)
 
 
-def flush() -> None:
-    """Write what waits to be written to the standard output.
-
-    Raises:
-        MatteboxError: CONFLICT, as each other write to it.
-    """
-    sys.stdout.flush()
-
-
 def read_standard_input(max_bytes: int) -> bytes:
     """All that comes from the standard input; one byte more than `max_bytes` tells that it is too much.
 

@@ -14,6 +14,7 @@ from mattebox.download.transfer import (
     path,
     pull,
     pull_all,
+    sources,
     verify,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "path",
     "pull",
     "pull_all",
+    "sources",
     "verify",
 ]

@@ -55,6 +55,19 @@ class Address:
 
 
 Source: TypeAlias = Address | NpmPackage | PyPIPackage | DebianPackage
+_SOURCES = {"https": Address, "npm": NpmPackage, "pypi": PyPIPackage, "debian": DebianPackage}
+
+
+def sources(rows: Iterable[Sequence[str]]) -> tuple[Source, ...]:
+    """The sources of a file as a table lists them: each a kind and what its class wants, as in `["https", address]`.
+
+    Raises:
+        ValueError: a kind is unknown, or something is missing or too much.
+    """
+    try:
+        return tuple(_SOURCES[kind](*parts) for kind, *parts in rows)
+    except (KeyError, TypeError) as error:
+        raise ValueError("a source is https, npm, pypi or debian, and what names the file there") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import Annotated, Protocol, runtime_checkable
 import numpy as np
 from pydantic import AfterValidator
 
+from mattebox import download
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.models import choices, families, int8, memory, runtimes, weights
@@ -93,6 +94,11 @@ class ModelOptions:
         default=0.003, metadata={"doc": "Seconds that a photo waits at each network for others to share its batch."}
     )
 
+    @property
+    def folder(self) -> Path:
+        """The directory of the networks' files, the default one where none is set."""
+        return self.directory or weights.default_directory()
+
     def __post_init__(self) -> None:
         if self.threads < 0:
             raise ValueError("threads must not be negative")
@@ -120,7 +126,7 @@ class Models:
         self,
         options: ModelOptions | None = None,
         *,
-        progress: weights.Progress | None = None,
+        progress: download.Progress | None = None,
         fetch_when_used: bool = True,
         catalogue: Mapping[str, Row] = CATALOGUE,
         machine: memory.Machine | None = None,
@@ -137,7 +143,7 @@ class Models:
     @property
     def directory(self) -> Path:
         """The folder of the networks' files."""
-        return self._options.directory or weights.default_directory()
+        return self._options.folder
 
     def segmenter(self, name: str) -> Segmenter:
         """The segmenter of that name. It is loaded when it is first called.
@@ -311,7 +317,7 @@ class _NetworkSegmenter:
         """The network, loaded if it is not yet. Its file is fetched where `fetch` or `fetch_when_used` allows it."""
         try:
             return self._load()
-        except weights.NotInstalledError:
+        except download.NotInstalledError:
             if not (fetch or self._fetch_when_used):
                 raise
         self._fetcher()  # outside the lock: a request must not wait for what `warm` fetches

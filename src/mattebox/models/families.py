@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.models.catalogue import Family, Variant
+from mattebox.resampling import resized
 
 Batch: TypeAlias = npt.NDArray[np.float32]
 """A network's input, shape (n, 3, height, width): n normalised photos. With their trimaps, (n, 4, height, width)."""
@@ -66,12 +67,7 @@ def shrink(photo: RGB, *, height: int, width: int) -> RGB:
     while photo.shape[0] >= 2 * height and photo.shape[1] >= 2 * width and not (photo.shape[0] | photo.shape[1]) % 2:
         half = (photo.shape[1] // 2, photo.shape[0] // 2)
         photo = np.asarray(cv2.resize(photo, half, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    if photo.shape[:2] == (height, width):
-        return photo
-    smaller = height * width < photo.shape[0] * photo.shape[1]
-    # OpenCV's stubs type every picture as a union of integer and floating arrays
-    resized = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-    return np.asarray(resized, dtype=np.uint8)
+    return resized(photo, (width, height))
 
 
 def frame(photo: RGB) -> RGB:

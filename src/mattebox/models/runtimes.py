@@ -7,6 +7,7 @@ what is there and says in the log what it took.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import importlib.util
 import logging
@@ -18,7 +19,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,25 +110,50 @@ def open_network(
         MatteboxError: INVALID_PARAMETER for a device that does not exist, UNAVAILABLE for one that is not here or
             for a file that is not a network.
     """
-    wish = _Wish(
-        threads=thread_budget(threads),
-        precision=precision,
-        int8=int8,
-        prepared=prepared,
-        batch=batch,
-        free_batch=free_batch,
-    )
-    if device in {"cpu", "openvino:CPU"}:
+    onnx, threads = functools.cache(onnx), thread_budget(threads)
+
+    def on_openvino(name: str) -> LoadedNetwork:
+        if name == "CPU":
+            guard()
+        return open_openvino(onnx, device=name, threads=threads, precision=precision, int8=int8, prepared=prepared)
+
+    def on_processor() -> LoadedNetwork:
+        if importlib.util.find_spec("openvino"):
+            return on_openvino("CPU")
         guard()
+        return onnx_runtime.open_onnxruntime(onnx(), device="cpu", threads=threads)
+
+    def on_accelerator(name: str) -> LoadedNetwork:
+        if name not in onnx_runtime.NVIDIA:
+            return onnx_runtime.open_onnxruntime(onnx(), device=name, threads=threads)
+        return onnx_runtime.open_onnxruntime(
+            onnx(),
+            device=name,
+            threads=threads,
+            precision=precision,
+            batch=batch,
+            free_batch=free_batch,
+            engines=None if prepared is None else prepared.parent.with_name("tensorrt"),
+        )
+
     match device:
         case "auto":
-            return _open_auto(onnx, wish, guard)
+            accelerators = _accelerators()
+            if accelerators:
+                onnx()  # before any device is tried: a file that is not to be had is no device's fault
+            for name in accelerators:
+                try:
+                    return on_accelerator(name)
+                except MatteboxError as error:
+                    reason = error.__cause__ or error
+                    _log.warning("%s is installed but cannot be used, taking the processor: %s", name, reason)
+            return on_processor()
         case "cpu":
-            return _open_cpu(onnx, wish)
+            return on_processor()
         case "cuda" | "tensorrt" | "coreml":
-            return _open_accelerated(onnx(), device, wish)
+            return on_accelerator(device)
         case _ if device.startswith("openvino:") and len(device) > len("openvino:"):
-            return _open_openvino(onnx, device.removeprefix("openvino:"), wish)
+            return on_openvino(device.removeprefix("openvino:"))
         case _:
             raise MatteboxError(
                 Kind.INVALID_PARAMETER, f"Unknown device. Choose one of {', '.join(DEVICES)}.", parameter="device"
@@ -164,66 +189,13 @@ def may_use_cuda(device: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    """How a network is to be run, as in `open_network`."""
-
-    threads: int
-    precision: Precision
-    int8: bytes | None
-    prepared: Path | None
-    batch: int
-    free_batch: bool
-
-
-def _open_auto(onnx: Callable[[], Path], wish: _Wish, guard: Callable[[], None]) -> LoadedNetwork:
+def _accelerators() -> list[str]:
+    """The devices that `auto` tries before the processor."""
     offered = onnx_runtime.offered_providers()
-    accelerators = [device for device in ("cuda", "coreml") if onnx_runtime.PROVIDERS[device] in offered]
-    if platform.machine() != "arm64" and "coreml" in accelerators:
-        accelerators.remove("coreml")  # on Intel Macs CoreML is slower than the processor
-    if not accelerators:
-        guard()
-        return _open_cpu(onnx, wish)
-    file = onnx()  # before any device is tried: a file that is not to be had is no device's fault
-    for device in accelerators:
-        try:
-            return _open_accelerated(file, device, wish)
-        except MatteboxError as error:
-            reason = error.__cause__ or error
-            _log.warning("%s is installed but cannot be used, taking the processor: %s", device, reason)
-    guard()
-    return _open_cpu(lambda: file, wish)
-
-
-def _open_accelerated(file: Path, device: str, wish: _Wish) -> LoadedNetwork:
-    if device not in onnx_runtime.NVIDIA:
-        return onnx_runtime.open_onnxruntime(file, device=device, threads=wish.threads)
-    return onnx_runtime.open_onnxruntime(
-        file,
-        device=device,
-        threads=wish.threads,
-        precision=wish.precision,
-        batch=wish.batch,
-        free_batch=wish.free_batch,
-        engines=None if wish.prepared is None else wish.prepared.parent.with_name("tensorrt"),
-    )
-
-
-def _open_cpu(onnx: Callable[[], Path], wish: _Wish) -> LoadedNetwork:
-    if importlib.util.find_spec("openvino"):
-        return _open_openvino(onnx, "CPU", wish)
-    return onnx_runtime.open_onnxruntime(onnx(), device="cpu", threads=wish.threads)
-
-
-def _open_openvino(onnx: Callable[[], Path], device: str, wish: _Wish) -> LoadedNetwork:
-    return open_openvino(
-        onnx,
-        device=device,
-        threads=wish.threads,
-        precision=wish.precision,
-        int8=wish.int8,
-        prepared=wish.prepared,
-    )
+    found = [device for device in ("cuda", "coreml") if onnx_runtime.PROVIDERS[device] in offered]
+    if platform.machine() != "arm64" and "coreml" in found:
+        found.remove("coreml")  # on Intel Macs CoreML is slower than the processor
+    return found
 
 
 # --- OpenVINO ---------------------------------------------------------------------------------------------------------

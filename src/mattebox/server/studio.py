@@ -24,8 +24,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mattebox import codec, download, samples
-from mattebox.backdrops import data
+from mattebox import codec, download, samples, toml_tables
 from mattebox.download import Download, NpmPackage, Progress, State
 from mattebox.edit import Format, Output
 from mattebox.errors import MatteboxError
@@ -78,7 +77,7 @@ class _Table:
 @lru_cache(1)
 def libraries() -> tuple[Download, ...]:
     """The files that the page imports and that are other people's, each with its licence beside it."""
-    return tuple(each.download for each in data.load("mattebox.studio", "libraries.toml", _Table).files)
+    return tuple(each.download for each in toml_tables.load("mattebox.studio", "libraries.toml", _Table).files)
 
 
 def default_directory() -> Path:

@@ -21,7 +21,7 @@ from tests.backdrops.prompts.prompts import (
 from tests.backdrops.prompts.shop_prompts import LONG, TESTED, TUNED
 from tests.backdrops.prompts.shop_prompts import UNSEEN as UNSEEN_SHOPS
 
-from mattebox.backdrops import data
+from mattebox import toml_tables
 from mattebox.backdrops.prompts.matcher import Entry, Index, Match
 from mattebox.backdrops.prompts.prompt_parser import color_in, misspelt
 from mattebox.backdrops.prompts.tags import Tags, load_tags
@@ -357,10 +357,10 @@ names = ["moon"]
     ],
 )
 def test_a_mistake_in_the_table_is_named(before: str, after: str, words: str) -> None:
-    data.parse(GOOD, "tags.toml", Tags).check()
+    toml_tables.parse(GOOD, "tags.toml", Tags).check()
     assert before in GOOD
     with pytest.raises(ValueError, match=words):
-        data.parse(GOOD.replace(before, after, 1), "tags.toml", Tags).check()
+        toml_tables.parse(GOOD.replace(before, after, 1), "tags.toml", Tags).check()
 
 
 @pytest.mark.parametrize(

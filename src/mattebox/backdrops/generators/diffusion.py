@@ -1,7 +1,7 @@
 """Backdrops painted on this machine by a diffusion model, with the packages of the `gpu` extra.
 
-The models are rows of a table. A row that takes a mask paints everything but the subject; white in its mask is painted.
-One model is loaded, when the first backdrop is asked for, and pictures are painted one after the other.
+The models are rows of `diffusion.toml`. A row that takes a mask paints everything but the subject; white in its mask is
+painted. One model is loaded, when the first backdrop is asked for, and pictures are painted one after the other.
 """
 
 from __future__ import annotations
@@ -9,18 +9,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import math
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, Protocol, final
 
 import numpy as np
 
-from mattebox import codec, extras, telemetry
+from mattebox import codec, extras, telemetry, toml_tables
 from mattebox.backdrops.generators import painting
 from mattebox.backdrops.plate import Plate
 from mattebox.cancellation import Checkpoint
@@ -32,11 +31,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Precision: TypeAlias = Literal["auto", "bfloat16", "float16", "float32"]
-Offload: TypeAlias = Literal["auto", "none", "model", "sequential"]
-
 _LOOK_SECONDS = 0.2
-_EDIT = "Replace the plain grey background with this: {prompt}. The subject stays exactly as it is, where it is."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,71 +69,9 @@ class Model:
     wording: str = "{prompt}"
 
 
-DEFAULT = "black-forest-labs/FLUX.2-klein-4B"
-
-MODELS: Mapping[str, Model] = {
-    DEFAULT: Model(
-        painter="Flux2KleinInpaintPipeline",
-        plain="Flux2KleinPipeline",
-        licence="Apache-2.0",
-        memory=13,
-        steps=4,
-        strength=1.0,
-        arguments={"guidance_scale": 1.0},  # distilled: guidance is off
-        wording=_EDIT,  # it sees the picture that it paints on, grey and all
-    ),
-    "Tongyi-MAI/Z-Image-Turbo": Model(
-        painter="ZImageInpaintPipeline",
-        plain="ZImagePipeline",
-        licence="Apache-2.0",
-        memory=20,
-        most=4_194_304,
-        steps=8,
-        strength=1.0,
-        arguments={"guidance_scale": 0.0},
-    ),
-    "Qwen/Qwen-Image-Edit-2511": Model(
-        painter="QwenImageEditPlusPipeline",
-        licence="Apache-2.0",
-        memory=60,
-        masked=False,
-        steps=40,
-        arguments={"true_cfg_scale": 4.0, "negative_prompt": " "},
-        wording=_EDIT,
-    ),
-    "diffusers/stable-diffusion-xl-1.0-inpainting-0.1": Model(
-        painter="StableDiffusionXLInpaintPipeline",
-        licence="OpenRAIL++",
-        memory=10,
-        multiple=8,
-        steps=25,
-        strength=0.99,  # at 1 it begins from noise that it was not trained on
-        arguments={"guidance_scale": 7.5},
-    ),
-    "stable-diffusion-v1-5/stable-diffusion-inpainting": Model(
-        painter="StableDiffusionInpaintPipeline",
-        licence="CreativeML OpenRAIL-M",
-        memory=4,
-        multiple=8,
-        least=262_144,
-        most=393_216,
-        steps=25,
-        strength=1.0,
-        arguments={"guidance_scale": 7.5},
-    ),
-    "black-forest-labs/FLUX.2-klein-9B": Model(
-        painter="Flux2KleinInpaintPipeline",
-        plain="Flux2KleinPipeline",
-        licence="FLUX non-commercial",
-        commercial=False,
-        memory=34,
-        steps=4,
-        strength=1.0,
-        arguments={"guidance_scale": 1.0},
-        wording=_EDIT,
-    ),
-}
-"""Models by their id on the Hugging Face Hub. None is chosen but by its id; the default allows commercial use."""
+MODELS = toml_tables.load("mattebox.backdrops.generators", "diffusion.toml", dict[str, Model])
+"""The models by their id."""
+DEFAULT = next(iter(MODELS))
 
 
 class _Result(Protocol):
@@ -160,8 +93,6 @@ class _Pipeline(Protocol):
 
     def enable_model_cpu_offload(self, *, device: str) -> None: ...
 
-    def enable_sequential_cpu_offload(self, *, device: str) -> None: ...
-
     def maybe_free_model_hooks(self) -> None: ...
 
 
@@ -178,7 +109,7 @@ class _Loaded:
     painter: _Pipeline
     plain: _Pipeline | None
     device: str
-    offload: Offload
+    offload: bool
 
 
 @final
@@ -190,66 +121,31 @@ class Diffusers:
     Args:
         model: a key of `MODELS`, or a folder in which a pipeline of one of their kinds was saved.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. Auto takes the GPU where there is one.
-        dtype: what is computed with. Auto is bfloat16 on a GPU that has it, else float16 there, and float32 on the CPU.
-        offload: `model` keeps only the part that works on the GPU, `sequential` only the layer that works, which needs
-            little memory and is very slow. Auto is `model` where the GPU's memory is too small for the whole.
-        steps: of denoising; None takes the model's own.
         download: fetch a model that is not on this machine; it has 4 to 60 GB.
 
     Raises:
         MatteboxError: INVALID_PARAMETER for a model that is not known; UNAVAILABLE for a folder that holds none.
-        ValueError: a setting that cannot be right.
     """
 
     name = "diffusers"
 
-    def __init__(
-        self,
-        model: str = DEFAULT,
-        *,
-        device: str = "auto",
-        dtype: Precision = "auto",
-        offload: Offload = "auto",
-        steps: int | None = None,
-        download: bool = True,
-    ) -> None:
-        if steps is not None and steps < 1:
-            raise ValueError("steps must be at least 1")
+    def __init__(self, model: str = DEFAULT, *, device: str = "auto", download: bool = True) -> None:
         self.model = _find(model)
         self._source = model
         self._device = device
-        self._dtype: Precision = dtype
-        self._offload: Offload = offload
-        self._steps = steps or self.model.steps
         self._download = download
         self._turn = threading.Lock()
         self._loaded: _Loaded | None = None
         self._placed: _Pipeline | None = None
 
-    def load(self, *, checkpoint: Checkpoint) -> None:
-        """Load the model now, so that the first backdrop need not wait for it.
-
-        Raises:
-            MatteboxError: UNAVAILABLE where the packages, the weights, the device or its memory are not there.
-        """
-        with self._my_turn(checkpoint), self._memory():
-            self._load()
-
     def plate(
         self, prompt: str, cutout: Image | None, *, width: int, height: int, seed: int, checkpoint: Checkpoint
     ) -> Plate:
-        """A backdrop of `width` by `height` for a subject that lies on a canvas of just that size.
-
-        Args:
-            prompt: what to paint.
-            cutout: the subject; None paints the scene alone.
-            width: in pixels.
-            height: in pixels.
-            seed: the same one paints the same picture; any whole number.
-            checkpoint: called while it waits for its turn and after each step; where it raises, painting ends.
+        """See `Generator.plate`. The checkpoint is also called while it waits for its turn, and after each step.
 
         Raises:
-            MatteboxError: UNAVAILABLE as `load`, or INVALID_PARAMETER where the model refuses what it has painted.
+            MatteboxError: UNAVAILABLE where the packages, the weights, the device or its memory are not there, or
+                INVALID_PARAMETER where the model refuses what it has painted.
         """
         row = self.model
         size = painting.working_size(width, height, multiple=row.multiple, least=row.least, most=row.most)
@@ -278,7 +174,7 @@ class Diffusers:
             checkpoint()
             return tensors
 
-        row, steps = self.model, self._steps
+        row = self.model
         arguments: dict[str, object] = {
             **row.arguments,
             "prompt": prompt,
@@ -286,6 +182,7 @@ class Diffusers:
             "height": size[1],
             # On the CPU, so that the seed means the same on every device.
             "generator": torch.Generator("cpu").manual_seed(seed % 2**63),
+            "num_inference_steps": row.steps,
             "callback_on_step_end": after_step,
         }
         pipeline = loaded.plain
@@ -300,12 +197,11 @@ class Diffusers:
                 arguments["mask_image"] = codec.to_pil(Image(rgb=np.repeat(mask[..., None], 3, axis=2)))
             if row.strength is not None:
                 arguments["strength"] = row.strength
-                steps = max(steps, math.ceil(1 / row.strength))  # or none would be left
         self._place(pipeline, loaded)
         try:
-            result = pipeline(**arguments, num_inference_steps=steps)
+            result = pipeline(**arguments)
         finally:
-            if loaded.offload != "none":
+            if loaded.offload:
                 pipeline.maybe_free_model_hooks()  # which a picture that was given up has not done
         refused: object = getattr(result, "nsfw_content_detected", None)
         if isinstance(refused, list) and any(refused):
@@ -333,7 +229,7 @@ class Diffusers:
             from safetensors import SafetensorError
         row = self.model
         device = _device(self._device)
-        precision = _precision(device) if self._dtype == "auto" else self._dtype
+        precision = _precision(device)
         dtype: object = getattr(torch, precision)
         if not row.commercial:
             _log.warning("%s may not be used commercially: its licence is %s", self._source, row.licence)
@@ -358,8 +254,7 @@ class Diffusers:
         for pipeline in (painter, plain):
             if pipeline is not None:
                 pipeline.set_progress_bar_config(disable=True)
-        offload = _offload(device, row.memory) if self._offload == "auto" else self._offload
-        loaded = _Loaded(painter=painter, plain=plain, device=device, offload="none" if device == "cpu" else offload)
+        loaded = _Loaded(painter=painter, plain=plain, device=device, offload=_is_too_small(device, row.memory))
         self._place(painter, loaded)
         _log.info("%s on %s as %s, offload: %s", self._source, device, precision, loaded.offload)
         self._loaded = loaded
@@ -369,13 +264,10 @@ class Diffusers:
         """Make this pipeline the one that may run: both share their parts, and offloading hooks belong to one."""
         if self._placed is pipeline:
             return
-        match loaded.offload:
-            case "model":
-                pipeline.enable_model_cpu_offload(device=loaded.device)
-            case "sequential":
-                pipeline.enable_sequential_cpu_offload(device=loaded.device)
-            case _:
-                pipeline.to(loaded.device)
+        if loaded.offload:
+            pipeline.enable_model_cpu_offload(device=loaded.device)
+        else:
+            pipeline.to(loaded.device)
         self._placed = pipeline
 
     @contextmanager
@@ -456,16 +348,17 @@ def _precision(device: str) -> str:
     return "float16"
 
 
-def _offload(device: str, memory: float) -> Offload:
+def _is_too_small(device: str, memory: float) -> bool:
+    """Whether a GPU has less memory free than the model wants, so that only the part that works is kept on it."""
     import torch
 
     if not device.startswith("cuda"):
-        return "none"
+        return False
     free, _ = torch.cuda.mem_get_info(device)
     if free >= memory * 1e9:
-        return "none"
+        return False
     _log.warning("the GPU has %.1f GB free, less than %.0f: parts that rest are kept outside it", free / 1e9, memory)
-    return "model"
+    return True
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -47,12 +47,6 @@ class OpenAIImages:
         model: the model's name there; None leaves the choice to the server.
         timeout: seconds that one plate may take in all.
         max_bytes: the most bytes that an answer may have, a picture in base64 included.
-        edits: whether to ask for edits at all.
-        steps: how many steps of denoising to ask for; None leaves it to the server.
-        extras: send `response_format`, `seed` and the steps. A few servers refuse fields that they do not know; without
-            these the same seed need not give the same picture.
-        min_pixels: smaller canvases are painted at about this many pixels and scaled down.
-        max_side: the longest side to ask for; larger canvases are painted smaller and scaled up.
 
     Raises:
         ValueError: a setting that cannot be right.
@@ -68,24 +62,14 @@ class OpenAIImages:
         model: str | None = None,
         timeout: float = 120.0,
         max_bytes: int = 64 * 2**20,
-        edits: bool = True,
-        steps: int | None = None,
-        extras: bool = True,
-        min_pixels: int = 1_000_000,
-        max_side: int = 2048,
     ) -> None:
-        if min_pixels < 1 or max_side < 64:
-            raise ValueError("min_pixels must be at least 1 and max_side at least 64")
         self._url = url.rstrip("/").removesuffix("/v1")
         self._connection = Connection(self._url, key=key, timeout=timeout, max_bytes=max_bytes)
         self._key = key
         self._model = model
         self._timeout = timeout
         self._max_bytes = max_bytes
-        self._edits = edits
-        self._steps = steps
-        self._extras = extras
-        self._min_pixels, self._max_side = min_pixels, max_side
+        self._edits = True
 
     def plate(
         self, prompt: str, cutout: Image | None, *, width: int, height: int, seed: int, checkpoint: Checkpoint
@@ -97,7 +81,7 @@ class OpenAIImages:
         """
         until = time.monotonic() + self._timeout
         checkpoint()
-        size = painting.working_size(width, height, least=self._min_pixels, longest=self._max_side)
+        size = painting.working_size(width, height)
         fields = self._fields(prompt, size, seed)
         around = cutout if self._edits else None
         path, body = (
@@ -128,14 +112,10 @@ class OpenAIImages:
             "prompt": prompt.strip() or painting.PLAIN,
             "n": 1,
             "size": f"{size[0]}x{size[1]}",
+            "response_format": "b64_json",
+            "seed": seed % 2**32,
         }
-        if self._model is not None:
-            fields["model"] = self._model
-        if self._extras:
-            fields |= {"response_format": "b64_json", "seed": seed % 2**32}
-            if self._steps is not None:
-                fields["num_inference_steps"] = self._steps
-        return fields
+        return fields if self._model is None else fields | {"model": self._model}
 
     def _picture(self, path: str, answer: Answer, fields: Json) -> Image:
         if not 200 <= answer.status < 300:

@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mattebox import color, compositing
+from mattebox import color, compositing, layout
 from mattebox.backdrops.plate import Light, Plate
 from mattebox.edit import WHITE, Color
 from mattebox.image import RGB, Image, Served
+from mattebox.resampling import resized
 
 GREY = Color(128, 128, 128)
 PLAIN = "a plain photo studio backdrop"
@@ -28,6 +29,7 @@ _WHOLE = 0.98
 # Proportions that differ by less are those that were asked for, rounded by the generator.
 _SAME_SHAPE = 0.02
 _BROKEN_SHAPE = "The generator gave a picture of other proportions: the surroundings may not fit the subject."
+_LONGEST = 2048  # pixels of a side
 _UPPER_BORDER = 1 / 8
 _MOST_OF_A_CHANNEL = 2.0
 
@@ -46,7 +48,7 @@ class Sketch:
 
 
 def working_size(
-    width: int, height: int, *, multiple: int = 16, least: int = 1_000_000, most: int = 4_194_304, longest: int = 2048
+    width: int, height: int, *, multiple: int = 16, least: int = 1_000_000, most: int = 4_194_304
 ) -> tuple[int, int]:
     """Width and height to paint at: the canvas's proportions, as nearly as sides of a certain multiple allow.
 
@@ -54,14 +56,13 @@ def working_size(
         width: of the canvas.
         height: of the canvas.
         multiple: what both sides are multiples of.
-        least: pixels that a smaller canvas is enlarged to, as nearly as `multiple` and `longest` allow.
+        least: pixels that a smaller canvas is enlarged to, as nearly as `multiple` and the longest side of 2048 allow.
         most: pixels that are never exceeded; at least `multiple` squared.
-        longest: the longest side; at least `multiple`.
     """
     area = width * height
     scale = math.sqrt(min(max(area, least), most) / area)
-    scale = min(scale, longest / max(width, height))
-    sides = [max(1, min(round(side * scale / multiple), longest // multiple)) for side in (width, height)]
+    scale = min(scale, _LONGEST / max(width, height))
+    sides = [max(1, min(round(side * scale / multiple), _LONGEST // multiple)) for side in (width, height)]
     while sides[0] * sides[1] * multiple**2 > most and max(sides) > 1:
         sides[sides.index(max(sides))] -= 1
     return sides[0] * multiple, sides[1] * multiple
@@ -79,10 +80,10 @@ def sketch(cutout: Image | None, size: tuple[int, int]) -> Sketch:
         return Sketch(rgb=grey, keep=np.zeros((height, width), np.bool_))
     if cutout.alpha is None:
         raise ValueError("a cutout has an alpha")
-    alpha = np.asarray(_resized(cutout.alpha, size, enlarge=cv2.INTER_LINEAR), np.float32)
+    alpha = resized(cutout.alpha, size, grow=cv2.INTER_LINEAR)
     # Linear, because sharper ways overshoot: the colours beside an outline would be nobody's.
-    rgb = _resized(compositing.over(cutout, GREY).rgb, size, enlarge=cv2.INTER_LINEAR)
-    return Sketch(rgb=np.asarray(rgb, np.uint8), keep=alpha >= _WHOLE)
+    rgb = resized(compositing.over(cutout, GREY).rgb, size, grow=cv2.INTER_LINEAR)
+    return Sketch(rgb=rgb, keep=alpha >= _WHOLE)
 
 
 def plate_of(
@@ -98,11 +99,10 @@ def plate_of(
         with_subject: whether the subject was painted round, and so is in the picture.
         backend: the generator's name.
     """
-    rgb = compositing.over(picture, WHITE).rgb
+    opaque = compositing.over(picture, WHITE)
     distortion = abs(math.log((picture.width * size[1]) / (picture.height * size[0])))
     whole = distortion <= _SAME_SHAPE
-    rgb = rgb if whole else _cover(rgb, width / height)
-    rgb = np.asarray(_resized(rgb, (width, height), enlarge=cv2.INTER_CUBIC), np.uint8)
+    rgb = resized(opaque.rgb, (width, height)) if whole else layout.cover(opaque, width, height).rgb
     return Plate(
         rgb=rgb,
         # Of a painted scene nothing is known; photographs of rooms and streets have their horizon near the middle.
@@ -131,21 +131,3 @@ def light_of(rgb: RGB) -> Light:
     share = min(1.0, (_MOST_OF_A_CHANNEL - 1) / max(float(tint.max()) - 1, 1e-6))
     red, green, blue = (float(value) for value in 1 + share * (tint - 1))
     return Light(color=(red, green, blue), strength=0.35)
-
-
-def _cover(rgb: RGB, ratio: float) -> RGB:
-    """The largest part from the middle that has the proportions `ratio`, width by height."""
-    height, width = rgb.shape[:2]
-    keep_width = min(width, max(1, round(height * ratio)))
-    keep_height = min(height, max(1, round(width / ratio)))
-    left, top = (width - keep_width) // 2, (height - keep_height) // 2
-    return rgb[top : top + keep_height, left : left + keep_width]
-
-
-def _resized(
-    pixels: RGB | npt.NDArray[np.float32], size: tuple[int, int], *, enlarge: int
-) -> npt.NDArray[np.integer | np.floating] | cv2.Mat:
-    if (pixels.shape[1], pixels.shape[0]) == size:
-        return pixels
-    smaller = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if smaller else enlarge)

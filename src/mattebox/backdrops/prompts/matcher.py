@@ -18,7 +18,6 @@ from mattebox.backdrops.prompts.prompt_parser import (
     PLACE_NOUNS,
     SHADES,
     Clause,
-    Reading,
     clause_of,
     describes,
     is_color,
@@ -156,10 +155,10 @@ class Index:
 
     def best(self, prompt: str) -> Match | None:
         """The entry that serves the prompt, or None where none does. Only its first 1000 characters count."""
-        reading = read(prompt, _mended)
-        if reading is None:
+        clauses = read(prompt, _mended)
+        if clauses is None:
             return None
-        everything = self._spans(reading)
+        everything = self._spans(clauses)
         found = [span for span in everything if not span.near]
         spans = _of_the_place(found)
         firm = [span for span in spans if not span.loose and not span.denied]
@@ -173,10 +172,10 @@ class Index:
         likened = [span for span in everything if span.near and not (span.subject or span.later)]
         if not all(chosen in span.hints or span.fits(chosen) for span in likened):
             return None
-        if all(span.weak for span in firm) and not self._knows_the_place(reading):
+        if all(span.weak for span in firm) and not self._knows_the_place(clauses):
             return None
         # "A pier at dawn", "a garden in Venice": whether the entry shows that is not known.
-        if any(span.loose and not span.fits(chosen) for span in spans) or self._only_about(reading, firm):
+        if any(span.loose and not span.fits(chosen) for span in spans) or self._only_about(clauses, firm):
             return None
         return Match(self._entries[chosen].name, 1.0)
 
@@ -186,10 +185,10 @@ class Index:
         None of them need serve it. Scores are below 1. What is asked for first, and what the subject is on or in,
         counts most: "a table in a kitchen" is a table.
         """
-        reading = read(prompt, _mended)
-        if reading is None:
+        clauses = read(prompt, _mended)
+        if clauses is None:
             return []
-        spans = self._spans(reading)
+        spans = self._spans(clauses)
         placed = any(not span.subject for span in spans)
         if any(span.ranks.keys() == {_NOBODY} and not span.hints and not (span.subject and placed) for span in spans):
             return []  # what it asks for is like nothing here, whatever else it says
@@ -204,7 +203,7 @@ class Index:
                 scores[owner] += worth * share
         # Where scores are equal, the entry that was named first.
         order = sorted(scores, key=lambda owner: -scores[owner])[:n]
-        words = 1 + sum(len(clause.words) for clause in reading.clauses)
+        words = 1 + sum(len(clause.words) for clause in clauses)
         said = [[owner for owner, _ in span.speaks_for()] for span in spans if not (span.subject and placed)]
         return [
             Match(
@@ -221,20 +220,20 @@ class Index:
 
     def names_no_place(self, prompt: str) -> bool:
         """Whether the prompt is English, names nothing absent, and puts the subject into nothing that is unknown."""
-        reading = read(prompt, _mended)
-        if reading is None or any(clause.within for clause in reading.clauses):
+        clauses = read(prompt, _mended)
+        if clauses is None or any(clause.within for clause in clauses):
             return False
-        return not any(span.denied for span in self._spans(reading))
+        return not any(span.denied for span in self._spans(clauses))
 
     # phrases
 
-    def _spans(self, reading: Reading) -> list[_Span]:
+    def _spans(self, clauses: Sequence[Clause]) -> list[_Span]:
         """The phrases in the prompt, longest first within a clause, none overlapping another."""
-        if all(word in COLORS or word in SHADES for clause in reading.clauses for word in clause.words):
-            named = any(is_color(clause.words, at) for clause in reading.clauses for at in range(len(clause.words)))
-            reading = Reading((clause_of(("color", "background")),)) if named else reading
+        if all(word in COLORS or word in SHADES for clause in clauses for word in clause.words):
+            named = any(is_color(clause.words, at) for clause in clauses for at in range(len(clause.words)))
+            clauses = (clause_of(("color", "background")),) if named else clauses
         spans: list[_Span] = []
-        for clause in reading.clauses:
+        for clause in clauses:
             spans += self._spans_of(clause, later=any(not span.subject for span in spans))
         return spans
 
@@ -310,20 +309,20 @@ class Index:
 
         return min(common, key=merit)
 
-    def _only_about(self, reading: Reading, spans: Sequence[_Span]) -> bool:
+    def _only_about(self, clauses: Sequence[Clause], spans: Sequence[_Span]) -> bool:
         """Whether the phrases say when it is or in which region, and other words, which nobody knows, where."""
         firm = [span for span in spans if not span.weak and not span.around.endswith("sky")]
         if not firm or any(span.what not in ("time", "region") for span in firm):
             return False
-        told = sum(not describes(word) for clause in reading.clauses for word in clause.words)
+        told = sum(not describes(word) for clause in clauses for word in clause.words)
         return told > sum(span.length for span in spans)
 
-    def _knows_the_place(self, reading: Reading) -> bool:
+    def _knows_the_place(self, clauses: Sequence[Clause]) -> bool:
         """Whether the noun of every place is somebody's tag: asked where only weak words are known.
 
         "A storage building" is no city, though there are buildings in it.
         """
-        places = [clause for clause in reading.clauses if clause.noun]
+        places = [clause for clause in clauses if clause.noun]
         if not places or all(describes(word) for clause in places for word in clause.place.split()):
             return True
         return all((clause.noun,) in self._phrases for clause in places)

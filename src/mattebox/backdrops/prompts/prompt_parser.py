@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from mattebox.backdrops import data
+from mattebox import toml_tables
 
 LONGEST = 1000
 """Characters of a prompt that count; the rest is not looked at."""
@@ -25,7 +25,6 @@ class _Words:
 
     colors: tuple[str, ...]
     things: tuple[str, ...]
-    shades: tuple[str, ...]
     plain: tuple[str, ...]
     joiners: tuple[str, ...]
     stop: tuple[str, ...]
@@ -40,11 +39,13 @@ class _Words:
     not_misspelt: tuple[str, ...]
     joined: Mapping[str, str]
     spellings: Mapping[str, str]
+    papers: Mapping[str, tuple[int, int, int]]
+    shades: Mapping[str, tuple[float, float]]
 
 
-_ENGLISH = data.load("mattebox.backdrops.prompts", "words.toml", _Words)
+_ENGLISH = toml_tables.load("mattebox.backdrops.prompts", "words.toml", _Words)
 COLORS = frozenset(_ENGLISH.colors)
-SHADES = frozenset(_ENGLISH.shades)
+PAPERS, SHADES = _ENGLISH.papers, _ENGLISH.shades
 PLACE_NOUNS = frozenset(_ENGLISH.place_nouns)
 _THINGS = frozenset(_ENGLISH.things)
 _PLAIN = frozenset(_ENGLISH.plain)
@@ -194,15 +195,8 @@ def clause_of(words: Sequence[str]) -> Clause:
     return Clause(tuple(words[at] for at in telling), tuple(after), tuple(parts), subject, tuple(words))
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A prompt as it was read: its clauses that are not empty."""
-
-    clauses: tuple[Clause, ...]
-
-
-def read(prompt: str, mend: Callable[[str], str] | None = None) -> Reading | None:
-    """The prompt's clauses; None where it says nothing that can be understood.
+def read(prompt: str, mend: Callable[[str], str] | None = None) -> tuple[Clause, ...] | None:
+    """The prompt's clauses that are not empty; None where it says nothing that can be understood.
 
     Args:
         prompt: only its first 1000 characters count.
@@ -218,7 +212,7 @@ def read(prompt: str, mend: Callable[[str], str] | None = None) -> Reading | Non
         return None
     read = (clause_of(_without_manners(_affirmed(clause))) for clause in clauses)
     telling = tuple(clause for clause in read if clause.words)
-    return Reading(telling) if telling else None
+    return telling or None
 
 
 def misspelt(word: str, vocabulary: Collection[str]) -> str:

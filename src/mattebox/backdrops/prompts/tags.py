@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mattebox.backdrops import data
+from mattebox import toml_tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +89,6 @@ def load_tags() -> Tags:
     Raises:
         ValueError: it is not right; says what and where.
     """
-    tags = data.load("mattebox.backdrops.prompts", "tags.toml", Tags)
+    tags = toml_tables.load("mattebox.backdrops.prompts", "tags.toml", Tags)
     tags.check()
     return tags

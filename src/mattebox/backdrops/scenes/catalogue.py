@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
-from mattebox.backdrops import data
+from mattebox import toml_tables
 from mattebox.backdrops.plate import Plate
 from mattebox.backdrops.scenes import panorama
 from mattebox.backdrops.scenes.files import PanoramaFile, default_directory, panoramas
@@ -22,9 +22,6 @@ from mattebox.download import transfer
 from mattebox.download.transfer import Progress
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Served
-
-BACKEND = "scenes"
-"""The name of this generator in a plate's `served`."""
 
 # Panoramas that are kept open: 3 MB each at 1024 x 512.
 _KEPT = 12
@@ -40,7 +37,6 @@ class View:
         panorama: the name of its panorama, see `files.panoramas`.
         camera: where it looks.
         tags: what it shows, in the words of people who look for it.
-        indoor: under a roof.
         key: see `panorama.view`; below 0.1 it is night.
         ground: there is ground to stand on. The sky has none.
     """
@@ -50,7 +46,6 @@ class View:
     panorama: str
     camera: Camera
     tags: tuple[str, ...]
-    indoor: bool
     key: float = 0.18
     ground: bool = True
 
@@ -85,7 +80,6 @@ class _ViewRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PlaceRow:
     place: str
-    indoor: bool
     tags: tuple[str, ...]
     views: tuple[_ViewRow, ...]
     panorama: str | None = None
@@ -102,7 +96,6 @@ class _PlaceRow:
                 panorama=self.panorama or self.place,
                 camera=Camera(yaw=view.yaw, pitch=self.pitch, field_of_view=self.field_of_view),
                 tags=(*view.tags, *self.tags),
-                indoor=self.indoor,
                 key=self.key,
                 ground=self.ground,
             )
@@ -123,7 +116,7 @@ def views() -> Mapping[str, View]:
         ValueError: `places.toml` is not right; says what and where.
     """
     found: dict[str, View] = {}
-    for row in data.load("mattebox.backdrops.scenes", "places.toml", _PlaceTable).places:
+    for row in toml_tables.load("mattebox.backdrops.scenes", "places.toml", _PlaceTable).places:
         for view in row.made():
             if view.name in found:
                 raise ValueError(f"places.toml: two views are called {view.name}")
@@ -212,7 +205,7 @@ def view(scene: View, *, width: int, height: int, directory: Path | None = None)
         horizon=scene.horizon,
         light=panorama.light_of(opened, scene.camera.yaw),
         depth_of_field=scene.ground,
-        served=Served(backend=BACKEND, scene=scene.name),
+        served=Served(backend="scenes", scene=scene.name),
     )
 
 

@@ -12,31 +12,60 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Annotated
 
 import platformdirs
+from pydantic import BeforeValidator
 
-from mattebox.backdrops import data
-from mattebox.download.registries import DebianPackage, NpmPackage
+from mattebox import toml_tables
+from mattebox.download import transfer
+from mattebox.download.registries import DebianPackage
 from mattebox.download.transfer import Conversion, Download, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanoramaFile:
-    """A panorama that can be fetched.
-
-    Attributes:
-        name: what its views call it.
-        author: who made it, as far as its package says.
-        licence: SPDX expression. Only pictures are taken that bind nobody's result to anything.
-        download: how it gets here.
-        optional: its package is one of a Linux distribution, so that not every machine can fetch it.
-    """
+    """A panorama that can be fetched: a row of `panoramas.toml`, which explains its words."""
 
     name: str
     author: str
     licence: str
-    download: Download
-    optional: bool
+    source: Annotated[tuple[Source, ...], BeforeValidator(lambda row: transfer.sources([row]))]
+    file: str
+    sha256: str
+    bytes: int
+    module_sha256: str = ""
+    module_bytes: int = 0
+
+    @property
+    def optional(self) -> bool:
+        """Whether its package is one of a Linux distribution, so that not every machine can fetch it."""
+        return isinstance(self.source[0], DebianPackage)
+
+    @property
+    def download(self) -> Download:
+        """How it gets here."""
+        return Download(
+            name=self.name,
+            what=f"the panorama {self.name}",
+            file=self.file,
+            sha256=self.sha256,
+            bytes=self.bytes,
+            sources=self.source,
+            conversion=Conversion(sha256=self.module_sha256, bytes=self.module_bytes, step="decoding", run=_decode)
+            if self.module_sha256
+            else None,
+            command=f"mattebox scenes pull {self.name}",
+            folder_command="mattebox scenes path",
+            parameter="scene",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The contents of `panoramas.toml`."""
+
+    panoramas: tuple[PanoramaFile, ...]
 
 
 def default_directory() -> Path:
@@ -54,52 +83,6 @@ def _decode(script: Path, target: Path) -> None:
         raise OSError("the module holds no file") from cause
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PanoramaRow:
-    author: str
-    licence: str
-    file: str
-    sha256: str
-    bytes: int
-    npm: tuple[str, ...] = ()
-    debian: tuple[str, ...] = ()
-    module_sha256: str = ""
-    module_bytes: int = 0
-
-    def panorama(self, name: str) -> PanoramaFile:
-        download = Download(
-            name=name,
-            what=f"the panorama {name}",
-            file=self.file,
-            sha256=self.sha256,
-            bytes=self.bytes,
-            sources=(self._source(name),),
-            conversion=self._conversion(),
-            command=f"mattebox scenes pull {name}",
-            folder_command="mattebox scenes path",
-            parameter="scene",
-        )
-        return PanoramaFile(
-            name=name, author=self.author, licence=self.licence, download=download, optional=bool(self.debian)
-        )
-
-    def _source(self, name: str) -> Source:
-        match self.npm, self.debian:
-            case (package, version, member), ():
-                return NpmPackage(package, version, member)
-            case (), (package, member):
-                return DebianPackage(package, member)
-            case _:
-                raise ValueError(
-                    f"panoramas.toml: {name} needs npm = [package, version, file] or debian = [package, file]"
-                )
-
-    def _conversion(self) -> Conversion | None:
-        if not self.npm:
-            return None
-        return Conversion(sha256=self.module_sha256, bytes=self.module_bytes, step="decoding", run=_decode)
-
-
 @lru_cache(1)
 def panoramas() -> Mapping[str, PanoramaFile]:
     """Every panorama by its name. Read once.
@@ -107,5 +90,5 @@ def panoramas() -> Mapping[str, PanoramaFile]:
     Raises:
         ValueError: `panoramas.toml` is not right; says what and where.
     """
-    rows = data.load("mattebox.backdrops.scenes", "panoramas.toml", dict[str, _PanoramaRow])
-    return MappingProxyType({name: row.panorama(name) for name, row in rows.items()})
+    rows = toml_tables.load("mattebox.backdrops.scenes", "panoramas.toml", _Table).panoramas
+    return MappingProxyType({row.name: row for row in rows})

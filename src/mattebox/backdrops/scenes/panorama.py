@@ -20,6 +20,7 @@ from mattebox import color
 from mattebox.backdrops.plate import Light
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB
+from mattebox.resampling import disc, enlarged
 
 _Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -278,11 +279,7 @@ def _mean_luminance(pixels: _Floats, across: _Floats, down: _Floats) -> float:
 
 def _defocused(light: _Floats, radius: float) -> _Floats:
     """Blurred as by a lens: the mean over a disc, in linear light, so that lamps become discs."""
-    reach = math.ceil(radius)
-    offsets = np.arange(-reach, reach + 1, dtype=np.float32)
-    distance = np.hypot(offsets, offsets[:, None])
-    disc = np.clip(radius + 0.5 - distance, 0, 1)
-    return np.asarray(cv2.filter2D(light, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT), np.float32)
+    return np.asarray(cv2.filter2D(light, -1, disc(radius), borderType=cv2.BORDER_REFLECT), np.float32)
 
 
 def tone_map(light: _Floats) -> _Floats:
@@ -296,23 +293,12 @@ def tone_map(light: _Floats) -> _Floats:
 
 def _enlarged(picture: _Floats, width: int, height: int) -> RGB:
     """Enlarged smoothly to a size, in bands, with a little noise against steps in skies."""
-    rows, columns = picture.shape[:2]
     result = np.empty((height, width, 3), np.uint8)
     noise = np.random.default_rng(0).random((_BAND, width, 1), np.float32)  # the same for all channels and bands
-    scale_x, scale_y = columns / width, rows / height
     for top in range(0, height, _BAND):
-        bottom = min(height, top + _BAND)
-        to_picture = np.array(
-            [[scale_x, 0, 0.5 * scale_x - 0.5], [0, scale_y, (top + 0.5) * scale_y - 0.5]], np.float64
-        )
-        band = cv2.warpAffine(
-            picture,
-            to_picture,
-            (width, bottom - top),
-            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        result[top:bottom] = np.clip(band * 255 + noise[: bottom - top], 0, 255)
+        rows = slice(top, min(height, top + _BAND))
+        band = enlarged(picture, result.shape, rows, how=cv2.INTER_CUBIC)
+        result[rows] = np.clip(band * 255 + noise[: len(band)], 0, 255)
     return result
 
 

@@ -38,6 +38,11 @@ class Frame:
         """The shorter side in pixels: the unit of length."""
         return min(self.width, self.height)
 
+    @property
+    def span(self) -> float:
+        """From the middle to a side."""
+        return self.width / self.short / 2
+
     def small(self, limit: int) -> tuple[Floats, Floats]:
         """Coordinates of a smaller picture: x (1, columns) from its middle, y (rows, 1) as fraction of the height."""
         scale = min(1.0, limit / self.short)

@@ -10,9 +10,8 @@ rounding, so that no gradient shows steps.
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 
@@ -59,11 +58,12 @@ LAMP_COLORS: tuple[tuple[Triple, ...], ...] = (
 """Lights at night, linear: warm, cool, a street."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Backdrop:
-    """One kind of studio backdrop, as a list shows it."""
+    """One kind of studio backdrop, as a list shows it, and what draws it."""
 
     name: str
+    draw: Callable[[Frame], Shot]
     doc: str
 
 
@@ -81,9 +81,9 @@ def draw(
         MatteboxError: INVALID_PARAMETER: the kind is unknown, or the size is less than one pixel.
         ValueError: a room was given to a kind that shows none.
     """
-    painter = _PAINTERS.get(kind)
+    painter = next((each.draw for each in KINDS if each.name == kind), None)
     if painter is None:
-        known = ", ".join(_PAINTERS)
+        known = ", ".join(each.name for each in KINDS)
         raise MatteboxError(
             Kind.INVALID_PARAMETER, f"Unknown studio {kind!r}. Choose one of {known}.", parameter="kind"
         )
@@ -119,10 +119,9 @@ def _sweep(frame: Frame) -> Shot:
     # The paper turns from wall to floor between the two rows. The wall has its own lights; the floor has the key
     # light, which falls off towards the camera and away from its side.
     bend = smoothstep(y - (low + high) / 2, high - low)
-    span = frame.width / frame.short / 2
-    away = (x * -side) / span
-    wall = 0.985 - 0.05 * np.clip(y / low, 0, 1) ** 3 - 0.012 * x * x / span**2 - 0.015 * away
-    pool = np.exp(-((x / span - 0.22 * side) ** 2 / 0.9 + (y - 0.84) ** 2 / 0.05))
+    away = (x * -side) / frame.span
+    wall = 0.985 - 0.05 * np.clip(y / low, 0, 1) ** 3 - 0.012 * x * x / frame.span**2 - 0.015 * away
+    pool = np.exp(-((x / frame.span - 0.22 * side) ** 2 / 0.9 + (y - 0.84) ** 2 / 0.05))
     floor = 0.76 + 0.075 * pool - 0.03 * away - 0.05 * np.clip((y - 0.86) / 0.14, 0, 1)
     crease = 0.012 * np.exp(-(((y - high + 0.02) / 0.07) ** 2))
     shade = wall * (1 - bend) + floor * bend - crease
@@ -143,10 +142,9 @@ def _gradient(frame: Frame) -> Shot:
     side = main_side(frame)
     color = frame.pick(PAPERS)
     x, y = frame.small(SMOOTH)
-    span = frame.width / frame.short / 2
-    slope = 0.5 * (y - 0.5) + 0.22 * x / span * -side
-    t = smoothstep(slope + 0.05 * np.sin(2.3 * x / span + 1.3 * side), 1.5)
-    glow = np.exp(-((x / span - 0.35 * side) ** 2 / 0.7 + (y - 0.22) ** 2 / 0.25))
+    slope = 0.5 * (y - 0.5) + 0.22 * x / frame.span * -side
+    t = smoothstep(slope + 0.05 * np.sin(2.3 * x / frame.span + 1.3 * side), 1.5)
+    glow = np.exp(-((x / frame.span - 0.35 * side) ** 2 / 0.7 + (y - 0.22) ** 2 / 0.25))
     # A gel on the second light: towards the shadow the hue turns a little.
     hue, lightness, saturation = colorsys.rgb_to_hls(*(float(c) for c in color.ravel() ** 0.45))
     turn = 0.035 if frame.random.random() < 0.5 else -0.035
@@ -202,22 +200,21 @@ def _bokeh(frame: Frame) -> Shot:
         c = frame.color.ravel() / max(float(frame.color.max()), 0.02)
         hues = tuple((float(v[0]), float(v[1]), float(v[2])) for v in (c, 0.6 * c + 0.4, c**1.3, 0.8 * c + 0.2))
     tall = frame.height / frame.short
-    span = frame.width / frame.short / 2
     main = np.asarray(hues[0], np.float32).reshape(3, 1, 1)
     deep = np.array([0.020, 0.022, 0.030], np.float32).reshape(3, 1, 1)
-    haze = np.exp(-(((y - 0.42) / 0.25) ** 2)) * (0.75 + 0.25 * np.cos(2.2 * x / span + random.uniform(-1, 1)))
+    haze = np.exp(-(((y - 0.42) / 0.25) ** 2)) * (0.75 + 0.25 * np.cos(2.2 * x / frame.span + random.uniform(-1, 1)))
     planes = np.asarray(deep * (0.9 - 0.5 * y) + main * 0.075 * haze, np.float32)
     blades = int(random.integers(6, 10))
-    count = int(96 * 2 * span * tall)
+    count = int(96 * 2 * frame.span * tall)
     for number in range(count):
         # Far lights first: small, many, along the street; near ones large, few and faint.
         near = (number / count) ** 2.2
         radius = (0.018 + 0.062 * near) * random.uniform(0.85, 1.15)
-        cx = random.uniform(-span - 0.05, span + 0.05)
+        cx = random.uniform(-frame.span - 0.05, frame.span + 0.05)
         cy = (0.44 + random.normal(0, 0.10 + 0.16 * near)) * tall
         power = float(np.exp(random.normal(-0.6, 0.75))) * (0.40 - 0.31 * near)
         hue = np.asarray(hues[int(random.integers(len(hues)))], np.float32) * np.float32(power)
-        _add_lamp(planes, hue, at=(cx, cy), radius=radius, blades=blades, size=(2 * span, tall))
+        _add_lamp(planes, hue, at=(cx, cy), radius=radius, blades=blades, size=(2 * frame.span, tall))
     small = Enlarged(shoulder(planes), frame)
     tint = 0.5 * main.ravel() + 0.5
     return Shot(
@@ -257,32 +254,18 @@ def _add_lamp(
         planes[channel, top:bottom, left:right] += shape * hue[channel]
 
 
-_PAINTERS: Mapping[str, Callable[[Frame], Shot]] = MappingProxyType(
-    {
-        "sweep": _sweep,
-        "gradient": _gradient,
-        "spotlight": _spotlight,
-        "bokeh": _bokeh,
-        "wood": wooden_table,
-        "stone": stone_table,
-        "marble": marble_table,
-        "concrete": concrete_wall,
-        "brick": brick_wall,
-        "table_room": table_in_room,
-    }
-)
-
-
 KINDS: tuple[Backdrop, ...] = (
-    Backdrop(name="sweep", doc="Seamless paper in the colour asked for: wall and floor without a corner."),
-    Backdrop(name="gradient", doc="A smooth wall in the colour asked for, lit from one side."),
-    Backdrop(name="spotlight", doc="A painted cloth in the colour asked for, with a pool of light behind the subject."),
-    Backdrop(name="bokeh", doc="Lights at night far out of focus, in the colour asked for."),
-    Backdrop(name="wood", doc="A wooden table before a wall in the colour asked for."),
-    Backdrop(name="stone", doc="A table of honed stone before a wall in the colour asked for."),
-    Backdrop(name="marble", doc="A polished marble table before a wall in the colour asked for."),
-    Backdrop(name="concrete", doc="A concrete wall, dyed in the colour asked for, and a concrete floor."),
-    Backdrop(name="brick", doc="A brick wall, painted in the colour asked for, and a floor."),
-    Backdrop(name="table_room", doc="A wooden table before a room far out of focus."),
+    Backdrop("sweep", _sweep, "Seamless paper in the colour asked for: wall and floor without a corner."),
+    Backdrop("gradient", _gradient, "A smooth wall in the colour asked for, lit from one side."),
+    Backdrop(
+        "spotlight", _spotlight, "A painted cloth in the colour asked for, with a pool of light behind the subject."
+    ),
+    Backdrop("bokeh", _bokeh, "Lights at night far out of focus, in the colour asked for."),
+    Backdrop("wood", wooden_table, "A wooden table before a wall in the colour asked for."),
+    Backdrop("stone", stone_table, "A table of honed stone before a wall in the colour asked for."),
+    Backdrop("marble", marble_table, "A polished marble table before a wall in the colour asked for."),
+    Backdrop("concrete", concrete_wall, "A concrete wall, dyed in the colour asked for, and a concrete floor."),
+    Backdrop("brick", brick_wall, "A brick wall, painted in the colour asked for, and a floor."),
+    Backdrop("table_room", table_in_room, "A wooden table before a room far out of focus."),
 )
 """Every kind that `draw` knows."""

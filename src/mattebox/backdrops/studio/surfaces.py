@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mattebox.backdrops.studio.frame import Frame, Triple, smoothstep
@@ -129,11 +131,10 @@ def honed_stone(frame: Frame, *, color: Triple, worn: float = 0.0) -> Surface:
     """Clouds, grains, pits, and a relief that light from the side shows; `worn` 1 is a trodden floor."""
     noise = frame.noise
     base = np.array(color, np.float32)
-    cos, sin = _turn(frame)
+    turned = _turned(frame)
 
     def surface(view: PlaneBand) -> tuple[Floats, Floats | float]:
-        u, v = cos * view.x + sin * view.z, cos * view.z - sin * view.x
-        blur = np.hypot(view.dx, view.dz * 0.7)
+        u, v, blur = turned(view)
         clouds = noise.fractal(u, v, (1.3, 1.9), 1, octaves=7, gain=0.60, du=blur, dv=blur)
         grains = noise.fractal(u, v, (95.0, 95.0), 8, octaves=3, gain=0.9, du=blur, dv=blur)
         relief = noise.fractal(u, v, (52.0, 60.0), 14, octaves=3, gain=0.80, du=blur, dv=blur)
@@ -156,12 +157,11 @@ def _granite(frame: Frame, minerals: tuple[Triple, Floats, Floats]) -> Surface:
     noise = frame.noise
     color, fine, large = minerals
     base = np.array(color, np.float32)
-    cos, sin = _turn(frame)
+    turned = _turned(frame)
     grains = Mosaic(frame.random, fine, large)
 
     def surface(view: PlaneBand) -> tuple[Floats, Floats | float]:
-        u, v = cos * view.x + sin * view.z, cos * view.z - sin * view.x
-        blur = np.hypot(view.dx, view.dz * 0.7)
+        u, v, blur = turned(view)
         clouds = noise.fractal(u, v, (1.3, 1.9), 1, octaves=5, gain=0.60, du=blur, dv=blur)
         # Crystals have no straight sides.
         bent = 0.0016 * noise.at(u, v, (110.0, 110.0), 30, np.asarray(seen((110.0, 110.0), blur, blur)))
@@ -180,15 +180,14 @@ def _slate(frame: Frame) -> Surface:
     """Slate as it splits: thin sheets that end in ledges, a grain along the cleavage, here and there rust."""
     noise, table = frame.noise, frame.noise.table
     base = np.array(SLATES[int(frame.random.integers(len(SLATES)))], np.float32)
-    cos, sin = _turn(frame)
+    turned = _turned(frame)
     sheets = np.float32(frame.random.uniform(3.2, 5.0))
 
     def surface(view: PlaneBand) -> tuple[Floats, Floats | float]:
-        u, v = cos * view.x + sin * view.z, cos * view.z - sin * view.x
-        blur = np.hypot(view.dx, view.dz * 0.7)
+        u, v, blur = turned(view)
         bent = noise.fractal(u, v, (1.1, 1.7), 44, octaves=8, gain=0.55, du=blur, dv=blur)
         ramp = sheets * (v + np.float32(0.20) * bent)
-        number = np.floor(ramp)
+        number = np.asarray(np.floor(ramp), np.float32)
         # Distance to the ledge between this sheet and the next, in units: first its bright brink, then its shadow.
         away = (ramp - number - np.float32(0.5)) / sheets
         index = number.astype(np.int32)
@@ -215,10 +214,15 @@ def _slate(frame: Frame) -> Surface:
     return surface
 
 
-def _turn(frame: Frame) -> tuple[np.float32, np.float32]:
-    """Cosine and sine of the angle at which a stone lies."""
+def _turned(frame: Frame) -> Callable[[PlaneBand], tuple[Floats, Floats, Floats]]:
+    """A plane's points in the directions of a stone, which lies at an angle, and how much one pixel blurs them."""
     angle = float(frame.random.uniform(0.3, 0.9))
-    return np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return lambda view: (
+        cos * view.x + sin * view.z,
+        cos * view.z - sin * view.x,
+        np.hypot(view.dx, view.dz * 0.7),
+    )
 
 
 def _tinted(tone: Floats, warm: Floats, base: Floats) -> Floats:

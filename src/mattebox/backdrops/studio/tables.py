@@ -93,8 +93,7 @@ def _on_table(frame: Frame, surface: Surface, *, gloss: float, rough: float, ape
 def _table_light(frame: Frame, side: float, tint: Floats, *, strength: float = 1.0) -> Floats:
     """A window at the side: a broad pool that falls off across the table."""
     x, y = frame.small(SMOOTH)
-    span = frame.width / frame.short / 2
-    away = x / span * -side
+    away = x / frame.span * -side
     pool = np.exp(-((away + 0.55) ** 2 / 1.5 + (y - 0.72) ** 2 / 0.12))
     return np.asarray(strength * tint * (0.42 + 0.78 * pool), np.float32)
 
@@ -103,9 +102,8 @@ def _plain_wall(frame: Frame, side: float, tint: Floats) -> Floats:
     """A painted wall, far out of focus, with a window's light on it."""
     color = frame.pick(PAINTS)
     x, y = frame.small(SMOOTH * 2)
-    span = frame.width / frame.short / 2
     v = frame.down(y)
-    away = x / span * -side
+    away = x / frame.span * -side
     shade = 0.34 + 0.46 * np.exp(-((away + 0.5) ** 2 / 0.9 + (y - 0.20) ** 2 / 0.35))
     cast = _cast(frame, x, v, side)
     if cast is not None:

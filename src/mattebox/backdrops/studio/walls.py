@@ -115,8 +115,7 @@ class _Face:
 
     def light(self, frame: Frame, side: float) -> Floats:
         """A lamp high at one side, and the dark of the corner between wall and floor."""
-        span = frame.width / frame.short / 2
-        away = self.x / span * -side
+        away = self.x / frame.span * -side
         pool = np.exp(-((away + 0.45) ** 2 / 0.9 + (self.y - 0.25) ** 2 / 0.22))
         corner = 1 - 0.42 * np.exp(-(FLOOR_EDGE - self.y) / 0.018) - 0.22 * np.exp(-(FLOOR_EDGE - self.y) / 0.09)
         return np.asarray((0.34 + 0.95 * pool) * np.clip(corner, 0.1, 1), np.float32)
@@ -229,8 +228,7 @@ def _filled(wall: Floats, frame: Frame) -> Floats:
 def _before_wall(frame: Frame, wall: Floats, side: float, surface: Surface, *, tint: Triple, gloss: float) -> Shot:
     ground = Ground.floor(frame, aperture=0.007)
     x, y = frame.small(SMOOTH)
-    span = frame.width / frame.short / 2
-    away = x / span * -side
+    away = x / frame.span * -side
     pool = np.exp(-((away + 0.35) ** 2 / 1.1 + (y - 0.86) ** 2 / 0.05))
     corner = (
         1 - 0.50 * np.exp(-np.maximum(y - FLOOR_EDGE, 0) / 0.012) - 0.25 * np.exp(-np.maximum(y - FLOOR_EDGE, 0) / 0.05)

@@ -17,9 +17,9 @@ import pydantic_core
 from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
 from mattebox import codec
-from mattebox.backdrops import LONGEST_PROMPT
 from mattebox.edit import Edit, Format, Output, Prompt, Transparent
 from mattebox.image import Image
+from mattebox.options import LONGEST_PROMPT
 from mattebox.server.dialects import base
 from mattebox.server.jobs import Hook, Status, Task
 from mattebox.server.jobs.webhooks import result_address

@@ -22,20 +22,20 @@ def load(package: str, name: str, shape: type[T]) -> T:
     return parse(resources.files(package).joinpath(name).read_text("utf-8"), name, shape)
 
 
-def parse(text: str, name: str, shape: type[T]) -> T:
-    """TOML as `shape`; `name` is what messages call it, errors as of `load`."""
+def parse(text: str, name: str, shape: type[T], *, repeats: bool = False) -> T:
+    """TOML as `shape`; `name` is what messages call it, `repeats` allows a text twice in a list. Errors as `load`."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{name} is not TOML: {error}") from error
     twice = [f"{where}: listed twice: {', '.join(texts)}" for where, texts in _repeated(table, ())]
-    if twice:
+    if twice and not repeats:
         raise ValueError(f"{name}: {'; '.join(twice)}")
     try:
         # As JSON, whose strict reading takes an object for a dataclass and converts nothing else.
         return TypeAdapter(shape).validate_json(json.dumps(table), strict=True, extra="forbid")
     except ValidationError as error:
-        wrong = (f"{_path(each['loc'])}: {each['msg']}" for each in error.errors())
+        wrong = (f"{_path(each['loc'])}: {each['msg'].removeprefix('Value error, ')}" for each in error.errors())
         raise ValueError(f"{name}: {'; '.join(wrong)}") from error
 
 
