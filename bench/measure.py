@@ -35,9 +35,10 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def cpu_seconds(process: int) -> float:
-    """The processor time that a running process has used, with all its threads. Linux only."""
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+def cpu_seconds(process: int, *, main_thread: bool = False) -> float:
+    """The processor time that a running process has used, with all its threads or in the first alone. Linux only."""
+    stat = f"task/{process}/stat" if main_thread else "stat"
+    fields = Path(f"/proc/{process}/{stat}").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -146,6 +146,12 @@ def test_the_narrower_limit_of_server_and_vendor_holds(serve: Callable[..., Test
     assert DIALECTS["poof"].limits == Limits(20 * 2**20, http.NO_LIMITS.max_pixels)
 
 
+def client_key(settings: dict[str, Any]) -> str:
+    """The first key of a server with these settings."""
+    keys: tuple[str, ...] = settings.get("keys", ("k",))
+    return keys[0] if keys else "made up"
+
+
 def test_too_much_work_is_refused_with_a_time_to_come_back(serve: Callable[..., TestClient], photo: bytes) -> None:
     entered, leave = threading.Event(), threading.Event()
 
@@ -167,7 +173,26 @@ def test_too_much_work_is_refused_with_a_time_to_come_back(serve: Callable[..., 
     assert 1 <= int(refused.headers["retry-after"]) <= 3  # the first may take about two seconds
 
 
-def test_a_refusal_waits_for_no_thread(serve: Callable[..., TestClient], photo: bytes) -> None:
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        ("/api/v1/remove", {}),
+        ("/api/v1/remove", {"keys": ()}),
+        ("/api/v1/remove", {"accounts": {"credits": 1}}),
+        ("/v1/segment", {}),
+        ("/v1/segment", {"keys": ("sandbox_k", "k")}),
+        ("/api/v1/remove", {"rates": {"requests": "1/hour"}, "service": {}}),
+        ("/v1/images/image/remove-background", {}),
+    ],
+)
+def test_a_refusal_waits_for_no_thread(
+    path: str,
+    settings: dict[str, Any],
+    serve: Callable[..., TestClient],
+    photo: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mattebox.server.store.accounts.KEY_SECONDS", 3600)  # a key may have been made since
     entered, leave = threading.Event(), threading.Event()
 
     def slow(photo: RGB) -> Alpha:
@@ -175,11 +200,12 @@ def test_a_refusal_waits_for_no_thread(serve: Callable[..., TestClient], photo: 
         assert leave.wait(60)
         return np.ones((8, 8), np.float32)
 
-    client = serve(keys=("k",), models=FakeModels(slow), service={"workers": 1, "queue": 0})
+    client = serve(**{"keys": ("k",), "models": FakeModels(slow), "service": {"workers": 1, "queue": 0}} | settings)
     answers: list[int] = []
+    key = {"x-api-key": client_key(settings)}
 
-    def send() -> None:
-        answers.append(client.post("/api/v1/remove", content=photo, headers={"x-api-key": "k"}).status_code)
+    def send(path: str) -> None:
+        answers.append(client.post(path, content=photo, headers=key).status_code)
 
     async def take_all_threads() -> Callable[[], None]:
         limiter = anyio.to_thread.current_default_thread_limiter()
@@ -193,7 +219,7 @@ def test_a_refusal_waits_for_no_thread(serve: Callable[..., TestClient], photo: 
 
         return give_back
 
-    first, second = threading.Thread(target=send), threading.Thread(target=send)
+    first, second = (threading.Thread(target=send, args=(each,)) for each in ("/api/v1/remove", path))
     first.start()
     assert entered.wait(20)
     assert client.portal is not None
@@ -207,6 +233,46 @@ def test_a_refusal_waits_for_no_thread(serve: Callable[..., TestClient], photo: 
     second.join()
     assert said == [429]
     assert answers == [429, 200]
+
+
+def test_what_there_is_no_room_for_is_refused_early_in_every_dialect(
+    serve: Callable[..., TestClient], photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(photo: RGB) -> Alpha:
+        entered.set()
+        assert leave.wait(60)
+        return np.ones((8, 8), np.float32)
+
+    def refusals() -> dict[str, tuple[dict[str, str], bytes]]:
+        client = serve(models=FakeModels(slow), keys=("k",), service={"workers": 1, "queue": 0})
+        key = {"x-api-key": "k", "authorization": "Bearer k", "origin": "http://page.example"}
+        paths = [path for path, offered in client.get("/openapi.json").json()["paths"].items() if "post" in offered]
+        first = threading.Thread(target=lambda: client.post("/api/v1/remove", content=photo, headers=key))
+        first.start()
+        assert entered.wait(60)
+        found = {}
+        for path in paths:
+            answer = client.post(path, headers=key)
+            if "pictures are waiting" in answer.text:
+                assert answer.status_code == 429
+                assert int(answer.headers["retry-after"]) >= 1
+                request_id = answer.headers["x-request-id"]
+                told = set(answer.headers.items()) - {("x-request-id", request_id)}
+                told = {(name, value) for name, value in told if name not in ("retry-after", "content-length")}
+                found[path] = dict(told), answer.content.replace(request_id.encode(), b"")
+        leave.set()
+        first.join()
+        entered.clear()
+        leave.clear()
+        return found
+
+    early = refusals()
+    named = {path for dialect in DIALECTS.values() for path in dialect.edits}
+    assert named == {path for path in early if "{" not in path}
+    monkeypatch.setattr("mattebox.server.app.turn_away", lambda _: None)
+    assert refusals() == early
 
 
 def test_a_key_that_floods_leaves_room_for_another(serve: Callable[..., TestClient], photo: bytes) -> None:

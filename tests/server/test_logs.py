@@ -4,6 +4,7 @@ import io
 import json
 import logging
 
+import anyio
 import pytest
 import structlog
 
@@ -49,6 +50,32 @@ def test_text_for_a_terminal_says_nothing_twice() -> None:
     assert "key" not in line
     assert "\x1b" not in line
     assert "\x1b" in logs.formatter(as_text=True, colors=True).format(record("Done."))
+
+
+def test_of_lines_that_repeat_the_first_is_written_and_the_number_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "_REPEAT_SECONDS", 0.01)
+    written: list[tuple[str, int]] = []
+
+    async def story() -> None:
+        repeats = logs.Repeats()
+
+        def write(line: str) -> None:
+            repeats.write(line, lambda more: written.append((line, more)))
+
+        for line in ("a", "b", "a", "a"):
+            write(line)
+        assert written == [("a", 0), ("b", 0)]
+        with anyio.fail_after(60):
+            while len(written) < 3:
+                await anyio.sleep(0.01)
+        assert written[2:] == [("a", 2)]
+        write("b")
+        write("a")
+        assert written[3:] == [("b", 0), ("a", 0)]
+
+    anyio.run(story)
 
 
 @pytest.mark.parametrize("as_text", [True, False])

@@ -19,10 +19,12 @@ from mattebox import codec
 from mattebox.edit import Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
+from mattebox.server import logs
 from mattebox.server.app import find_dialects
 from mattebox.server.http import bodies
-from mattebox.server.http.dialect import Dialect, error_response
+from mattebox.server.http.dialect import Dialect, error_response, request_context
 from mattebox.server.middleware import RequestGuard, UploadOptions
+from mattebox.server.monitor import Monitor
 from mattebox.server.store.blobs import Blobs
 
 DIALECTS = find_dialects()
@@ -195,6 +197,68 @@ def test_probes_are_answered_by_any_name(path: str, host: bytes, status: int) ->
 
     anyio.run(story)
     assert sent.status == status
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.name)
+def test_what_is_turned_away_comes_no_further(dialect: Dialect) -> None:
+    inside: list[str] = []
+
+    async def behind(scope: Scope, receive: Receive, send: Send) -> None:
+        inside.append(f"{scope['method']} {scope['path']}")
+        await Response("")(scope, receive, send)
+
+    def full(request: Request) -> None:
+        raise MatteboxError(Kind.OVERLOADED, "Too much.", retry_after=7)
+
+    monitor = Monitor()
+    client = TestClient(RequestGuard(behind, dialects=DIALECTS, monitor=monitor, turn_away=full))
+    for path in dialect.edits:
+        refused = client.post(path, content=b"a photo")
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "7")
+        assert refused.headers["x-request-id"].startswith("req_")
+        labels = {"dialect": dialect.name, "method": "POST", "route": path, "status": "429"}
+        assert monitor.registry.get_sample_value("mattebox_requests_total", labels) == 1
+    assert inside == []
+    there = next(iter(dialect.edits), dialect.prefixes[0])
+    assert client.get(there).status_code == 200
+    assert client.post(f"{there}/other").status_code == 200
+    assert inside == [f"GET {there}", f"POST {there}/other"]
+
+
+def test_refusals_that_repeat_are_one_line_of_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logs, "_REPEAT_SECONDS", 0.01)
+    caplog.set_level(logging.INFO, "mattebox")
+
+    def full(request: Request) -> None:
+        request_context(request).account = request.headers["x-api-key"]
+        raise MatteboxError(Kind.OVERLOADED, "Too much.", retry_after=7)
+
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError
+
+    guard = RequestGuard(nothing, dialects=DIALECTS, turn_away=full)
+
+    async def story() -> None:
+        for key in (b"ann", b"bob", b"ann", b"ann"):
+            scope = {"type": "http", "method": "POST", "path": "/api/v1/remove", "query_string": b""}
+            await guard({**scope, "headers": [(b"x-api-key", key)]}, unread, Sent().send)
+        with anyio.fail_after(60):
+            while len(caplog.records) < 3:
+                await anyio.sleep(0.01)
+
+    async def unread() -> Message:
+        raise AssertionError
+
+    anyio.run(story)
+    lines = [vars(record) for record in caplog.records]
+    assert [(line["key"], line.get("repeated")) for line in lines] == [("ann", None), ("bob", None), ("ann", 2)]
+    assert [line["message"] for line in lines] == [
+        "POST /api/v1/remove 429 overloaded",
+        "POST /api/v1/remove 429 overloaded",
+        "POST /api/v1/remove 429 overloaded, 2 more",
+    ]
 
 
 def test_a_file_that_is_gone_while_it_is_sent_is_a_line_in_the_log(

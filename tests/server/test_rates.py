@@ -88,6 +88,19 @@ def test_several_at_once_are_counted_all_or_none(url: str) -> None:
     assert refused(limits, requests=6).kind is Kind.INVALID_PARAMETER
 
 
+def test_a_look_counts_for_nothing(url: str) -> None:
+    limits = RateLimits(RateOptions(requests="2/hour", url=url))
+    assert limits.waits == bool(url)
+    for _ in range(5):
+        limits.check(ANN, "native")
+    left = [limits.count(ANN, "native") for _ in range(2)]
+    assert [each.remaining for each in left if each] == [1, 0]
+    with pytest.raises(RateLimitedError) as caught:
+        limits.check(ANN, "native")
+    assert (caught.value.state, caught.value.message) == (left[1], "This key may make 2 requests per hour.")
+    limits.check(BOB, "native")
+
+
 def test_without_a_setting_nothing_is_limited() -> None:
     limits = RateLimits()
     assert [limits.count(ANN, "native") for _ in range(100)] == [None] * 100

@@ -20,7 +20,7 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server.admission import ANYBODY, Owner
 from mattebox.server.fetch import check_url
-from mattebox.server.http.dialect import api_key, reason, request_context
+from mattebox.server.http.dialect import reason, request_context
 from mattebox.server.jobs import Hook, Task, Tasks
 from mattebox.server.jobs.webhooks import check_hook
 from mattebox.server.jobs.worker import BASE
@@ -52,15 +52,35 @@ async def authenticate(request: Request) -> Account:
     Raises:
         MatteboxError: MISSING_KEY, INVALID_KEY, or UNAVAILABLE.
     """
-    here, accounts = request_context(request), server_state(request).accounts
-    read = here.dialect.key
-    # Most keys need no thread, which costs more than all else that a refused request does. A dialect's own way to read
-    # one may wait.
-    account = accounts.remembered(api_key(request)) if read is api_key else None
+    account = _remembered(request)  # most keys need no thread, which costs more than the rest of a refusal
     if account is None:
-        account = await anyio.to_thread.run_sync(lambda: accounts.authenticate(read(request)))
-    here.account = account.name or account.id
+        key = request_context(request).dialect.key(request)
+        account = await anyio.to_thread.run_sync(server_state(request).accounts.authenticate, key)
+    request_context(request).account = account.name or account.id
     return account
+
+
+def _remembered(request: Request) -> Account | None:
+    return server_state(request).accounts.remembered(request_context(request).dialect.key(request))
+
+
+def turn_away(request: Request) -> None:
+    """Refuse at once, before anything is read or waited for, what `authorize` would refuse of a request for an edit.
+
+    Whoever floods a server sends far more requests than it can do, so a refusal must cost next to nothing.
+
+    Raises:
+        MatteboxError: MISSING_KEY, INVALID_KEY, or OVERLOADED.
+    """
+    state, here = server_state(request), request_context(request)
+    account = _remembered(request)
+    if account is None:
+        return
+    here.account = account.name or account.id
+    if idempotency_key(request) is None:
+        state.runner.check_room(account)
+    if not state.rates.waits:
+        state.rates.check(account, here.dialect.name)
 
 
 async def usage(request: Request) -> tuple[Account, Usage]:
@@ -89,10 +109,10 @@ async def authorize(request: Request, *, cost: int = 1, networks: bool = True) -
     account = await authenticate(request)
     state = server_state(request)
     if not networks or idempotency_key(request) is None:  # with a key it may be a picture that is paid for already
-        if account.credits:
-            await anyio.to_thread.run_sync(partial(state.accounts.check, account, cost))
         if networks:
             state.runner.check_room(account)
+        if account.credits:
+            await anyio.to_thread.run_sync(partial(state.accounts.check, account, cost))
     await _count(request, account)
     if networks:
         await state.readiness.check(patience=PATIENCE)
@@ -102,7 +122,10 @@ async def authorize(request: Request, *, cost: int = 1, networks: bool = True) -
 
 async def _count(request: Request, account: Account, requests: int = 1) -> None:
     dialect, rates = request_context(request).dialect.name, server_state(request).rates
-    request.state.rate = await anyio.to_thread.run_sync(rates.count, account, dialect, requests)
+    if rates.waits:
+        request.state.rate = await anyio.to_thread.run_sync(rates.count, account, dialect, requests)
+    else:
+        request.state.rate = rates.count(account, dialect, requests)
 
 
 @asynccontextmanager

@@ -234,9 +234,10 @@ class Admission:
                 retry_after=max(1.0, self._until_one_ends(own)),
             )
         taken = len(requests) + (0 if owner.shared else len(own))
+        cost = self._pace.predict(kind, 0)
         if len(requests) >= self.capacity or (taken >= self.capacity and len(requests) >= self._everything):
-            raise self._too_much(owner, self._until_one_ends(requests), self._pace.predict(kind, 0))
-        self._check_work(owner, self._pace.predict(kind, 0))
+            raise self._too_much(owner, self._until_one_ends(requests), cost)
+        self._check_work(owner, cost)
 
     def weigh(self, ticket: Ticket, pixels: int, *, late: bool = False) -> None:
         """Say how large a picture is, once that is known.

@@ -34,6 +34,7 @@ from mattebox.models.catalogue import Network, Row
 from mattebox.models.memory import Machine
 from mattebox.models.runtimes import give_back_memory
 from mattebox.server import dialects, metrics_page, studio, tracing
+from mattebox.server.actions import turn_away
 from mattebox.server.admission import ARRIVING, UploadLimiter
 from mattebox.server.fetch import Fetcher
 from mattebox.server.health import Health, Readiness, Stores
@@ -178,6 +179,7 @@ def create_app(
         proxies=settings.trusted_proxies,
         uploads=settings.uploads,
         monitor=monitor,
+        turn_away=_let_through if settings.role == "worker" else turn_away,
     )
     # Round the guard, whose refusals a page has to be able to read as well.
     app.add_middleware(
@@ -304,6 +306,10 @@ def _rates(options: RateOptions, found: Sequence[Dialect]) -> RateLimits:
                 Kind.INVALID_PARAMETER, f"MATTEBOX_RATES_DIALECTS: unknown dialect; there are {', '.join(names)}."
             )
     return RateLimits(options)
+
+
+def _let_through(_: Request) -> None:
+    """A worker has no edits to turn away."""
 
 
 def _always(_name: str) -> bool:

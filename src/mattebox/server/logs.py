@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
-from typing import Final, Literal, TextIO, TypeAlias
+from collections.abc import Callable, Hashable
+from typing import Final, Literal, TextIO, TypeAlias, final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 LogFormat: TypeAlias = Literal["auto", "text", "json"]
-FIELDS: Final = ("request_id", "dialect", "method", "route", "status", "seconds", "key", "kind", "parameter")
+FIELDS: Final = (
+    "request_id",
+    "dialect",
+    "method",
+    "route",
+    "status",
+    "seconds",
+    "key",
+    "kind",
+    "parameter",
+    "repeated",
+)
 """The fields that a record may have besides its sentence: none holds a picture, a key or a prompt."""
 _IN_SENTENCE: Final = {"method", "route", "status", "kind"}
+
+_REPEAT_SECONDS: Final = 1.0
 
 _ADDRESS = re.compile(r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/@'\"<>]*@)?([^\s/?#'\"<>]*)[^\s'\"<>]*", re.IGNORECASE)
 
@@ -56,6 +71,35 @@ def formatter(*, as_text: bool, colors: bool = False) -> logging.Formatter:
             *last,
         ],
     )
+
+
+@final
+class Repeats:
+    """Lines that are written over and over: the first at once, and a second later how many more there would have been.
+
+    It lives in one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._more: dict[Hashable, int] = {}
+
+    def write(self, line: Hashable, write: Callable[[int], None]) -> None:
+        """Write a line, or count it.
+
+        Args:
+            line: what it has in common with those that it repeats.
+            write: writes it, with how many more there were: 0 for the first.
+        """
+        if line in self._more:
+            self._more[line] += 1
+            return
+        self._more[line] = 0
+        write(0)
+        asyncio.get_running_loop().call_later(_REPEAT_SECONDS, self._end, line, write)
+
+    def _end(self, line: Hashable, write: Callable[[int], None]) -> None:
+        if more := self._more.pop(line):
+            write(more)
 
 
 def shorten_addresses(text: str) -> str:

@@ -7,9 +7,10 @@ import math
 import re
 import secrets
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import final
+from functools import partial
+from typing import TypeVar, final
 
 import anyio
 import structlog
@@ -19,9 +20,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mattebox.errors import Kind, MatteboxError, forget_frames
-from mattebox.server import request_target
+from mattebox.server import logs, request_target
 from mattebox.server.http.dialect import STATUS, Dialect, RequestContext, error_response, reason, speaking
 from mattebox.server.monitor import Monitor
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +82,7 @@ class RequestGuard:
         uploads: UploadOptions = UploadOptions(),
         most: int = _MOST_REQUESTS,
         monitor: Monitor | None = None,
+        turn_away: Callable[[Request], None] = lambda _: None,
     ) -> None:
         """Build it.
 
@@ -92,6 +96,7 @@ class RequestGuard:
             uploads: how long a body may take to arrive.
             most: the most requests inside at a time.
             monitor: counts, times and traces each request.
+            turn_away: raises a `MatteboxError` about a request for an edit that would be refused anyway.
         """
         self._app = app
         self._dialects = dialects
@@ -102,6 +107,8 @@ class RequestGuard:
         self._uploads = uploads
         self._free = most
         self._monitor = monitor or Monitor()
+        self._turn_away = turn_away
+        self._repeats = logs.Repeats()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
@@ -144,6 +151,8 @@ class RequestGuard:
         ):
             try:
                 refusal = malformed or _failure_of(self._let_in, scope)
+                if refusal is None and scope["method"] == "POST" and path in here.dialect.edits:
+                    refusal = _failure_of(self._turn_away, Request(scope))
                 if refusal is not None:
                     app = error_response(Request(scope, body.receive), refusal)
                 await app(scope, body.receive, answer)
@@ -161,13 +170,13 @@ class RequestGuard:
                 await error_response(Request(scope, body.receive), unknown)(scope, body.receive, answer)
             finally:
                 if path not in _PROBES:
-                    self._note(here, scope, STATUS[Kind.CANCELLED] if status is None else status)
+                    self._note(here, scope, path, STATUS[Kind.CANCELLED] if status is None else status)
                 forget_frames(here.failure)
 
-    def _note(self, here: RequestContext, scope: Scope, status: int) -> None:
+    def _note(self, here: RequestContext, scope: Scope, path: str, status: int) -> None:
         """Count a request that was answered, and write its line into the log."""
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        route = getattr(scope.get("route"), "path", "other")
+        route = getattr(scope.get("route"), "path", path if path in here.dialect.edits else "other")
         failure = here.failure
         self._monitor.request(
             dialect=here.dialect.name,
@@ -183,7 +192,7 @@ class RequestGuard:
             "method": method,
             "route": route,
             "status": status,
-            "seconds": round(here.seconds, 3),
+            "seconds": round(here.seconds, 5),
             "key": here.account,
         }
         said = f"{method} {route} {status}"
@@ -197,6 +206,8 @@ class RequestGuard:
                 _log.error("%s: %s", said, failure.message, extra=fields, exc_info=failure.__cause__)
             case Kind.UNAVAILABLE:
                 _log.error("%s: %s", said, reason(failure), extra=fields)
+            case Kind.OVERLOADED:
+                self._repeats.write((method, route, here.account), partial(_write_refusal, said, fields))
             case _:  # its sentence may repeat what the client has sent
                 _log.info("%s", said, extra=fields)
 
@@ -235,12 +246,18 @@ class RequestGuard:
             )
 
 
-def _failure_of(check: Callable[[Scope], None], scope: Scope) -> MatteboxError | None:
+def _failure_of(check: Callable[[_T], None], asked: _T) -> MatteboxError | None:
     try:
-        check(scope)
+        check(asked)
     except MatteboxError as error:
         return error
     return None
+
+
+def _write_refusal(said: str, fields: Mapping[str, object], repeated: int) -> None:
+    if repeated:
+        said, fields = f"{said}, {repeated} more", {**fields, "repeated": repeated}
+    _log.info("%s", said, extra=fields)
 
 
 def _tersely(send: Send) -> Send:

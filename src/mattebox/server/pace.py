@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, final
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
 MEMORY_SECONDS: Final = 300.0
 """Pictures that were done longer ago tell nothing any more."""
@@ -22,6 +22,8 @@ _SAMPLES: Final = 32
 _KINDS: Final = 64
 _MEGAPIXEL_SECONDS: Final = 0.05
 """The cost of a megapixel, until pictures of several sizes were measured."""
+_LINE_SECONDS: Final = 1.0
+"""How long what was made of the samples is kept, where no other comes: every refusal asks for it."""
 _DOUBT: Final = 0.5
 """How much the first estimate weighs beside one picture that was measured."""
 
@@ -39,6 +41,7 @@ class Pace:
         self._estimate = estimate
         self._clock = clock
         self._samples: LRUCache[str, deque[tuple[float, int, float]]] = LRUCache(_KINDS)
+        self._lines: TTLCache[str, tuple[float, float]] = TTLCache(_KINDS, _LINE_SECONDS, timer=clock)
         self._active = 0
         self._shares = 0.0
         self._then = clock()
@@ -75,6 +78,7 @@ class Pace:
             self._active -= 1
             if done or spent > self.predict(kind(), pixels):
                 self._samples.setdefault(kind(), deque(maxlen=_SAMPLES)).append((self._then, pixels, spent))
+                self._lines.pop(kind(), None)
 
     def predict(self, kind: str, pixels: int) -> float:
         """The machine's seconds that a picture will take.
@@ -83,20 +87,27 @@ class Pace:
             kind: what is done; pictures of one kind differ in their pixels only.
             pixels: width times height.
         """
+        line = self._lines.get(kind)
+        if line is None:
+            line = self._lines[kind] = self._line(kind)
+        return line[0] + line[1] * pixels
+
+    def _line(self, kind: str) -> tuple[float, float]:
+        """The cost of a picture of no size, and of each of its pixels."""
         now = self._clock()
         samples = [(_DOUBT, size, self._first(size)) for size in (0, 24_000_000)]
         samples += [
             (1.0, size, spent) for then, size, spent in self._samples.get(kind, ()) if now - then < MEMORY_SECONDS
         ]
-        # Weighted least squares, without numpy: every refusal asks, and of so few samples that is a tenth of the time.
+        # Weighted least squares, without numpy, which takes longer for so few.
         weight = sum(w for w, _, _ in samples)
         size = sum(w * x for w, x, _ in samples) / weight
         spent = sum(w * y for w, _, y in samples) / weight
         covariance = sum(w * (x - size) * (y - spent) for w, x, y in samples)
         slope = covariance / sum(w * (x - size) ** 2 for w, x, _ in samples)
         if slope < 0:  # by chance the large ones were the quick ones
-            return spent
-        return max(0.0, spent - slope * size) + slope * pixels
+            return spent, 0.0
+        return max(0.0, spent - slope * size), slope
 
     def _first(self, pixels: int) -> float:
         return self._estimate + _MEGAPIXEL_SECONDS * min(1.0, self._estimate) * pixels / 1e6

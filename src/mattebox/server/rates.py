@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
 
@@ -91,7 +93,7 @@ class RateState:
 
 @final
 class RateLimits:
-    """The limits of all keys. Its methods may wait for Redis, so call them in a thread.
+    """The limits of all keys. Where it `waits` for Redis, call its methods in a thread.
 
     Raises:
         MatteboxError: UNAVAILABLE where a package is missing that Redis needs.
@@ -102,6 +104,16 @@ class RateLimits:
         parts = (each.partition("=") for each in options.dialects)
         self._dialects = {name.strip(): _items(rate) for name, _, rate in parts}
         self._windows = MovingWindowRateLimiter(_storage(options.url))
+        self.waits = bool(options.url)
+
+    def check(self, account: Account, dialect: str, requests: int = 1) -> None:
+        """Refuse requests that `count` would refuse, and count none.
+
+        Raises:
+            MatteboxError: as `count`.
+        """
+        with _reachable():
+            self._check(self._items_of(account, dialect), account, dialect, requests)
 
     def count(self, account: Account, dialect: str, requests: int = 1) -> RateState | None:
         """Count requests of a key, all of them or none; what is left after them, or None where there is no limit.
@@ -113,22 +125,22 @@ class RateLimits:
         items = self._items_of(account, dialect)
         if not items or requests < 1:
             return None
+        with _reachable():
+            # First a look at all, so that what one of them refuses does not count for the others.
+            self._check(items, account, dialect, requests)
+            for item in items:
+                if not self._windows.hit(item, account.id, dialect, cost=requests):
+                    raise self._refusal(item, account, dialect)
+            return min((self._state(item, account, dialect) for item in items), key=lambda each: each.remaining)
+
+    def _check(self, items: Sequence[RateLimitItem], account: Account, dialect: str, requests: int) -> None:
         for item in items:
             if requests > item.amount:
                 raise MatteboxError(
                     Kind.INVALID_PARAMETER, f"This key may make {_words(item)}, so {requests} at once are too many."
                 )
-        try:
-            # First a look at all, so that what one of them refuses does not count for the others.
-            for look in (self._windows.test, self._windows.hit):
-                for item in items:
-                    if not look(item, account.id, dialect, cost=requests):
-                        raise self._refusal(item, account, dialect)
-            return min((self._state(item, account, dialect) for item in items), key=lambda each: each.remaining)
-        except StorageError as error:
-            raise MatteboxError(
-                Kind.UNAVAILABLE, "The server that counts requests cannot be reached.", retry_after=2
-            ) from error
+            if not self._windows.test(item, account.id, dialect, cost=requests):
+                raise self._refusal(item, account, dialect)
 
     def _items_of(self, account: Account, dialect: str) -> list[RateLimitItem]:
         if account.anonymous:
@@ -155,6 +167,16 @@ class RateLimitedError(MatteboxError):
 
     def __reduce__(self) -> tuple[type[RateLimitedError], tuple[str, RateState]]:
         return RateLimitedError, (self.message, self.state)
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except StorageError as error:
+        raise MatteboxError(
+            Kind.UNAVAILABLE, "The server that counts requests cannot be reached.", retry_after=2
+        ) from error
 
 
 def _words(item: RateLimitItem) -> str:

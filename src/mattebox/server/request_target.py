@@ -56,7 +56,7 @@ def forward(scope: Scope, proxies: Networks) -> bool:
         MatteboxError: INVALID_REQUEST where it says what cannot be.
     """
     client = scope.get("client")
-    if not client or not _is_among(str(client[0]), proxies):
+    if not proxies or not client or not _is_among(str(client[0]), proxies):
         return False
     headers = Headers(scope=scope)
     if protocol := _last(headers, "X-Forwarded-Proto"):

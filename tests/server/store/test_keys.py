@@ -133,9 +133,24 @@ def test_a_key_that_was_read_is_known_without_the_database(database: Engine, mon
     assert read.pictures == 3
     assert accounts.remembered(key) == read
     assert accounts.remembered(key[:-1] + ("0" if key[-1] != "0" else "1")) is None
-    assert accounts.remembered(None) is None
+    for unknown, kind in ((None, Kind.MISSING_KEY), ("made up", Kind.INVALID_KEY)):
+        with pytest.raises(MatteboxError) as caught:
+            accounts.remembered(unknown)
+        assert caught.value.kind is kind
     clock.now += KEY_SECONDS + 0.1
     assert accounts.remembered(key) is None  # it may have been revoked
+
+
+def test_that_no_key_is_asked_for_is_known_for_a_time(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, accounts = Clock(monkeypatch), Accounts((), database)
+    assert accounts.remembered("anything") is None
+    account = accounts.authenticate("anything")
+    assert account.anonymous
+    assert accounts.remembered("anything") == account
+    clock.now += KEY_SECONDS + 0.1
+    assert accounts.remembered("anything") is None  # a key may have been made
+    Keys(database).create("first")
+    assert refused(accounts, None) is Kind.MISSING_KEY
 
 
 def test_a_keys_own_limits_come_before_the_settings(database: Engine) -> None:

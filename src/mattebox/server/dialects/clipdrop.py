@@ -205,5 +205,6 @@ DIALECT = base.Dialect(
     router=router,
     render_error=render_error,
     status=_STATUS,
+    edits=frozenset({"/remove-background/v1", "/replace-background/v1"}),
     limits=base.Limits(max_bytes=30 * 2**20, max_pixels=25_000_000),
 )

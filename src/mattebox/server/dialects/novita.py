@@ -448,5 +448,6 @@ DIALECT = base.Dialect(
     webhook_body=webhook_body,
     status=_STATUS,
     parameters={"format": "extra.response_image_type", "webhook": "extra.webhook.url"},
+    edits=frozenset({"/v3/remove-background", "/v3/replace-background"}),
     limits=base.most_bytes(30 * 2**20),  # pixels are the operator's to limit, whatever the vendor refuses
 )

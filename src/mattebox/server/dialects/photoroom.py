@@ -75,7 +75,7 @@ def key(request: base.Request) -> str | None:
     if found is None or not found.startswith(_SANDBOX):
         return found
     try:
-        base.server_state(request).accounts.authenticate(found)
+        base.server_state(request).accounts.remembered(found)
     except base.MatteboxError as error:
         if error.kind is not base.Kind.INVALID_KEY:
             raise
@@ -145,5 +145,6 @@ DIALECT = base.Dialect(
     render_error=render_error,
     status=_STATUS,
     limits=base.most_bytes(30 * 2**20),
+    edits=frozenset({"/v1/segment"}),
     key=key,
 )

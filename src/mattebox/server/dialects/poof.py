@@ -204,5 +204,6 @@ DIALECT = base.Dialect(
     router=router,
     render_error=render_error,
     status=_STATUS,
+    edits=frozenset({"/v1/remove"}),
     limits=base.most_bytes(20 * 2**20),
 )

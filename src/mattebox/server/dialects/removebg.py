@@ -436,5 +436,6 @@ DIALECT = base.Dialect(
     status=_STATUS,
     parameters={"backdrop": "bg_image_url"},
     limits=base.Limits(max_bytes=MOST_BYTES, max_pixels=MOST_PIXELS),
+    edits=frozenset({"/v1.0/removebg"}),
     rate_headers=rate_headers,
 )

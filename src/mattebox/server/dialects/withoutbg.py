@@ -294,4 +294,13 @@ DIALECT = base.Dialect(
     ),
     router=router,
     render_error=render_error,
+    edits=frozenset(
+        {
+            "/v1/remove-background",
+            "/v1.0/image-without-background",
+            "/v1.0/image-without-background-base64",
+            "/v1.0/alpha-channel",
+            "/v1.0/alpha-channel-base64",
+        }
+    ),
 )

@@ -77,7 +77,9 @@ class Dialect:
         status: where it differs from `STATUS`.
         parameters: the vendor's name for a parameter that the engine blames by ours (`format`), where it differs.
         limits: the vendor's own; the narrower of these and the server's hold.
-        key: reads the API key.
+        edits: the paths that photos for the networks are posted to. Where there is no room for one, it is refused
+            before anything else is done with the request.
+        key: reads the API key, and waits for nothing.
         webhook_body: writes a webhook's body, from a task that has ended and the address of its result, if it has one.
             Without it the dialect sends no webhooks.
         rate_headers: writes the headers of a key's rate limit, where the vendor has some; None is a key without one.
@@ -90,6 +92,7 @@ class Dialect:
     status: Mapping[Kind, int] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = NO_LIMITS
+    edits: frozenset[str] = frozenset()
     key: Callable[[Request], str | None] = api_key
     webhook_body: WebhookBody | None = None
     rate_headers: Callable[[RateState | None], dict[str, str]] | None = None

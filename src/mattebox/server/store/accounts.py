@@ -24,7 +24,7 @@ from sqlalchemy import Column, Connection, Engine, Integer, String, Table, case,
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.database import TABLES, reachable, upsert
-from mattebox.server.store.keys import AWAY_SECONDS, KEY_SECONDS, Key, Keys, digest
+from mattebox.server.store.keys import AWAY_SECONDS, KEY_SECONDS, Key, Keys, digest, may_be_kept
 
 _USAGE = Table(
     "usage", TABLES, Column("account", String(64), primary_key=True), Column("images", Integer, nullable=False)
@@ -107,28 +107,37 @@ class Accounts:
         Raises:
             MatteboxError: MISSING_KEY or INVALID_KEY.
         """
+        if not self.keyed():
+            return self._anybody(key)
         account = self.remembered(key)
         if account is not None:
             return account
-        if not self.keyed():
-            return Account(digest(key or "")[:24], credits=self._options.credits, anonymous=True)
-        if not key:
-            raise MatteboxError(Kind.MISSING_KEY, "An API key is needed.")
-        found = self._kept.find(key)
+        found = self._kept.find(key or "")
         if found is None:
             raise MatteboxError(Kind.INVALID_KEY, "This API key is not known.")
         return self._account(found)
 
     def remembered(self, key: str | None) -> Account | None:
-        """Whose key this is, where that is known without waiting for the database."""
+        """Whose key this is; None where only the database can tell.
+
+        Raises:
+            MatteboxError: MISSING_KEY or INVALID_KEY, where the database does not have to be asked for that.
+        """
+        if not self._keyed:
+            return self._anybody(key) if time.monotonic() - self._looked <= KEY_SECONDS else None
         if not key:
-            return None
+            raise MatteboxError(Kind.MISSING_KEY, "An API key is needed.")
         hashed = digest(key)
         # Looking it up takes a time that depends on a part of the hash, from which no key can be learnt.
         if hmac.compare_digest(self._known.get(hashed[:24], ""), hashed):
             return Account(hashed[:24], credits=self._options.credits)
+        if not may_be_kept(key):
+            raise MatteboxError(Kind.INVALID_KEY, "This API key is not known.")
         found = self._kept.find(key, ask=False)
         return None if found is None else self._account(found)
+
+    def _anybody(self, key: str | None) -> Account:
+        return Account(digest(key or "")[:24], credits=self._options.credits, anonymous=True)
 
     def _account(self, found: Key) -> Account:
         own = found.limits

@@ -206,6 +206,11 @@ class Keys:
         return None if row is None else (row.hash, _key(row))
 
 
+def may_be_kept(key: str) -> bool:
+    """Whether it reads like a key of the database; no other needs to be looked for there."""
+    return _SHAPE.fullmatch(key) is not None
+
+
 def digest(key: str) -> str:
     """The hash by which a key is known."""
     return hashlib.sha256(key.encode()).hexdigest()
