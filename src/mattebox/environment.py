@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -29,6 +29,12 @@ class _Options(Protocol):
 
 
 Options = TypeVar("Options", bound=_Options)
+_T = TypeVar("_T")
+
+
+def option(default: _T, doc: str, *, repr: bool = True) -> _T:  # noqa: A002 - as `dataclasses.field` has it
+    """A field of such a class: its default, and the sentence that docs/settings.md says of it."""
+    return field(default=default, repr=repr, metadata={"doc": doc})
 
 
 def read(options: type[Options], section: str) -> Options:

@@ -8,6 +8,8 @@ which word of its vendor a kind becomes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 
@@ -91,8 +93,17 @@ class MatteboxError(Exception):
     def blaming(self, parameter: str) -> MatteboxError:
         """The same failure, blamed on `parameter`, whatever was named before."""
         renamed = MatteboxError(self.kind, self.message, parameter=parameter, retry_after=self.retry_after)
-        renamed.__cause__ = self.__cause__
+        renamed.__cause__, renamed.__context__ = self.__cause__, self
         return renamed
+
+
+@contextmanager
+def blame(parameter: str) -> Iterator[None]:
+    """Blame what fails inside on `parameter`, where it names none itself."""
+    try:
+        yield
+    except MatteboxError as error:
+        raise error.about(parameter) from error.__cause__
 
 
 def forget_frames(failure: BaseException | None) -> None:

@@ -155,10 +155,10 @@ def test_who_leaves_while_waiting_frees_the_place_at_once() -> None:
             await anyio.to_thread.run_sync(gate.entered.acquire)
             group.start_soon(leave, shell, SOURCES, gone)
             await anyio.wait_all_tasks_blocked()
-            assert shell.free == 0
+            assert shell.admission.free == 0
             gone.cancel()
             with anyio.fail_after(20):
-                while shell.free == 0:
+                while shell.admission.free == 0:
                     await anyio.sleep(0.01)
             group.start_soon(partial(shell.run, EDIT, SOURCES, limits=Limits()))  # not OVERLOADED
             await anyio.wait_all_tasks_blocked()
@@ -289,7 +289,7 @@ def test_who_waits_with_a_picture_that_was_kept_holds_none_in_memory() -> None:
             group.start_soon(partial(shell.run_kept, EDIT, photo, limits=Limits()))
             group.start_soon(partial(shell.transform, None, photo, limits=Limits()))
             await anyio.wait_all_tasks_blocked()
-            assert shell.free == 0
+            assert shell.admission.free == 0
             assert not read
             gate.open.set()
         assert read == ["read", "read"]

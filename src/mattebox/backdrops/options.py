@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from mattebox.environment import option
 from mattebox.errors import MatteboxError
 
 GENERATORS: Mapping[str, str] = MappingProxyType(
@@ -23,34 +24,22 @@ GENERATORS: Mapping[str, str] = MappingProxyType(
 class BackdropOptions:
     """The generators of backdrops from words."""
 
-    generators: tuple[str, ...] = field(
-        default=("scenes",),
-        metadata={
-            "doc": "The generators of backdrops, separated by commas: `scenes`, `openai`, `diffusers`. The first that "
-            "can serve a prompt does."
-        },
+    generators: tuple[str, ...] = option(
+        ("scenes",),
+        "The generators of backdrops, separated by commas: `scenes`, `openai`, `diffusers`. The first that can serve "
+        "a prompt does.",
     )
-    directory: Path | None = field(
-        default=None, metadata={"doc": "Folder of the panoramas; by default in the user's cache."}
+    directory: Path | None = option(None, "Folder of the panoramas; by default in the user's cache.")
+    packs: Path | None = option(None, "Folder of packs of your own pictures; by default in the user's data folder.")
+    strict: bool = option(
+        False,
+        "Refuse a prompt that no backdrop shows, instead of serving the nearest with a warning. A request's own "
+        "`nearest` comes first.",
     )
-    packs: Path | None = field(
-        default=None, metadata={"doc": "Folder of packs of your own pictures; by default in the user's data folder."}
-    )
-    strict: bool = field(
-        default=False,
-        metadata={
-            "doc": "Refuse a prompt that no backdrop shows, instead of serving the nearest with a warning. A request's "
-            "own `nearest` comes first."
-        },
-    )
-    url: str = field(
-        default="", metadata={"doc": "The generator's server, as in http://127.0.0.1:8188. It is trusted."}
-    )
-    key: str = field(default="", repr=False, metadata={"doc": "The key for the generator's server, if it needs one."})
-    model: str = field(
-        default="", metadata={"doc": "The generator's model; empty is its own default (diffusers: FLUX.2-klein-4B)."}
-    )
-    timeout: float = field(default=120.0, metadata={"doc": "Seconds that a generator's server may take."})
+    url: str = option("", "The generator's server, as in http://127.0.0.1:8188. It is trusted.")
+    key: str = option("", "The key for the generator's server, if it needs one.", repr=False)
+    model: str = option("", "The generator's model; empty is its own default (diffusers: FLUX.2-klein-4B).")
+    timeout: float = option(120.0, "Seconds that a generator's server may take.")
 
     def __post_init__(self) -> None:
         if "automatic1111" in self.generators:

@@ -7,9 +7,10 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
+from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError
 
 # What readers of other packages raise on damaged bytes. It is long because Pillow's readers are Python programs that
@@ -39,8 +40,8 @@ _UNSUPPORTED = re.compile(
 class Limits:
     """Limits of a picture. `a & b` is the narrower of both in each respect."""
 
-    max_bytes: int = field(default=30 * 2**20, metadata={"doc": "The most bytes that a picture's file may have."})
-    max_pixels: int = field(default=50_000_000, metadata={"doc": "The most pixels, width times height, of a picture."})
+    max_bytes: int = option(30 * 2**20, "The most bytes that a picture's file may have.")
+    max_pixels: int = option(50_000_000, "The most pixels, width times height, of a picture.")
 
     def __post_init__(self) -> None:
         if self.max_bytes < 1 or self.max_pixels < 1:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import AfterValidator
 
 from mattebox import download
+from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.models import choices, families, int8, memory, runtimes, weights
@@ -61,38 +62,22 @@ class EnsembleSegmenter(Segmenter, Protocol):
 class ModelOptions:
     """How networks are found and run."""
 
-    device: Annotated[str, AfterValidator(runtimes.check_device)] = field(
-        default="auto",
-        metadata={"doc": "What the networks run on: auto, cpu, cuda, tensorrt, coreml or openvino:<device>."},
+    device: Annotated[str, AfterValidator(runtimes.check_device)] = option(
+        "auto", "What the networks run on: auto, cpu, cuda, tensorrt, coreml or openvino:<device>."
     )
-    threads: int = field(
-        default=0, metadata={"doc": "Threads that a network computes with; 0 means all cores that may be used."}
+    threads: int = option(0, "Threads that a network computes with; 0 means all cores that may be used.")
+    directory: Path | None = option(None, "Directory of the networks' files; by default in the user's cache directory.")
+    download: bool = option(True, "Fetch a network's missing file: when it is first used, or at a server's start.")
+    user_files: bool = option(
+        False, "Let a model be named as `family:/path/to/file.onnx`, which is loaded without a checksum."
     )
-    directory: Path | None = field(
-        default=None, metadata={"doc": "Directory of the networks' files; by default in the user's cache directory."}
+    memory_check: bool = option(True, "Refuse to load a network that is expected to need more memory than is free.")
+    batch: int = option(
+        8,
+        "Photos that an NVIDIA GPU is given at once, of those that are worked on at the same time. Other devices take "
+        "one by one, which is as fast there.",
     )
-    download: bool = field(
-        default=True,
-        metadata={"doc": "Fetch a network's missing file: when it is first used, or at a server's start."},
-    )
-    user_files: bool = field(
-        default=False,
-        metadata={"doc": "Let a model be named as `family:/path/to/file.onnx`, which is loaded without a checksum."},
-    )
-    memory_check: bool = field(
-        default=True,
-        metadata={"doc": "Refuse to load a network that is expected to need more memory than is free."},
-    )
-    batch: int = field(
-        default=8,
-        metadata={
-            "doc": "Photos that an NVIDIA GPU is given at once, of those that are worked on at the same time. Other "
-            "devices take one by one, which is as fast there."
-        },
-    )
-    batch_wait: float = field(
-        default=0.003, metadata={"doc": "Seconds that a photo waits at each network for others to share its batch."}
-    )
+    batch_wait: float = option(0.003, "Seconds that a photo waits at each network for others to share its batch.")
 
     @property
     def folder(self) -> Path:

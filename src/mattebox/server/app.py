@@ -1,4 +1,4 @@
-"""The composition root of the server: finds the dialects, puts the rooms together, and answers what is nobody's."""
+"""The composition root of the server: finds the dialects, puts the parts together, and answers what is nobody's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib
 import importlib.metadata
 import logging
 import pkgutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -38,10 +39,9 @@ from mattebox.server.actions import turn_away
 from mattebox.server.admission import ARRIVING, UploadLimiter
 from mattebox.server.fetch import Fetcher
 from mattebox.server.health import Health, Readiness, Stores
-from mattebox.server.http import openapi
+from mattebox.server.http import openapi, stored_images
 from mattebox.server.http.dialect import Dialect, error_response, json_response
 from mattebox.server.http.results import results
-from mattebox.server.http.stored_images import published
 from mattebox.server.jobs import Status, Task, Tasks
 from mattebox.server.jobs.worker import Worker
 from mattebox.server.maintenance import MemoryReturn, Supervisor, flush, sweep
@@ -154,7 +154,7 @@ def create_app(
                 runner=runner,
                 accounts=accounts,
                 readiness=readiness,
-                uploads=UploadLimiter(runner.capacity + ARRIVING),
+                uploads=UploadLimiter(runner.admission.capacity + ARRIVING),
                 installed=own.installed if own else _always,
                 resolve=own.resolve if own else _on_any_machine,
                 rates=_rates(settings.rates, found),
@@ -212,11 +212,12 @@ def _mount_routes(
         metrics_page.mount(app, monitor, keyless=keyless)
     if settings.role != "worker":
         app.include_router(results(sign=settings.storage.sign))
-        app.include_router(published())
+        app.include_router(stored_images.router)
         for dialect in found:
             app.include_router(dialect.router)
         studio.mount(app, public_url=settings.public_url)
-    _mount_failures(app)
+    for each in (MatteboxError, HTTPException, RequestValidationError):
+        app.add_exception_handler(each, _refuse)
 
 
 async def _flush_at_the_end(accounts: Accounts) -> None:
@@ -351,28 +352,24 @@ def find_dialects() -> tuple[Dialect, ...]:
     return tuple(found)
 
 
-def _mount_failures(app: FastAPI) -> None:
-    app.add_exception_handler(MatteboxError, _answer(_as_it_is))
-    app.add_exception_handler(HTTPException, _answer(_from_http))
-    app.add_exception_handler(RequestValidationError, _answer(_from_validation))
+class _Health(BaseModel):
+    status: str = Field(description="`ok`, or why not")
+
+
+class _Ready(_Health):
+    warnings: list[str] = Field([], description="what fails in the background")
 
 
 def _mount_probes(app: FastAPI) -> None:
-    status = openapi.obj({"status": openapi.plain("string", "`ok`, or why not")})
-    fine = openapi.success("It is", openapi.content([openapi.JSON], status, example={"status": "ok"}))
-    warnings = {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "what fails in the background",
-    }
-    ready = openapi.obj({"status": openapi.plain("string", "`ok`"), "warnings": warnings}, required=("status",))
-    can = openapi.success("They can", openapi.content([openapi.JSON], ready, example={"status": "ok"}))
-    not_yet = openapi.failures(status, {503: {"status": "The model is still being loaded."}})
-
     @app.head("/live", include_in_schema=False)
     @app.get("/live", include_in_schema=False)
     @app.head("/health", include_in_schema=False)  # what some monitors ask with
-    @app.get("/health", tags=["server"], summary="Whether the process is alive", responses=fine)
+    @app.get(
+        "/health",
+        tags=["server"],
+        summary="Whether the process is alive",
+        responses=openapi.result("It is", model=_Health, example={"status": "ok"}),
+    )
     async def _health() -> Response:
         return json_response({"status": "ok"})
 
@@ -381,7 +378,8 @@ def _mount_probes(app: FastAPI) -> None:
         "/ready",
         tags=["server"],
         summary="Whether pictures can be worked on",
-        responses=can | not_yet,
+        responses=openapi.result("They can", model=_Ready, example={"status": "ok"})
+        | openapi.result("Not yet", model=_Health, status=503, example={"status": "The model is still being loaded."}),
     )
     async def _ready(request: Request) -> Response:
         health: Health = request.app.state.health
@@ -395,10 +393,21 @@ def _mount_probes(app: FastAPI) -> None:
 # --- failures ----------------------------------------------------------------------------------------------------
 
 
-def _as_it_is(error: Exception, _: Request) -> MatteboxError:
-    if not isinstance(error, MatteboxError):
-        raise TypeError("not a MatteboxError")
-    return error
+# Asynchronous, because Starlette hands others to a thread, which doubles what a refusal costs.
+async def _refuse(request: Request, error: Exception) -> Response:
+    """A failure in the words of the request's dialect."""
+    match error:
+        case MatteboxError():
+            return error_response(request, error)
+        case HTTPException():
+            response = error_response(request, _from_http(error, request.method), status=error.status_code)
+            response.headers.update(error.headers or {})
+            if "allow" in response.headers:  # which names the methods of the first route at this address only
+                response.headers["allow"] = ", ".join(_methods_at(request))
+            return response
+        case RequestValidationError():
+            return error_response(request, _from_validation(error))
+    raise error
 
 
 _KINDS = {
@@ -410,23 +419,19 @@ _KINDS = {
 }
 
 
-def _from_http(error: Exception, request: Request) -> MatteboxError:
-    if not isinstance(error, HTTPException):
-        raise TypeError("not an HTTPException")
+def _from_http(error: HTTPException, method: str) -> MatteboxError:
     status = error.status_code
     match status:
         case 404:
             message = "There is nothing at this address."
         case 405:
-            message = f"This address does not take {request.method}."
+            message = f"This address does not take {method}."
         case _:
             message = error.detail
     return MatteboxError(_KINDS.get(status, Kind.INTERNAL if status >= 500 else Kind.INVALID_REQUEST), message)
 
 
-def _from_validation(error: Exception, _: Request) -> MatteboxError:
-    if not isinstance(error, RequestValidationError):
-        raise TypeError("not a RequestValidationError")
+def _from_validation(error: RequestValidationError) -> MatteboxError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"][1:])
     return MatteboxError(Kind.INVALID_PARAMETER, f"{name or 'The request'}: {first['msg']}.", parameter=name or None)
@@ -440,19 +445,3 @@ def _methods_at(request: Request) -> list[str]:
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
     return [method for method in METHODS if takes(method)]
-
-
-def _answer(
-    translate: Callable[[Exception, Request], MatteboxError],
-) -> Callable[[Request, Exception], Awaitable[Response]]:
-    # Asynchronous, because Starlette hands others to a thread, which doubles what a refusal costs.
-    async def handle(request: Request, error: Exception) -> Response:
-        if isinstance(error, HTTPException):
-            response = error_response(request, translate(error, request), status=error.status_code)
-            response.headers.update(error.headers or {})
-            if "allow" in response.headers:  # which names the methods of the first route at this address only
-                response.headers["allow"] = ", ".join(_methods_at(request))
-            return response
-        return error_response(request, translate(error, request))
-
-    return handle

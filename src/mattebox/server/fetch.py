@@ -13,16 +13,17 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, TypeAlias, final
 from urllib.parse import urljoin
 
 import anyio
 
+from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.inflate import ENCODINGS, Inflater
 
@@ -76,28 +77,21 @@ METADATA = tuple(
 class FetchOptions:
     """How pictures are fetched from the addresses that requests name."""
 
-    timeout: float = field(default=20.0, metadata={"doc": "Seconds that one whole download may take."})
-    max_redirects: int = field(default=3, metadata={"doc": "How many redirects are followed."})
-    origins: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            "doc": "The only hosts that pictures may be fetched from and webhooks sent to, such as `cdn.example.org` "
-            "or `*.amazonaws.com`; separated by commas. Empty: any public one."
-        },
+    timeout: float = option(20.0, "Seconds that one whole download may take.")
+    max_redirects: int = option(3, "How many redirects are followed.")
+    origins: tuple[str, ...] = option(
+        (),
+        "The only hosts that pictures may be fetched from and webhooks sent to, such as `cdn.example.org` or "
+        "`*.amazonaws.com`; separated by commas. Empty: any public one.",
     )
-    allow_private: bool = field(
-        default=False,
-        metadata={
-            "doc": "Fetch from private and loopback addresses too, at any port. Where clouds keep their credentials "
-            "(link-local addresses and a few others) stays refused."
-        },
+    allow_private: bool = option(
+        False,
+        "Fetch from private and loopback addresses too, at any port. Where clouds keep their credentials (link-local "
+        "addresses and a few others) stays refused.",
     )
-    allow_networks: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            "doc": "Networks, such as 10.1.0.0/16, that may be fetched from whatever they are, at any port; separated "
-            "by commas."
-        },
+    allow_networks: tuple[str, ...] = option(
+        (),
+        "Networks, such as 10.1.0.0/16, that may be fetched from whatever they are, at any port; separated by commas.",
     )
 
     def __post_init__(self) -> None:
@@ -113,12 +107,8 @@ class FetchOptions:
         return not self.origins or any(fnmatchcase(host.lower(), origin.lower()) for origin in self.origins)
 
 
-class Resolver(Protocol):
-    """Looks up the addresses of a host; raises OSError where there are none."""
-
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
-        """Addresses as text, the first to be tried first."""
-        ...
+Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Looks up the addresses of a host for a port, the first to be tried first; raises OSError where there are none."""
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
@@ -197,19 +187,11 @@ class Fetcher:
             MatteboxError: INVALID_PARAMETER where `url` is malformed, TOO_MANY_BYTES where the body is larger,
                 UNREACHABLE_SOURCE where it could not be fetched in time, or may not be.
         """
-        import httpcore2
-
-        failures = (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, OSError)
-        target = _parse(url)
-        try:
+        target = check_url(url)
+        late = "The picture's address did not deliver in time."
+        with _explained("The picture's address", refused="is not one that may be fetched from", late=late):
             with anyio.fail_after(self._options.timeout):
                 return await self._follow(target, max_bytes)
-        except _RefusedError as error:
-            raise _unreachable("The picture's address is not one that may be fetched from.") from error
-        except TimeoutError as error:
-            raise _unreachable("The picture's address did not deliver in time.") from error
-        except failures as error:
-            raise _unreachable("The picture's address could not be reached.") from error
 
     async def post(self, url: str, body: bytes, *, headers: Mapping[str, str], timeout: float) -> None:
         """Send a webhook. It goes only where pictures may be fetched from, and follows no redirect.
@@ -224,22 +206,14 @@ class Fetcher:
             MatteboxError: INVALID_PARAMETER where `url` is malformed; UNREACHABLE_SOURCE where the receiver did
                 not answer with a status of 2xx in time, or may not be sent to.
         """
-        import httpcore2
-
-        failures = (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, OSError)
-        target = _parse(url, what="webhook's")
+        target = check_url(url, what="webhook's")
         if not self._options.names(target.host):
             raise _unreachable("Webhooks may not be sent to this host.")
-        try:
+        late = f"The webhook was not answered within {timeout:g} seconds."
+        with _explained("The webhook's address", refused="is not one that may be sent to", late=late):
             with anyio.fail_after(timeout):
                 async with self._ask("POST", target, headers, body) as response:
                     status = response.status  # the rest of the answer is nothing to us
-        except _RefusedError as error:
-            raise _unreachable("The webhook's address is not one that may be sent to.") from error
-        except TimeoutError as error:
-            raise _unreachable(f"The webhook was not answered within {timeout:g} seconds.") from error
-        except failures as error:
-            raise _unreachable("The webhook's address could not be reached.") from error
         if not 200 <= status < 300:
             raise _unreachable(f"The webhook was answered with status {status}.")
 
@@ -256,7 +230,7 @@ class Fetcher:
                 if response.status not in {301, 302, 303, 307, 308} or location is None:
                     return await _read(response, max_bytes)
             try:
-                target = _parse(urljoin(str(target), location))
+                target = check_url(urljoin(str(target), location))
             except (MatteboxError, ValueError) as error:
                 raise _unreachable("The picture's address redirects to something that is not a web address.") from error
         raise _unreachable(f"The picture's address redirects more than {self._options.max_redirects} times.")
@@ -280,6 +254,21 @@ class Fetcher:
 
 class _RefusedError(Exception):
     """A name stands for an address that may not be connected to."""
+
+
+@contextmanager
+def _explained(whose: str, *, refused: str, late: str) -> Iterator[None]:
+    """Say in a sentence why an address could not be reached."""
+    import httpcore2
+
+    try:
+        yield
+    except _RefusedError as error:
+        raise _unreachable(f"{whose} {refused}.") from error
+    except TimeoutError as error:
+        raise _unreachable(late) from error
+    except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError, OSError) as error:
+        raise _unreachable(f"{whose} could not be reached.") from error
 
 
 @cache
@@ -335,21 +324,12 @@ def _make_pool(guard: Guard, resolver: Resolver) -> httpcore2.AsyncConnectionPoo
     )
 
 
-def check_url(url: str, *, what: str = "picture's") -> None:
-    """Refuse what cannot be the address of anything on the web, without connecting to it.
-
-    Args:
-        url: what a stranger gave.
-        what: whose address it should be, for the message.
+def check_url(url: str, *, what: str = "picture's") -> httpx2.URL:
+    """The address, if it can be that of something on the web: http or https, absolute, without credentials.
 
     Raises:
-        MatteboxError: INVALID_PARAMETER.
+        MatteboxError: INVALID_PARAMETER; `what` says whose address it should be.
     """
-    _parse(url, what=what)
-
-
-def _parse(url: str, *, what: str = "picture's") -> httpx2.URL:
-    """An absolute http or https address without credentials; MatteboxError(INVALID_PARAMETER) for all else."""
     import httpx2
 
     try:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from dataclasses import dataclass
 from typing import Protocol, final
 
 import anyio
@@ -170,10 +171,11 @@ class Part(Protocol):
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
 class Health:
     """Everything that `/ready` asks: whether this server can work.
 
-    Args:
+    Attributes:
         readiness: whether the networks are loaded.
         stores: whether the database and the storage answer.
         runner: whether there is a worker.
@@ -181,14 +183,11 @@ class Health:
         tasks: whether this server takes part in the queue, as it should; None where it has none.
     """
 
-    def __init__(
-        self, readiness: Readiness, stores: Stores, runner: Runner, supervisor: Supervisor, tasks: Part | None
-    ) -> None:
-        self._readiness = readiness
-        self._stores = stores
-        self._runner = runner
-        self._supervisor = supervisor
-        self._tasks = tasks
+    readiness: Readiness
+    stores: Stores
+    runner: Runner
+    supervisor: Supervisor
+    tasks: Part | None
 
     async def check(self) -> None:
         """Whether pictures can be worked on.
@@ -196,13 +195,13 @@ class Health:
         Raises:
             MatteboxError: UNAVAILABLE with the first reason why not.
         """
-        await self._readiness.check()
-        await self._stores.check()
-        self._runner.check()
-        if self._tasks is not None:
-            self._tasks.check()
+        await self.readiness.check()
+        await self.stores.check()
+        self.runner.check()
+        if self.tasks is not None:
+            self.tasks.check()
 
     @property
     def warnings(self) -> list[str]:
         """Failures in the background, a sentence each."""
-        return self._supervisor.failing
+        return self.supervisor.failing

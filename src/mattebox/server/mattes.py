@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias, final
 
 from cachetools import TTLCache
 
+from mattebox.environment import option
 from mattebox.image import RGB
 from mattebox.steps import Kept, fingerprint
 
@@ -27,18 +28,13 @@ _Key: TypeAlias = tuple[str, str, tuple[int, ...], bytes]
 class MatteOptions:
     """How many mattes are kept, and how long."""
 
-    bytes: int = field(
-        default=256 * 2**20,
-        metadata={
-            "doc": "Memory for mattes that are kept: the same picture of the same key needs no network again, whatever "
-            "is put behind it or corrected. A matte takes 4 MiB or more, 16 MiB more where points or a box asked the "
-            "network for clicks; what was not used the longest goes first. 0 "
-            "keeps none."
-        },
+    bytes: int = option(
+        256 * 2**20,
+        "Memory for mattes that are kept: the same picture of the same key needs no network again, whatever is put "
+        "behind it or corrected. A matte takes 4 MiB or more, 16 MiB more where points or a box asked the network for "
+        "clicks; what was not used the longest goes first. 0 keeps none.",
     )
-    seconds: float = field(
-        default=600.0, metadata={"doc": "Seconds that a matte is kept after it was used the last time."}
-    )
+    seconds: float = option(600.0, "Seconds that a matte is kept after it was used the last time.")
 
     def __post_init__(self) -> None:
         if self.bytes < 0 or not 0 < self.seconds < float("inf"):

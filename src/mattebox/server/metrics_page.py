@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.actions import authenticate
 from mattebox.server.admission import Line, Load
@@ -35,14 +36,12 @@ _READING_SECONDS = 20.0
 class MetricsOptions:
     """The port of the metrics."""
 
-    port: int = field(
-        default=0,
-        metadata={
-            "doc": "A port for /metrics alone, without keys. 0: it is on the server's own port, for those who send a "
-            "key; without keys, for this machine."
-        },
+    port: int = option(
+        0,
+        "A port for /metrics alone, without keys. 0: it is on the server's own port, for those who send a key; "
+        "without keys, for this machine.",
     )
-    host: str = field(default="127.0.0.1", metadata={"doc": "The address at which that port listens."})
+    host: str = option("127.0.0.1", "The address at which that port listens.")
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -64,11 +63,11 @@ class Readings:
         """The gauges' values now."""
         found: dict[str, Mapping[tuple[str, ...], float]] = {
             "mattebox_ready": {(): await self._is_ready()},
-            "mattebox_workers": {(): self.runner.workers},
+            "mattebox_workers": {(): self.runner.options.workers},
             "mattebox_workers_stuck": {(): self.runner.stuck},
-            "mattebox_pictures": _by_line(self.runner.load, len),
+            "mattebox_pictures": _by_line(self.runner.admission.pictures, len),
             "mattebox_mattes_bytes": {(): self.mattes.bytes},
-            "mattebox_pixels": _by_line(self.runner.pixel_load, sum),
+            "mattebox_pixels": _by_line(self.runner.admission.pixels_taken, sum),
         }
         try:
             with anyio.fail_after(_DATABASE_SECONDS):
@@ -107,13 +106,7 @@ def _by_line(load: Mapping[Line, Load], measure: Callable[[tuple[int, ...]], int
 
 
 def mount(app: FastAPI, monitor: Monitor, *, keyless: bool) -> None:
-    """Put the page on the server's own port.
-
-    Args:
-        app: the server.
-        monitor: what it shows.
-        keyless: the server asks for no keys. Then only this machine is answered.
-    """
+    """Put the page on the server's own port; one that is `keyless`, asking for no keys, answers only this machine."""
 
     @app.get(PATH, include_in_schema=False)
     async def _metrics(request: Request) -> Response:
@@ -140,7 +133,7 @@ def start(monitor: Monitor, readings: Readings, options: MetricsOptions) -> Call
     def read() -> Gauges:
         return asyncio.run_coroutine_threadsafe(readings.read(), loop).result(_READING_SECONDS)
 
-    monitor.read_gauges_with(read)
+    monitor.read_gauges = read
     if not options.port:
         return lambda: None
     try:

@@ -8,7 +8,7 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar, final
 
@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError, forget_frames
 from mattebox.server import logs, request_target
 from mattebox.server.http.dialect import STATUS, Dialect, RequestContext, error_response, reason, speaking
@@ -44,13 +45,10 @@ METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 class UploadOptions:
     """How long the body of a request may take to arrive."""
 
-    idle: float = field(
-        default=60.0,
-        metadata={
-            "doc": "Seconds that a request may stop arriving before it is refused, or its response stop being read."
-        },
+    idle: float = option(
+        60.0, "Seconds that a request may stop arriving before it is refused, or its response stop being read."
     )
-    timeout: float = field(default=1800.0, metadata={"doc": "Seconds that a body may take to arrive, in all."})
+    timeout: float = option(1800.0, "Seconds that a body may take to arrive, in all.")
 
     def __post_init__(self) -> None:
         if not 0 < self.idle < math.inf or not 0 < self.timeout < math.inf:

@@ -102,7 +102,7 @@ Gauges: TypeAlias = Mapping[str, Mapping[tuple[str, ...], float]]
 
 
 @final
-class Monitor:
+class Monitor(Collector):
     """Counts, times and traces, for one server. Safe to use from several threads.
 
     Args:
@@ -112,6 +112,8 @@ class Monitor:
 
     def __init__(self, tracer: Tracer | None = None, *, end: Callable[[], None] = lambda: None) -> None:
         self.registry = CollectorRegistry()
+        self.read_gauges: Callable[[], Gauges] = dict
+        """Called whenever somebody asks for the metrics, in the thread that asks."""
         self.close = end
         self._tracer = tracer or NoOpTracer()
         self._requests = self._counter("mattebox_requests_total")
@@ -128,15 +130,24 @@ class Monitor:
             self._webhooks.labels(outcome)
         for outcome in ("hit", "miss"):
             self._mattes.labels(outcome)
-        self._gauges = _Gauges()
-        self.registry.register(self._gauges)
+        self.registry.register(self)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def read_gauges_with(self, read: Callable[[], Gauges]) -> None:
-        """Call `read` whenever somebody asks for the metrics, in the thread that asks."""
-        self._gauges.read = read
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing, so that the gauges are not read when this is registered."""
+        return ()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Each gauge with its values, as a `Collector`."""
+        read = self.read_gauges()
+        for metric in METRICS.values():
+            if metric.type == "gauge":
+                family = GaugeMetricFamily(metric.name, metric.doc, labels=metric.labels)
+                for labels, value in read.get(metric.name, {}).items():
+                    family.add_metric(labels, value)
+                yield family
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
@@ -155,13 +166,7 @@ class Monitor:
     ) -> None:
         """Count a request that was answered. Call it inside its span.
 
-        Args:
-            dialect: its name.
-            method: one of those that something here takes, or `OTHER`.
-            route: the template of its route.
-            status: what it was answered with.
-            seconds: how long that took.
-            failure: why it failed, where it did.
+        `method` is one of those that something here takes, or `OTHER`, and `route` a template: no label is a client's.
         """
         self._requests.labels(dialect, method, route, str(status)).inc()
         self._seconds.labels(dialect, route).observe(seconds)
@@ -203,25 +208,3 @@ class Monitor:
     def _histogram(self, name: str) -> Histogram:
         metric = METRICS[name]
         return Histogram(name, metric.doc, metric.labels, buckets=_BUCKETS, registry=self.registry)
-
-
-@final
-class _Gauges(Collector):
-    """The gauges, which are read at the moment at which somebody asks."""
-
-    def __init__(self) -> None:
-        self.read: Callable[[], Gauges] = dict
-
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Nothing, so that they are not read when they are registered."""
-        return ()
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Each gauge with its values."""
-        read = self.read()
-        for metric in METRICS.values():
-            if metric.type == "gauge":
-                family = GaugeMetricFamily(metric.name, metric.doc, labels=metric.labels)
-                for labels, value in read.get(metric.name, {}).items():
-                    family.add_metric(labels, value)
-                yield family

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 from limits import RateLimitItem, parse_many
@@ -19,6 +19,7 @@ from limits.storage import MemoryStorage, MovingWindowSupport, Storage, storage_
 from limits.strategies import MovingWindowRateLimiter
 
 from mattebox import extras
+from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.accounts import Account
 
@@ -48,24 +49,19 @@ def _items(text: str) -> list[RateLimitItem]:
 class RateOptions:
     """How many requests for pictures are taken of each key."""
 
-    requests: str = field(
-        default="",
-        metadata={
-            "doc": "Requests for pictures that each key may make in each dialect, unless it has a limit of its own, as "
-            "in `100/minute` or `10/second; 5000/day`. Each picture of a batch of tasks counts. Empty: any number."
-        },
+    requests: str = option(
+        "",
+        "Requests for pictures that each key may make in each dialect, unless it has a limit of its own, as in "
+        "`100/minute` or `10/second; 5000/day`. Each picture of a batch of tasks counts. Empty: any number.",
     )
-    dialects: tuple[str, ...] = field(
-        default=(),
-        metadata={"doc": "Dialects with another limit, as in `native=500/minute`, separated by commas."},
+    dialects: tuple[str, ...] = option(
+        (), "Dialects with another limit, as in `native=500/minute`, separated by commas."
     )
-    url: str = field(
-        default="",
+    url: str = option(
+        "",
+        "A Redis server, as in `redis://host:6379/0`, where several servers count together. Empty: each counts in its "
+        "memory.",
         repr=False,
-        metadata={
-            "doc": "A Redis server, as in `redis://host:6379/0`, where several servers count together. Empty: each "
-            "counts in its memory."
-        },
     )
 
     def __post_init__(self) -> None:

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import math
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias, TypeVar, assert_never, final
 
@@ -24,11 +24,12 @@ from mattebox import codec
 from mattebox.codec import Limits
 from mattebox.edit import Edit, Output, Prompt
 from mattebox.engine import Engine
-from mattebox.errors import Kind, MatteboxError
+from mattebox.environment import option
+from mattebox.errors import Kind, MatteboxError, blame
 from mattebox.image import RGB, Encoded
 from mattebox.models import DEFAULT
 from mattebox.picture_files import keep, transform
-from mattebox.server.admission import ANYBODY, Admission, Line, Load, Owner, Ticket
+from mattebox.server.admission import ANYBODY, Admission, Owner, Ticket
 from mattebox.server.fetch import Fetcher
 from mattebox.server.mattes import MatteCache, MatteOptions
 from mattebox.server.pace import Pace
@@ -54,33 +55,26 @@ STEP_SECONDS = 10.0
 class RunnerOptions:
     """How much work is taken on at a time."""
 
-    workers: int = field(default=2, metadata={"doc": "Photos worked on at the same time, those of tasks included."})
-    queue: int = field(
-        default=32,
-        metadata={
-            "doc": "Photos of requests that may wait for their turn. More are refused at once, and so is what cannot "
-            "be done in time."
-        },
+    workers: int = option(2, "Photos worked on at the same time, those of tasks included.")
+    queue: int = option(
+        32,
+        "Photos of requests that may wait for their turn. More are refused at once, and so is what cannot be done in "
+        "time.",
     )
-    per_key: int = field(
-        default=0,
-        metadata={
-            "doc": "Photos of one key that may be worked on or wait, unless it has a number of its own; 0 means as "
-            "many as leave room for other keys."
-        },
+    per_key: int = option(
+        0,
+        "Photos of one key that may be worked on or wait, unless it has a number of its own; 0 means as many as leave "
+        "room for other keys.",
     )
-    estimate: float = field(
-        default=2.0,
-        metadata={"doc": "Seconds that a photo is expected to keep this machine busy, until some were measured."},
+    estimate: float = option(
+        2.0, "Seconds that a photo is expected to keep this machine busy, until some were measured."
     )
-    pixels: int = field(
-        default=100_000_000,
-        metadata={
-            "doc": "Pixels worked on at the same time, width times height of all photos and pictures behind them. One "
-            "photo that has more is worked on alone."
-        },
+    pixels: int = option(
+        100_000_000,
+        "Pixels worked on at the same time, width times height of all photos and pictures behind them. One photo that "
+        "has more is worked on alone.",
     )
-    timeout: float = field(default=60.0, metadata={"doc": "Seconds that a request's photo may take, waiting included."})
+    timeout: float = option(60.0, "Seconds that a request's photo may take, waiting included.")
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.queue < 0 or self.pixels < 1 or not 0 < self.timeout < math.inf:
@@ -130,37 +124,22 @@ class Runner:
     ) -> None:
         self.limits = limits
         self.model = model
+        self.options = options
         self.ready = False
-        self._engine = engine
-        self._fetcher = fetcher
-        self._blobs = blobs
-        self._options = options
-        self._mattes = mattes or MatteCache(MatteOptions(bytes=0))
-        self._observer = observer
-        self._admission = Admission(
+        self.admission = Admission(
             workers=options.workers,
             queue=options.queue,
             pixels=options.pixels,
             timeout=options.timeout,
             pace=Pace(options.estimate),
         )
+        self._engine = engine
+        self._fetcher = fetcher
+        self._blobs = blobs
+        self._mattes = mattes or MatteCache(MatteOptions(bytes=0))
+        self._observer = observer
         self._measuring = anyio.CapacityLimiter(2)  # the heads of files, which cost little
         self._stuck: set[asyncio.Task[Encoded | None]] = set()
-
-    @property
-    def capacity(self) -> int:
-        """The most requests that are worked on or wait at a time."""
-        return self._admission.capacity
-
-    @property
-    def free(self) -> int:
-        """How many more requests there are places for."""
-        return self._admission.free
-
-    @property
-    def workers(self) -> int:
-        """The most pictures that are worked on at a time."""
-        return self._options.workers
 
     @property
     def stuck(self) -> int:
@@ -168,19 +147,9 @@ class Runner:
         return len(self._stuck)
 
     @property
-    def load(self) -> dict[Line, Load]:
-        """The pictures that are worked on or wait for a worker."""
-        return self._admission.pictures
-
-    @property
     def busy(self) -> bool:
         """Whether any picture is worked on or waits."""
-        return any(load.held or load.waiting for load in self.load.values())
-
-    @property
-    def pixel_load(self) -> dict[Line, Load]:
-        """The pixels that are worked on or wait."""
-        return self._admission.pixels_taken
+        return any(load.held or load.waiting for load in self.admission.pictures.values())
 
     def check_room(self, account: Account) -> None:
         """Refuse a request for a picture that would not be taken on, before its body is read.
@@ -188,7 +157,7 @@ class Runner:
         Raises:
             MatteboxError: OVERLOADED, as in `run`.
         """
-        self._admission.check(self._owner(account), self.model)
+        self.admission.check(self._owner(account), self.model)
 
     def check(self) -> None:
         """Whether there is a worker left.
@@ -196,7 +165,7 @@ class Runner:
         Raises:
             MatteboxError: UNAVAILABLE where each is held by a step that does not end.
         """
-        if len(self._stuck) >= self._options.workers:
+        if len(self._stuck) >= self.options.workers:
             raise MatteboxError(
                 Kind.UNAVAILABLE, "Every worker is held by a step that does not end. Restart the server."
             )
@@ -232,9 +201,8 @@ class Runner:
             MatteboxError: OVERLOADED at once when it would not be done in time; TIMED_OUT; and whatever the engine and
                 the download raise.
         """
-        return await self._request(
-            account, self._kind(edit), partial(self._run, edit, sources, self.limits & limits, account=account)
-        )
+        work = partial(self._run, edit, sources, self.limits & limits, account=account)
+        return await self._request(account, self._kind(edit), work)
 
     async def run_task(
         self, edit: Edit, sources: Sources, *, timeout: float, alone: bool = False, begin: Callable[[], None]
@@ -258,7 +226,7 @@ class Runner:
             def start_the_clock() -> None:
                 deadline.deadline = anyio.current_time() + timeout
 
-            with self._admission.task(self._kind(edit)) as ticket:
+            with self.admission.task(self._kind(edit)) as ticket:
                 turn = _Turn(ticket=ticket, alone=alone, begin=begin, deadline=start_the_clock)
                 return await self._finished(partial(self._run, edit, sources, self.limits, turn))
         raise _late(timeout)
@@ -276,9 +244,6 @@ class Runner:
 
         Of the limits only that on pixels holds for it: a PNG of what came may well have more bytes than may come. It is
         read when it is its turn: those who wait hold none in memory.
-
-        Raises:
-            MatteboxError: as in `run`, and whatever `photo` raises.
         """
         sources = Sources(photo=Upload(b""), backdrop=backdrop)
         work = partial(self._run, edit, sources, self.limits & limits, kept=photo, account=account)
@@ -294,14 +259,8 @@ class Runner:
         account: Account | None = None,
         limits: Limits,
     ) -> Encoded:
-        """Change a picture without a network; as `pipeline.transform`, and admitted, timed and cancelled as in `run`.
-
-        These are pictures that were kept, as in `run_kept`.
-
-        Raises:
-            MatteboxError: OVERLOADED, TIMED_OUT, and whatever the engine raises.
-        """
-        kept = self._for_kept(limits)
+        """Change pictures that were kept, as in `run_kept`, without a network; as `picture_files.transform`."""
+        kept = _for_kept(self.limits & limits)
 
         def work(files: _Files) -> Encoded:
             return transform(
@@ -313,46 +272,29 @@ class Runner:
                 checkpoint=anyio.from_thread.check_cancelled,
             )
 
-        at_work = partial(self._at_work, lambda: (_fetched(photo), None), work, at_hand=False, photo_limits=kept)
+        at_work = partial(self._at_work, lambda: _measured(_fetched(photo), kept), work, at_hand=False)
         return await self._request(account, "transform", at_work)
 
     async def paint(
         self, prompt: str, *, width: int, height: int, seed: int, account: Account | None = None
     ) -> Encoded:
-        """A picture for words alone; as `Engine.paint`, and admitted, timed and cancelled as in `run`.
+        """A picture for words alone; as `Engine.paint`, and admitted, timed and cancelled as in `run`."""
 
-        Raises:
-            MatteboxError: OVERLOADED, TIMED_OUT, and whatever the engine raises.
-        """
-
-        def work() -> Encoded:
+        def work(_: None) -> Encoded:
             return self._engine.paint(
                 prompt, width=width, height=height, seed=seed, checkpoint=anyio.from_thread.check_cancelled
             )
 
-        async def painted(turn: _Turn) -> Encoded:
-            self._admission.weigh(turn.ticket, width * height)
-            async with AsyncExitStack() as held:
-                with stage(Stage.QUEUE):
-                    await held.enter_async_context(self._admission.worker(turn.ticket))
-                with stage(Stage.PIXELS):
-                    await held.enter_async_context(self._admission.work(turn.ticket, width * height))
-                return await _in_thread(work)
-
-        return await self._request(account, "paint", painted)
+        return await self._request(account, "paint", partial(self._at_work, lambda: (None, width * height), work))
 
     async def keep(self, source: Source, *, account: Account | None = None, limits: Limits) -> Encoded:
-        """A picture as it can be kept, as in `pipeline.keep`; fetched where it is a link.
-
-        Raises:
-            MatteboxError: OVERLOADED, TIMED_OUT, and whatever the engine and the download raise.
-        """
+        """A picture as it can be kept, as in `picture_files.keep`; admitted, timed and cancelled as in `run`."""
         narrower = self.limits & limits
 
         async def kept(turn: _Turn) -> Encoded:
             photo = await self._read(source, narrower)
             return await self._at_work(
-                lambda: (photo, None), lambda files: keep(files[0], limits=narrower), turn, photo_limits=narrower
+                lambda: _measured(photo, narrower), lambda files: keep(files[0], limits=narrower), turn
             )
 
         return await self._request(account, "keep", kept)
@@ -362,15 +304,15 @@ class Runner:
     async def _request(
         self, account: Account | None, kind: str, work: Callable[[_Turn], Awaitable[Encoded]]
     ) -> Encoded:
-        with self._admission.request(self._owner(account), kind) as ticket:
-            with anyio.move_on_after(self._options.timeout):
+        with self.admission.request(self._owner(account), kind) as ticket:
+            with anyio.move_on_after(self.options.timeout):
                 return await self._finished(partial(work, _Turn(ticket=ticket)))
-            raise _late(self._options.timeout)
+            raise _late(self.options.timeout)
 
     def _owner(self, account: Account | None) -> Owner:
         if account is None or account.anonymous:
             return ANYBODY
-        most = self._options.per_key if account.pictures is None else account.pictures
+        most = self.options.per_key if account.pictures is None else account.pictures
         return Owner(id=account.id, most=most)
 
     def _kind(self, edit: Edit) -> str:
@@ -408,7 +350,7 @@ class Runner:
 
     def _leave(self, job: asyncio.Task[Encoded | None]) -> None:
         self._stuck.add(job)
-        _log.error("a step does not end; it keeps one of the %d workers until it does", self._options.workers)
+        _log.error("a step does not end; it keeps one of the %d workers until it does", self.options.workers)
 
         def ended(job: asyncio.Task[Encoded | None]) -> None:
             self._stuck.discard(job)
@@ -427,12 +369,20 @@ class Runner:
         account: Account | None = None,
     ) -> Encoded:
         edit = with_model(edit, self.model)
-        photo_limits = limits if kept is None else self._for_kept(limits)
+        photo_limits = limits if kept is None else _for_kept(limits)
         photo = b"" if kept is not None else await self._read(sources.photo, limits)
         backdrop = None
         if sources.backdrop is not None:
-            with _about_backdrop():
+            with blame("backdrop"):
                 backdrop = await self._read(sources.backdrop, limits)
+
+        def load() -> tuple[_Files, int]:
+            found = photo if kept is None else _fetched(kept)
+            pixels = math.prod(codec.size(found, photo_limits))
+            if backdrop is not None:
+                with blame("backdrop"):
+                    pixels += math.prod(codec.size(backdrop, limits))
+            return (found, backdrop), pixels
 
         def work(files: _Files) -> Encoded:
             return self._engine.run_file(
@@ -444,14 +394,7 @@ class Runner:
                 checkpoint=anyio.from_thread.check_cancelled,
             )
 
-        return await self._at_work(
-            lambda: (photo if kept is None else _fetched(kept), backdrop),
-            work,
-            turn,
-            at_hand=kept is None,
-            photo_limits=photo_limits,
-            backdrop_limits=limits,
-        )
+        return await self._at_work(load, work, turn, at_hand=kept is None)
 
     def _recall(
         self, account: Account, ticket: Ticket, model: str, seen: RGB
@@ -469,42 +412,33 @@ class Runner:
         return found, kept
 
     async def _at_work(
-        self,
-        load: Callable[[], _Files],
-        work: Callable[[_Files], Encoded],
-        turn: _Turn,
-        *,
-        at_hand: bool = True,
-        photo_limits: Limits,
-        backdrop_limits: Limits = Limits(),
+        self, load: Callable[[], tuple[_T, int]], work: Callable[[_T], Encoded], turn: _Turn, *, at_hand: bool = True
     ) -> Encoded:
-        def loaded() -> tuple[_Files, int]:
-            photo, backdrop = load()
-            pixels = math.prod(codec.size(photo, photo_limits))
-            if backdrop is not None:
-                with _about_backdrop():
-                    pixels += math.prod(codec.size(backdrop, backdrop_limits))
-            return (photo, backdrop), pixels
+        """Wait for a worker, and do the work in a thread.
 
-        def begun(files: _Files) -> Encoded:
+        Args:
+            load: finds what is worked on, and its pixels.
+            work: what is done with it.
+            turn: how it waits.
+            at_hand: nothing has to be read into memory for `load`, so it need not wait.
+        """
+
+        def begun(loaded: _T) -> Encoded:
             turn.begin()
-            return work(files)
+            return work(loaded)
 
-        known = await anyio.to_thread.run_sync(loaded, limiter=self._measuring) if at_hand else None
+        known = await anyio.to_thread.run_sync(load, limiter=self._measuring) if at_hand else None
         if known is not None:
-            self._admission.weigh(turn.ticket, known[1])
+            self.admission.weigh(turn.ticket, known[1])
         async with AsyncExitStack() as held:
             with stage(Stage.QUEUE):
-                await held.enter_async_context(self._admission.worker(turn.ticket, alone=turn.alone))
-            files, pixels = known if known is not None else await _in_thread(loaded)
-            self._admission.weigh(turn.ticket, pixels, late=True)
+                await held.enter_async_context(self.admission.worker(turn.ticket, alone=turn.alone))
+            loaded, pixels = known if known is not None else await _in_thread(load)
+            self.admission.weigh(turn.ticket, pixels, late=True)
             with stage(Stage.PIXELS):
-                await held.enter_async_context(self._admission.work(turn.ticket, pixels))
+                await held.enter_async_context(self.admission.work(turn.ticket, pixels))
             turn.deadline()
-            return await _in_thread(partial(begun, files))
-
-    def _for_kept(self, limits: Limits) -> Limits:
-        return replace(self.limits & limits, max_bytes=sys.maxsize)
+            return await _in_thread(partial(begun, loaded))
 
     async def _read(self, source: Source, limits: Limits) -> bytes:
         match source:
@@ -538,18 +472,18 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
     return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
 
 
+def _measured(photo: bytes, limits: Limits) -> tuple[_Files, int]:
+    """A picture without one behind it, and its pixels."""
+    return (photo, None), math.prod(codec.size(photo, limits))
+
+
+def _for_kept(limits: Limits) -> Limits:
+    return replace(limits, max_bytes=sys.maxsize)
+
+
 def _fetched(read: Callable[[], bytes]) -> bytes:
     with stage(Stage.FETCH):
         return read()
-
-
-@contextmanager
-def _about_backdrop() -> Iterator[None]:
-    """Blame what goes wrong on the picture behind."""
-    try:
-        yield
-    except MatteboxError as error:
-        raise error.about("backdrop") from error.__cause__
 
 
 def _late(seconds: float) -> MatteboxError:

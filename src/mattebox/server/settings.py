@@ -170,31 +170,16 @@ class Settings(BaseSettings):
             raise ValueError("it must be like https://cutout.example.org")
         return value.rstrip("/")
 
-    @field_validator(
-        "accounts",
-        "rates",
-        "metrics",
-        "limits",
-        "service",
-        "mattes",
-        "uploads",
-        "models",
-        "fetch",
-        "backdrops",
-        "tasks",
-        "storage",
-        "library",
-        mode="before",
-    )
+    @field_validator("*", mode="before")
     @classmethod
     def _as_typed(cls, value: object, info: ValidationInfo) -> object:
         """Variables are text: lists are separated by commas, and a path may begin with `~`."""
-        options = cls.model_fields[str(info.field_name)].default
-        if not isinstance(value, dict):
+        options = type(cls.model_fields[str(info.field_name)].default)
+        if not dataclasses.is_dataclass(options) or not isinstance(value, dict):
             return value
         # `storage_url` is a setting of its own, and looks like `url` of `storage` as well.
         inside = {name: part for name, part in value.items() if f"{info.field_name}_{name}" not in cls.model_fields}
-        return environment.from_text(type(options), inside)
+        return environment.from_text(options, inside)
 
 
 def _origin(address: str) -> str:

@@ -11,8 +11,9 @@ from mattebox import codec
 from mattebox.edit import Edit, Format, Output, Prompt
 from mattebox.errors import MatteboxError
 from mattebox.image import RGB, Alpha, Image
-from mattebox.server.dialects.base import UNLIMITED, read_values
+from mattebox.server.dialects.base import UNLIMITED
 from mattebox.server.dialects.clipdrop import Replacement, to_edit
+from mattebox.server.http.bodies import read_values
 from mattebox.sources import Upload
 from mattebox.testing import FakeBackdrops, FakeModels
 

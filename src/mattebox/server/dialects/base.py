@@ -7,7 +7,6 @@ A dialect translates its vendor's fields into an `Edit`, and what comes of it in
 from __future__ import annotations
 
 import sys
-from typing import ClassVar
 
 import pybase64
 from fastapi import APIRouter, Security
@@ -17,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mattebox.codec import Limits
-from mattebox.errors import Kind, MatteboxError
+from mattebox.errors import Kind, MatteboxError, blame
 from mattebox.fields import (
     AnyColor,
     Fields,
@@ -49,16 +48,14 @@ from mattebox.server.http.bodies import (
     PictureFile,
     ReadAddress,
     content_type,
+    raw,
     read_form,
     read_json,
     read_query,
-    read_raw,
-    read_values,
 )
 from mattebox.server.http.changes import FARTHEST, MOST_MARKS, ChangeFields, MarkFields, MarksFields
 from mattebox.server.http.dialect import (
     BACKDROP_HEADERS,
-    NO_LIMITS,
     Dialect,
     api_key,
     backdrop_headers,

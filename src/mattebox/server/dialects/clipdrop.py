@@ -87,29 +87,26 @@ async def _in_thread(work: Callable[[], _T]) -> _T:
 
 async def _remove(request: base.Request, account: Account, given: Removal, edit: Edit) -> base.Response:
     """The response; a picture that comes back as it was costs nothing."""
-    runner, own = base.server_state(request).runner, base.request_context(request).dialect.limits
+    runner, limits = base.server_state(request).runner, base.limits(request)
     data, picture = given.image_file, given.photo_name
-    try:
-        transparent = await _in_thread(partial(_is_transparent, data, base.limits(request)))
-    except base.MatteboxError as error:
-        raise error.about(picture) from error.__cause__
+    with base.blame(picture):
+        transparent = await _in_thread(partial(_is_transparent, data, limits))
     if not transparent:
         return await _run(request, account, edit, given)
-    if given.transparency_handling == _RETURN:
-        async with base.charged(request, account, picture=picture, cost=0) as left:
-            encoded = await runner.transform(None, lambda: data, output=edit.output, account=account, limits=own)
-        return render(encoded, 0, left)
-    opaque = await _in_thread(partial(_without_alpha, data, base.limits(request)))
-    async with base.charged(request, account, picture=picture) as left:
-        # It may well have more bytes than a picture may come with.
-        encoded = await runner.run_kept(edit, lambda: opaque, account=account, limits=own)
-    return render(encoded, 1, left)
+    cost = 0 if given.transparency_handling == _RETURN else 1
+    opaque = await _in_thread(partial(_without_alpha, data, limits)) if cost else b""
+    async with base.charged(request, account, picture=picture, cost=cost) as left:
+        if cost:  # what is opaque may well have more bytes than a picture may come with
+            encoded = await runner.run_kept(edit, lambda: opaque, account=account, limits=limits)
+        else:
+            encoded = await runner.transform(None, lambda: data, output=edit.output, account=account, limits=limits)
+    return render(encoded, cost, left)
 
 
 async def _run(request: base.Request, account: Account, edit: Edit, given: Photo) -> base.Response:
-    runner, own = base.server_state(request).runner, base.request_context(request).dialect.limits
+    runner, sources = base.server_state(request).runner, base.Sources(given.photo_source)
     async with base.charged(request, account, picture=given.photo_name) as left:
-        encoded = await runner.run(edit, base.Sources(given.photo_source), account=account, limits=own)
+        encoded = await runner.run(edit, sources, account=account, limits=base.limits(request))
     return render(encoded, 1, left)
 
 
@@ -163,7 +160,6 @@ router = base.router_for("Clipdrop")
 @router.post(
     "/remove-background/v1",
     summary="Remove the background",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(form=Removal),
     responses=base.openapi.result(
         "The picture, in the format that `Accept` asks for; PNG", media_types=base.IMAGE_TYPES, headers=_CREDITS
@@ -181,7 +177,6 @@ async def remove_background(request: base.Request) -> base.Response:
 @router.post(
     "/replace-background/v1",
     summary="Put the subject into a scene",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(form=Replacement),
     responses=base.openapi.result(
         "The picture, in the format that `Accept` asks for; JPEG",

@@ -223,10 +223,9 @@ class _Page(base.BaseModel):
 
 def render(request: base.Request, image: StoredImage) -> _Image:
     """An image as the vendor writes it."""
-    same = {name: getattr(image, name) for name in ("id", "name", "width", "height", "format", "size")}
-    return _Image.model_validate(
-        {**same, "url": images.published_address(request, image), "created_at": images.created_at(image)}
-    )
+    made = {"url": images.published_address(request, image), "created_at": images.created_at(image)}
+    same = {name: getattr(image, name) for name in _Image.model_fields if name not in made}
+    return _Image.model_validate({**same, **made})
 
 
 def _created(request: base.Request, image: StoredImage, *, cost: int = 1) -> base.Response:
@@ -234,9 +233,7 @@ def _created(request: base.Request, image: StoredImage, *, cost: int = 1) -> bas
     return base.json_response(render(request, image), status=201, headers=headers)
 
 
-_OF_IMAGE: base.openapi.Schema = {
-    "parameters": [{"name": "image_id", "in": "path", "required": True, "schema": {"type": "string"}}]
-}
+_OF_IMAGE = base.openapi.request(parameters=[base.openapi.in_path("image_id")])
 _FAILURES = base.openapi.errors(render_error, (*base.openapi.EDIT_ERRORS, base.Kind.NOT_FOUND))
 _LOOK_FAILURES = base.openapi.errors(
     render_error,

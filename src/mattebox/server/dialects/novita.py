@@ -343,7 +343,6 @@ router = base.router_for("Novita AI", bearer=True)
 @router.post(
     "/v3/remove-background",
     summary="Remove the background",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(json=RemoveFields),
     responses=base.openapi.result("The cutout", model=_Result, headers=base.SUBJECT, example=_RESULT_EXAMPLE) | _ERRORS,
 )
@@ -356,7 +355,6 @@ async def remove_background(request: base.Request) -> base.Response:
 @router.post(
     "/v3/async/image-remove-background",
     summary="Remove the background, as a task",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(json=RemoveTaskFields),
     responses=_QUEUED | _ERRORS,
 )
@@ -368,7 +366,6 @@ async def remove_background_later(request: base.Request) -> base.Response:
 @router.post(
     "/v3/replace-background",
     summary="Replace the background by words",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(json=ReplaceFields),
     responses=base.openapi.result(
         "The picture", model=_Result, headers=base.BACKDROP_HEADERS | base.SUBJECT, example=_RESULT_EXAMPLE
@@ -383,7 +380,6 @@ async def replace_background(request: base.Request) -> base.Response:
 @router.post(
     "/v3/async/replace-background",
     summary="Replace the background by words, as a task",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(json=ReplaceTaskFields),
     responses=_QUEUED | _ERRORS,
 )
@@ -424,7 +420,6 @@ async def _run_later(request: base.Request, model: type[RemoveTaskFields]) -> ba
 @router.get(
     "/v3/async/task-result",
     summary="A task's status and result",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(query=_TaskQuery),
     responses=base.openapi.result("The task", model=TaskResult, headers=base.BACKDROP_HEADERS) | _ERRORS | _NO_TASK,
 )
@@ -432,10 +427,8 @@ async def task_result(request: base.Request) -> base.Response:
     """The task, and its picture's address once it has succeeded."""
     account = await base.actions.authenticate(request)
     task_id = request.path_params.get("task_id") or base.read_query(request, _TaskQuery).task_id
-    try:
+    with base.blame("task_id"):
         task = await base.actions.task(request, account, task_id)
-    except base.MatteboxError as error:
-        raise error.about("task_id") from error.__cause__
     headers = {} if task.result is None else base.backdrop_headers(task.result.served)
     return base.json_response(render(task, _address(task, base.base_address(request))), headers=headers)
 

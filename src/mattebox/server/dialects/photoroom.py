@@ -115,7 +115,6 @@ router = base.router_for("Photoroom")
 @router.post(
     "/v1/segment",
     summary="Remove the background",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(form=Options, json=Options),
     responses=base.openapi.result(
         "The picture, or JSON where `Accept` asks for it",

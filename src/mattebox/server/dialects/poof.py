@@ -170,7 +170,6 @@ router = base.router_for("Poof")
 @router.post(
     "/v1/remove",
     summary="Remove the background",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(form=Options, urlencoded=True, parameters=[base.openapi.IDEMPOTENCY_KEY]),
     responses=base.openapi.result("The picture", media_types=base.IMAGE_TYPES, headers=_HEADERS)
     | base.openapi.errors(render_error, (*base.openapi.EDIT_ERRORS, base.Kind.INTERNAL), status=_STATUS),
@@ -187,7 +186,6 @@ async def remove(request: base.Request) -> base.Response:
 @router.get(
     "/v1/me",
     summary="The account behind a key",
-    response_class=base.Response,
     responses=base.openapi.result("The account", model=Account)
     | base.openapi.errors(render_error, [base.Kind.INVALID_KEY]),
 )

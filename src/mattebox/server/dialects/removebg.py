@@ -129,7 +129,7 @@ def _code(error: base.MatteboxError) -> str:
 
 
 def _unless_original(parse: Callable[[str], _T]) -> base.Written:
-    """Reads a field in words that every door shares, or `original`, which is None."""
+    """Reads a field in words that every front end shares, or `original`, which is None."""
     return base.Written(lambda text: None if text.lower() == "original" else parse(text))
 
 

@@ -76,7 +76,7 @@ async def to_edit(request: base.Request) -> tuple[Edit, base.Sources]:
         case "multipart/form-data":
             photo = (await base.read_form(request, Form, picture="image")).image
         case _:  # also a form's type, which command-line clients put on whatever bytes they send
-            photo = await base.read_raw(request, picture="image")
+            photo = await base.raw(request, max_bytes=base.limits(request).max_bytes, picture="image")
     if not photo:
         raise base.MatteboxError(base.Kind.MISSING_IMAGE, _Photo.photo_missing, parameter="image")
     return Edit(output=Output(alpha_only=matte)), base.Sources(base.Upload(photo))
@@ -104,7 +104,6 @@ router = base.router_for("withoutBG", header="X-API-Key")
 @router.post(
     "/v1/remove-background",
     summary="Remove the background",
-    response_class=base.Response,
     openapi_extra=base.openapi.request(raw=("image/*", "application/octet-stream"), form=Form, json=Body, query=Query),
     responses=base.openapi.result(
         "The picture; for a JSON request, JSON",
@@ -118,9 +117,9 @@ async def remove_background(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with base.authorize(request) as account:
         edit, sources = await to_edit(request)
-        runner, own = base.server_state(request).runner, base.request_context(request).dialect.limits
+        runner, limits = base.server_state(request).runner, base.limits(request)
         async with base.charged(request, account, picture="image"):
-            return await render(request, await runner.run(edit, sources, account=account, limits=own))
+            return await render(request, await runner.run(edit, sources, account=account, limits=limits))
 
 
 # --- the cloud's API ---------------------------------------------------------------------------------------------
@@ -177,88 +176,49 @@ class Networks(base.BaseModel):
     models: list[_Network]
 
 
-async def _from_form(request: base.Request, *, matte: bool) -> base.Response:
-    async with base.authorize(request) as account:
-        given = await base.read_form(request, CloudForm, picture="file")
-        edit, sources = _edit(given, matte=matte)
-        encoded = await base.run_edit(request, account, edit, sources, picture=given.photo_name)
-        return base.picture_response(encoded, _subject(encoded))
-
-
-async def _from_json(request: base.Request, *, matte: bool) -> base.Response:
-    async with base.authorize(request) as account:
-        given = await base.read_json(request, CloudBody, picture="image_base64", lenient=True)
-        edit, sources = _edit(given, matte=matte)
-        encoded = await base.run_edit(request, account, edit, sources, picture=given.photo_name)
-        data = base.as_base64(encoded.data)
-        result = CloudMatte(alpha_base64=data) if matte else CloudCutout(img_without_background_base64=data)
-        return base.json_response(result, headers=_subject(encoded))
-
-
-def _edit(given: base.PhotoFields, *, matte: bool) -> tuple[Edit, base.Sources]:
-    return Edit(output=Output(alpha_only=matte)), base.Sources(given.photo_source)
-
-
-def _subject(encoded: base.Encoded) -> dict[str, str]:
-    return {"X-Mattebox-Subject": base.subject_header(encoded)}
-
-
-_FORM = base.openapi.request(form=CloudForm)
-_JSON = base.openapi.request(json=CloudBody)
-_ERRORS = base.openapi.errors(render_error, base.openapi.EDIT_ERRORS)
 _NO_KEY = base.openapi.errors(render_error, (base.Kind.MISSING_KEY, base.Kind.INVALID_KEY))
 
 
-def _file(doc: str) -> base.openapi.Responses:
-    return base.openapi.result(doc, media_types=("image/png",), headers=base.SUBJECT) | _ERRORS
+def _offer(path: str, summary: str, *, matte: bool, as_json: bool) -> None:
+    async def route(request: base.Request) -> base.Response:
+        """Cut the subject out of a picture, or get its matte, a grey picture of its size."""
+        async with base.authorize(request) as account:
+            given: CloudForm | CloudBody
+            if as_json:
+                given = await base.read_json(request, CloudBody, picture="image_base64", lenient=True)
+            else:
+                given = await base.read_form(request, CloudForm, picture="file")
+            edit, sources = Edit(output=Output(alpha_only=matte)), base.Sources(given.photo_source)
+            encoded = await base.run_edit(request, account, edit, sources, picture=given.photo_name)
+        headers = {"X-Mattebox-Subject": base.subject_header(encoded)}
+        if not as_json:
+            return base.picture_response(encoded, headers)
+        data = base.as_base64(encoded.data)
+        result = CloudMatte(alpha_base64=data) if matte else CloudCutout(img_without_background_base64=data)
+        return base.json_response(result, headers=headers)
+
+    model = CloudMatte if matte else CloudCutout
+    router.add_api_route(
+        path,
+        route,
+        methods=["POST"],
+        name=path.rpartition("/")[2],
+        summary=summary,
+        openapi_extra=base.openapi.request(json=CloudBody) if as_json else base.openapi.request(form=CloudForm),
+        responses=base.openapi.result(
+            summary.partition(",")[0],
+            media_types=() if as_json else ("image/png",),
+            model=model if as_json else None,
+            headers=base.SUBJECT,
+        )
+        | base.openapi.errors(render_error),
+    )
 
 
-def _json(doc: str, model: type[base.BaseModel]) -> base.openapi.Responses:
-    return base.openapi.result(doc, model=model, headers=base.SUBJECT) | _ERRORS
-
-
-@router.post(
-    "/v1.0/image-without-background",
-    summary="The cutout, from a form",
-    openapi_extra=_FORM,
-    responses=_file("The cutout"),
-)
-async def cutout(request: base.Request) -> base.Response:
-    """Cut the subject out of a picture."""
-    return await _from_form(request, matte=False)
-
-
-@router.post(
-    "/v1.0/image-without-background-base64",
-    summary="The cutout, from JSON",
-    openapi_extra=_JSON,
-    responses=_json("The cutout", CloudCutout),
-)
-async def cutout_base64(request: base.Request) -> base.Response:
-    """Cut the subject out of a picture."""
-    return await _from_json(request, matte=False)
-
-
-@router.post(
-    "/v1.0/alpha-channel",
-    summary="The matte, from a form",
-    openapi_extra=_FORM,
-    responses=_file("The matte, a grey picture"),
-)
-async def matte(request: base.Request) -> base.Response:
-    """Get the matte of a picture, at its size."""
-    return await _from_form(request, matte=True)
-
-
-@router.post(
-    "/v1.0/alpha-channel-base64",
-    summary="The matte, from JSON",
-    openapi_extra=_JSON,
-    responses=_json("The matte", CloudMatte),
-)
-async def matte_base64(request: base.Request) -> base.Response:
-    """Get the matte of a picture, at its size."""
-    return await _from_json(request, matte=True)
+_offer("/v1.0/image-without-background", "The cutout, from a form", matte=False, as_json=False)
+_offer("/v1.0/image-without-background-base64", "The cutout, from JSON", matte=False, as_json=True)
+_offer("/v1.0/alpha-channel", "The matte, from a form", matte=True, as_json=False)
+_offer("/v1.0/alpha-channel-base64", "The matte, from JSON", matte=True, as_json=True)
 
 
 @router.get(

@@ -64,13 +64,11 @@ class _BytesReader(Reader):
         """The bytes; it may raise where there are more than so many."""
         raise NotImplementedError
 
-    def show(self, value: object) -> None:
-        """Nothing: bytes have no place in a schema."""
 
-
-@dataclass(frozen=True)
 class File(_BytesReader):
     """A file of a form, whatever the name and type on it; also one that was sent as a plain text field."""
+
+    schema: ClassVar[Schema] = {"type": "string", "format": "binary"}
 
     def decode(self, value: object, max_bytes: int) -> bytes:  # noqa: ARG002, D102
         if isinstance(value, str):
@@ -79,10 +77,6 @@ class File(_BytesReader):
         if not isinstance(value, bytes):
             raise Refusal("must be a file")
         return value
-
-    @property
-    def schema(self) -> Schema:  # noqa: D102
-        return {"type": "string", "format": "binary"}
 
 
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -106,9 +100,10 @@ def _digits(text: bytes) -> bytes:
     return bare if len(bare) % 4 == 0 and len(text) % 4 else text.replace(b" ", b"+")
 
 
-@dataclass(frozen=True)
 class Base64File(_BytesReader):
     """A file written in base64, bare or as a data URL: of either alphabet, padded or not, broken into lines or not."""
+
+    schema: ClassVar[Schema] = {"type": "string", "contentEncoding": "base64"}
 
     def decode(self, value: object, max_bytes: int) -> bytes:  # noqa: D102
         if not isinstance(value, str):
@@ -124,27 +119,21 @@ class Base64File(_BytesReader):
         except (UnicodeEncodeError, binascii.Error) as error:
             raise Refusal("is not valid base64") from error
 
-    @property
-    def schema(self) -> Schema:  # noqa: D102
-        return {"type": "string", "contentEncoding": "base64"}
 
-
-@dataclass(frozen=True)
 class PictureFile(_BytesReader):
     """A file of a form, or one that is written in base64, whichever way the request came."""
 
+    schema: ClassVar[Schema] = {"type": "string", "format": "binary", "contentEncoding": "base64"}
+
     def decode(self, value: object, max_bytes: int) -> bytes:  # noqa: D102
         return (Base64File() if isinstance(value, str) else File()).decode(value, max_bytes)
-
-    @property
-    def schema(self) -> Schema:  # noqa: D102
-        return {"type": "string", "format": "binary", "contentEncoding": "base64"}
 
 
 @dataclass(frozen=True)
 class ReadAddress(Reader):
     """An http or https address that is well formed; `whose` it is, for the message."""
 
+    schema: ClassVar[Schema] = {"type": "string", "format": "uri"}
     whose: str = "picture's"
 
     def read(self, value: object) -> str:  # noqa: D102
@@ -153,10 +142,6 @@ class ReadAddress(Reader):
         if re.search(r"\s", urlsplit(text).netloc):  # a space further on is what people write who mean %20
             raise Refusal("must not have a space in its host name")
         return text
-
-    @property
-    def schema(self) -> Schema:  # noqa: D102
-        return {"type": "string", "format": "uri"}
 
 
 Address = Annotated[str, ReadAddress()]
@@ -167,17 +152,14 @@ def is_address(value: object) -> bool:
     return isinstance(value, str) and re.match(r"\s*[a-z][a-z0-9+.-]*://", value[:100], re.IGNORECASE) is not None
 
 
-@dataclass(frozen=True)
 class Base64OrAddress(Reader):
     """A picture's address, or the picture itself as `Base64File` reads it."""
+
+    schema: ClassVar[Schema] = {"type": "string"}
 
     def read_in(self, value: object, context: object) -> bytes | str:
         """The address, or the bytes, which are no more than the context allows."""
         return ReadAddress().read(value) if is_address(value) else Base64File().read_in(value, context)
-
-    @property
-    def schema(self) -> Schema:  # noqa: D102
-        return {"type": "string"}
 
 
 class PhotoFields(Fields):
@@ -222,35 +204,20 @@ class PhotoFields(Fields):
 
 
 async def read_form(request: Request, model: type[_T], *, picture: str, max_bytes: int | None = None) -> _T:
-    """The fields of a form; `form` says more.
-
-    Raises:
-        MatteboxError: as `form`, and as `Fields.read`.
-    """
-    most = _most(request, max_bytes)
+    """The fields of a form; `form` and `Fields.read` say more. Without `max_bytes` the dialect's limit holds."""
+    most = limits(request).max_bytes if max_bytes is None else max_bytes
     return read_values(model, await form(request, max_bytes=most, picture=picture), max_bytes=most)
 
 
-async def read_json(
-    request: Request, model: type[_T], *, picture: str, lenient: bool = False, max_bytes: int | None = None
-) -> _T:
-    """The members of a JSON object; `json` says more.
-
-    Raises:
-        MatteboxError: as `json`, and as `Fields.read`.
-    """
-    most = _most(request, max_bytes)
+async def read_json(request: Request, model: type[_T], *, picture: str, lenient: bool = False) -> _T:
+    """The members of a JSON object; `json` and `Fields.read` say more."""
+    most = limits(request).max_bytes
     return read_values(model, await json(request, max_bytes=most, picture=picture, lenient=lenient), max_bytes=most)
 
 
 def read_query(request: Request, model: type[_T]) -> _T:
     """The parameters of the query."""
     return read_values(model, query(request), max_bytes=0)
-
-
-async def read_raw(request: Request, *, picture: str, max_bytes: int | None = None) -> bytes:
-    """The body itself; `raw` says more."""
-    return await raw(request, max_bytes=_most(request, max_bytes), picture=picture)
 
 
 def read_values(model: type[_T], values: Mapping[str, object], *, max_bytes: int) -> _T:
@@ -260,10 +227,6 @@ def read_values(model: type[_T], values: Mapping[str, object], *, max_bytes: int
         MatteboxError: as `Fields.read`; TOO_MANY_BYTES about a file of more than `max_bytes`.
     """
     return model.read(values, context=Bounds(max_bytes))
-
-
-def _most(request: Request, max_bytes: int | None) -> int:
-    return limits(request).max_bytes if max_bytes is None else max_bytes
 
 
 # --- a body as plain values --------------------------------------------------------------------------------------
@@ -331,9 +294,7 @@ async def json(request: Request, *, max_bytes: int, picture: str, lenient: bool 
     """The members of a body that is one JSON object.
 
     Args:
-        request: its body must not have been read yet.
-        max_bytes: the most bytes that a picture may have; a body may be half as large again, for base64.
-        picture: the parameter to blame for a body that is larger.
+        request, max_bytes, picture: as in `form`.
         lenient: an empty body is an empty object; and NaN is read, so that the member that has it can be named.
 
     Raises:

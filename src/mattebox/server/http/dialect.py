@@ -1,7 +1,7 @@
 """The definition of a dialect: its vendor's routes, words and limits, and how failures are rendered in them.
 
 A dialect translates: its vendor's fields into an `Edit`, an `Encoded` into its vendor's answer, a `Kind` into its
-vendor's words. What it does between is in `work`, the same for all of them.
+vendor's words. What it does between is in `actions`, the same for all of them.
 """
 
 from __future__ import annotations
@@ -142,9 +142,7 @@ def error_response(request: Request, error: MatteboxError, *, status: int | None
     here = request_context(request)
     named = here.dialect.parameters.get(error.parameter or "")
     if named is not None:
-        first = error
-        error = MatteboxError(first.kind, first.message, parameter=named, retry_after=first.retry_after)
-        error.__cause__, error.__context__ = first.__cause__, first
+        error = error.blaming(named)
     if status is None:
         status = here.dialect.status.get(error.kind, STATUS[error.kind])
     here.failure = error

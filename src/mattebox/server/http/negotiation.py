@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import pybase64
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -77,19 +78,13 @@ def _quality(ranges: Sequence[tuple[str, float]], media_type: str) -> float:
 
 
 def render(request: Request, encoded: Encoded, answer: ResponseFormat, *, replayed: bool = False) -> Response:
-    """The result as it was asked for.
-
-    Args:
-        request: what came.
-        encoded: the result.
-        answer: how it goes out.
-        replayed: it is one from before.
-    """
+    """The result as it was asked for; `replayed` where it is one from before."""
     headers = _headers(encoded, http.request_context(request).milliseconds) | http.backdrop_headers(encoded.served)
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     if answer.as_json:
-        return http.json_response(_as_json(encoded), headers=headers)
+        model = PictureResult if encoded.served is None else SceneResult
+        return http.json_response(model.model_validate(encoded), headers=headers)
     return Response(encoded.data, media_type=encoded.media_type, headers=headers)
 
 
@@ -106,37 +101,36 @@ def _headers(encoded: Encoded, milliseconds: int) -> dict[str, str]:
     }
 
 
-class PictureResult(BaseModel):
-    """The result inside JSON."""
+class PictureFacts(BaseModel):
+    """A finished picture, besides its bytes: made of an `Encoded`, or of the result of a task."""
 
-    image: str = Field(description="the result's file in base64")
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
+
     media_type: str = Field(description="the file's type")
     width: int = Field(description="pixels")
     height: int = Field(description="pixels")
     subject: Box | None = Field(description="where the subject is in the result; null where there is none")
     confidence: float | None = Field(description="0 to 1")
+    corrections: str | None = Field(
+        validation_alias="chosen_by", description="as `X-Mattebox-Corrections`; null where nothing chose"
+    )
+
+
+class PictureResult(PictureFacts):
+    """The result inside JSON."""
+
+    image: Annotated[str, BeforeValidator(pybase64.b64encode_as_string)] = Field(
+        validation_alias="data", description="the result's file in base64"
+    )
     ambiguity: float | None = Field(description="0 to 1")
-    corrections: str | None = Field(description="as `X-Mattebox-Corrections`; null where nothing chose")
 
 
 class SceneResult(PictureResult):
     """The same where a prompt was given."""
 
-    backdrop: Served = Field(description="what served the prompt; only there where there was one")
-
-
-def _as_json(encoded: Encoded) -> PictureResult:
-    found = PictureResult(
-        image=pybase64.b64encode_as_string(encoded.data),
-        media_type=encoded.media_type,
-        width=encoded.width,
-        height=encoded.height,
-        subject=encoded.subject,
-        confidence=encoded.confidence,
-        ambiguity=encoded.ambiguity,
-        corrections=encoded.chosen_by,
+    backdrop: Served = Field(
+        validation_alias="served", description="what served the prompt; only there where there was one"
     )
-    return found if encoded.served is None else SceneResult(**dict(found), backdrop=encoded.served)
 
 
 def described(*, scenes: bool = False) -> openapi.Responses:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import pydantic_core
 from pydantic import BaseModel
@@ -126,33 +126,22 @@ def result(
     status: int = 200,
     example: object = None,
 ) -> Responses:
-    """The response of a route that did what it was asked to.
+    """The response of a route that did what it was asked to: a file of one of the `media_types`, or JSON of a `model`.
 
-    Args:
-        doc: what it is.
-        media_types: of the files that it may be.
-        model: of the JSON that it may be.
-        headers: by name, each with its meaning.
-        status: of the response.
-        example: of the JSON.
+    `headers` are by name, each with its meaning; `example` is one of the JSON.
     """
     kinds = content(media_types, binary())
     if model is not None:
         schema = inlined(model.model_json_schema(mode="serialization"))
         kinds |= content([JSON], schema, example=example)
-    return {status: success(doc, kinds, headers=headers)[200]}
+    described = {name: {"description": text, "schema": {"type": "string"}} for name, text in (headers or {}).items()}
+    return {status: {"description": doc, "headers": described, "content": kinds}}
 
 
 def errors(
     render_error: RenderError, kinds: Sequence[Kind] = EDIT_ERRORS, *, status: Mapping[Kind, int] | None = None
 ) -> Responses:
-    """How a route fails: an example for each kind, written by the dialect itself.
-
-    Args:
-        render_error: the dialect's.
-        kinds: of failures.
-        status: the dialect's, where it differs from `STATUS`.
-    """
+    """How a route fails: an example for each kind, written by the dialect itself; `status` is `Dialect.status`."""
     statuses = {**STATUS, **(status or {})}
     examples: dict[int, dict[str, object]] = {}
     media_type = JSON
@@ -172,7 +161,8 @@ def _described(model: type[Fields], admit: Callable[[Schema], Schema | None]) ->
     required = [name for name in model.required_names() if name in shown]
     photos = model.names_of(*model.photo_fields) if issubclass(model, PhotoFields) else ()
     alone = [name for name in photos if name in shown]
-    return obj(shown, required=dict.fromkeys([*(alone if len(alone) == 1 else ()), *required]))
+    required = list(dict.fromkeys([*(alone if len(alone) == 1 else ()), *required]))
+    return {"type": "object", "properties": shown, **({"required": required} if required else {})}
 
 
 def _in_form(schema: Schema) -> Schema | None:
@@ -202,67 +192,23 @@ def _in_query(model: type[Fields]) -> list[Schema]:
     ]
 
 
-# --- by hand, for routes that are no dialect's --------------------------------------------------------------------
+def not_found(message: str) -> Responses:
+    """The failure of a public address at which there is nothing, or that no file can have."""
+
+    def sentence(name: str) -> Schema:
+        text = {"type": "string", "description": "the reason"}
+        return {"type": "object", "properties": {name: text}, "required": [name]}
+
+    kinds = content([JSON], sentence("message"), example={"message": message})
+    kinds |= content(["application/problem+json"], sentence("detail"))
+    return {404: {"description": http.HTTPStatus(404).phrase, "content": kinds}}
 
 
-def binary(doc: str = "") -> Schema:
+def binary() -> Schema:
     """The schema of a file."""
-    return {"type": "string", "format": "binary", **({"description": doc} if doc else {})}
-
-
-def obj(properties: Mapping[str, object], *, required: Collection[str] = ()) -> Schema:
-    """The schema of an object."""
-    return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
-
-
-def array(items: Schema) -> Schema:
-    """The schema of a list."""
-    return {"type": "array", "items": items}
-
-
-def plain(
-    kind: Literal["string", "boolean", "integer", "number"],
-    doc: str,
-    *,
-    least: int | None = None,
-    most: int | None = None,
-    nullable: bool = False,
-) -> Schema:
-    """The schema of a single value."""
-    bounds = {"minimum": least, "maximum": most}
-    return {
-        "type": [kind, "null"] if nullable else kind,
-        "description": doc,
-        **{name: bound for name, bound in bounds.items() if bound is not None},
-    }
+    return {"type": "string", "format": "binary"}
 
 
 def content(media_types: Sequence[str], schema: Schema, *, example: object = None) -> Schema:
     """The same schema under several media types."""
     return {kind: {"schema": schema, **({} if example is None else {"example": example})} for kind in media_types}
-
-
-def success(doc: str, content: Schema, *, headers: Mapping[str, str] | None = None) -> Responses:
-    """The answer of a route that did what it was asked to; `headers` by name, each with what it says."""
-    described = {name: {"description": text, "schema": {"type": "string"}} for name, text in (headers or {}).items()}
-    return {200: {"description": doc, "headers": described, "content": content}}
-
-
-def not_found(message: str) -> Responses:
-    """The failure of a public address at which there is nothing, or that no file can have."""
-    schema = obj({"message": plain("string", "the reason")}, required=("message",))
-    kinds = content([JSON], schema, example={"message": message}) | content(
-        ["application/problem+json"], obj({"detail": plain("string", "the reason")}, required=("detail",))
-    )
-    return {404: {"description": http.HTTPStatus(404).phrase, "content": kinds}}
-
-
-def failures(schema: Schema, examples: Mapping[int, Schema], *, media_type: str = JSON) -> Responses:
-    """The failures of a route: one schema, and an example for each status."""
-    return {
-        status: {
-            "description": http.HTTPStatus(status).phrase,
-            "content": content([media_type], schema, example=example),
-        }
-        for status, example in examples.items()
-    }

@@ -22,12 +22,10 @@ async def serve(
 
     Args:
         request: may ask for a range, or whether what it has is still right.
-        blobs: the storage.
-        key: what is kept there under this name must never change.
+        blobs, key: what is kept there under this name must never change.
         size: in bytes.
         tag: what stands for the content, in quotes.
-        media_type: what it is.
-        headers: sent as well.
+        media_type, headers: sent with it.
 
     Raises:
         MatteboxError: NOT_FOUND, UNAVAILABLE.

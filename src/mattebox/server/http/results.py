@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
-import anyio.to_thread
 from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.http import openapi
 from mattebox.server.http.dialect import json_response
@@ -27,13 +27,10 @@ _NOTHING = "There is no result here, or none any more."
 class ResultOptions:
     """The options of finished pictures that are fetched later."""
 
-    sign: bool = field(
-        default=True,
-        metadata={
-            "doc": "Give out addresses of the store itself where it can sign them; else the server hands results out."
-        },
+    sign: bool = option(
+        True, "Give out addresses of the store itself where it can sign them; else the server hands results out."
     )
-    keep: float = field(default=3600.0, metadata={"doc": "Seconds that a result can be fetched."})
+    keep: float = option(3600.0, "Seconds that a result can be fetched.")
 
     def __post_init__(self) -> None:
         if not 1 <= self.keep < math.inf:
@@ -41,43 +38,36 @@ class ResultOptions:
 
 
 def results(*, sign: bool) -> APIRouter:
-    """The routes below /results.
-
-    Args:
-        sign: send clients to the store itself where it can sign an address.
-    """
-    router = APIRouter(tags=["server"])
-    name = openapi.plain("string", "as in the address that a task has told")
-    found = openapi.success("The picture", openapi.content(["image/*"], openapi.binary()))
+    """The routes below /results; with `sign`, clients are sent to the store itself where it can sign an address."""
+    router = APIRouter(tags=["server"], default_response_class=Response)
 
     @router.head("/results/{name}", summary="What a task's result is", include_in_schema=False)
     @router.get(
         "/results/{name}",
         summary="A task's result",
-        response_class=Response,
-        openapi_extra={"parameters": [{"name": "name", "in": "path", "required": True, "schema": name}]},
-        responses=found | openapi.not_found(_NOTHING),
+        openapi_extra=openapi.request(parameters=[openapi.in_path("name")]),
+        responses=openapi.result("The picture", media_types=["image/*"]) | openapi.not_found(_NOTHING),
     )
     async def _result(request: Request) -> Response:
         """The finished picture of a task, until it expires. It may be asked for in ranges."""
-        return await _answer(request, f"results/{request.path_params['name']}", sign=sign)
+        try:
+            return await _found(request, f"results/{request.path_params['name']}", sign=sign)
+        except MatteboxError as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+            return json_response({"message": _NOTHING}, status=404)
 
     return router
 
 
-async def _answer(request: Request, key: str, *, sign: bool) -> Response:
+async def _found(request: Request, key: str, *, sign: bool) -> Response:
     blobs = server_state(request).blobs
     left = (expiry_of(key) or 0) - time.time()
     if blobs is None or left <= 0:
-        return _gone()
-    try:
-        size = await anyio.to_thread.run_sync(blobs.size, key)
-    except MatteboxError as error:
-        if error.kind is not Kind.NOT_FOUND:
-            raise
-        return _gone()
+        raise MatteboxError(Kind.NOT_FOUND, _NOTHING)
+    size = await run_in_threadpool(blobs.size, key)
     if sign and request.method == "GET":
-        address = await anyio.to_thread.run_sync(partial(blobs.result_address, key, seconds=left))
+        address = await run_in_threadpool(blobs.result_address, key, seconds=left)
         if address is not None:
             return RedirectResponse(address, 307, {"Cache-Control": "no-store"})
     return await serve(
@@ -89,7 +79,3 @@ async def _answer(request: Request, key: str, *, sign: bool) -> Response:
         media_type=media_type_of(key),
         headers={"Cache-Control": f"private, max-age={int(left)}, immutable"},
     )
-
-
-def _gone() -> Response:
-    return json_response({"message": _NOTHING}, status=404)

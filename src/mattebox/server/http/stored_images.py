@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import PurePath
 from urllib.parse import quote
 
-import anyio.to_thread
 from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,9 +24,9 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server import actions
 from mattebox.server.http import openapi
-from mattebox.server.http.dialect import json_response, request_context
+from mattebox.server.http.dialect import json_response
 from mattebox.server.http.range_responses import serve
-from mattebox.server.state import base_address, server_state
+from mattebox.server.state import base_address, limits, server_state
 from mattebox.server.store.accounts import Account
 from mattebox.server.store.images import ImageStore
 from mattebox.server.store.stored_image import Holdings, ImageStoreOptions, Page, StoredImage, check_name
@@ -50,38 +50,34 @@ def image_store(request: Request) -> ImageStore:
 
 async def get(request: Request, account: Account, image_id: str) -> StoredImage:
     """The account's image; NOT_FOUND also for an image of somebody else."""
-    return await anyio.to_thread.run_sync(image_store(request).get, account.id, image_id)
+    return await run_in_threadpool(image_store(request).get, account.id, image_id)
 
 
 async def listing(request: Request, account: Account, *, take: int, start: str | None) -> Page:
-    """The account's images; `ImageStore.listing` says more.
-
-    Raises:
-        MatteboxError: NOT_FOUND about `start`; UNAVAILABLE.
-    """
+    """The account's images; as `ImageStore.listing`, with `start` to blame where it is not found."""
     with _blaming("start"):
-        return await anyio.to_thread.run_sync(partial(image_store(request).listing, account.id, take=take, start=start))
+        return await run_in_threadpool(image_store(request).listing, account.id, take=take, start=start)
 
 
 async def publish(request: Request, account: Account, image_id: str) -> StoredImage:
     """Let anyone read the image."""
-    return await anyio.to_thread.run_sync(image_store(request).publish, account.id, image_id)
+    return await run_in_threadpool(image_store(request).publish, account.id, image_id)
 
 
 async def unpublish(request: Request, account: Account, image_id: str) -> StoredImage:
     """Let nobody else read the image any more."""
-    return await anyio.to_thread.run_sync(image_store(request).unpublish, account.id, image_id)
+    return await run_in_threadpool(image_store(request).unpublish, account.id, image_id)
 
 
 async def delete(request: Request, account: Account, image_id: str) -> None:
     """Delete the image and its file."""
-    await anyio.to_thread.run_sync(image_store(request).delete, account.id, image_id)
+    await run_in_threadpool(image_store(request).delete, account.id, image_id)
 
 
 async def holdings(request: Request, account: Account) -> tuple[Holdings, ImageStoreOptions]:
     """How much the account keeps, and how much it may."""
     kept = image_store(request)
-    return await anyio.to_thread.run_sync(kept.usage, account.id), kept.options
+    return await run_in_threadpool(kept.usage, account.id), kept.options
 
 
 def image_id(request: Request) -> str:
@@ -100,25 +96,24 @@ def published_address(request: Request, image: StoredImage) -> str | None:
 
 
 async def add(request: Request, account: Account, source: Source, *, name: str, picture: str) -> StoredImage:
-    """Keep a picture that was sent, or that an address leads to, for one credit.
+    """Keep a picture that was sent, or that an address leads to, for one credit. Call it after the body was read.
 
     Args:
-        request: what came; its body was read.
+        request: what came.
         account: whose it will be, and who pays.
         source: the picture.
-        name: as `store.images.check_name` has it.
+        name: as `store.stored_image.check_name` has it.
         picture: the parameter to be blamed where the picture cannot be used.
 
     Raises:
-        MatteboxError: the name or the picture cannot be used, there is no room, or the account has no credits left.
+        MatteboxError: what `actions.charged`, `Runner.keep` and `ImageStore.add` raise.
     """
     name = check_name(name)
     size = len(source.data) if isinstance(source, Upload) else 0
-    await anyio.to_thread.run_sync(partial(image_store(request).check, account.id, size=size))
-    runner, limits = server_state(request).runner, request_context(request).dialect.limits
-
+    await run_in_threadpool(image_store(request).check, account.id, size=size)
+    runner = server_state(request).runner
     async with actions.charged(request, account, picture=picture):
-        encoded = await runner.keep(source, account=account, limits=limits)
+        encoded = await runner.keep(source, account=account, limits=limits(request))
         made_by = "upload" if isinstance(source, Upload) else "link"
         return await _store(request, account, encoded, name=name, made_by=made_by, parent=None)
 
@@ -133,24 +128,14 @@ async def remove_background(
     name: str | None,
     cost: int,
 ) -> StoredImage:
-    """Cut the subject out of an image, into a new one.
-
-    Args:
-        request: what came; its body was read.
-        account: whose they are, and who pays.
-        image_id: the image.
-        edit: what to do.
-        backdrop: the picture behind, where the edit has one.
-        name: of the new image; None takes the old one's.
-        cost: in credits.
+    """Cut the subject out of an image, into a new one; without a `name` it has the old one's.
 
     Raises:
-        MatteboxError: NOT_FOUND; and what `actions.run_edit` and `ImageStore.add` raise.
+        MatteboxError: NOT_FOUND; and what `actions.charged`, `Runner.run_kept` and `ImageStore.add` raise.
     """
     image = await get(request, account, image_id)
-    photo = partial(image_store(request).read, image)
-    runner, limits = server_state(request).runner, request_context(request).dialect.limits
-    run = partial(runner.run_kept, edit, photo, backdrop=backdrop, account=account, limits=limits)
+    photo, run_kept = partial(image_store(request).read, image), server_state(request).runner.run_kept
+    run = partial(run_kept, edit, photo, backdrop=backdrop, account=account, limits=limits(request))
     return await _made_of(request, account, image, run, name=name, made_by="remove-background", cost=cost)
 
 
@@ -178,37 +163,33 @@ async def transform(
         name: of the new image; None takes the old one's.
 
     Raises:
-        MatteboxError: NOT_FOUND, about `marks` where it is one of those; INVALID_PARAMETER where the change does not
-            fit the image; and what `ImageStore.add` raises.
+        MatteboxError: NOT_FOUND, about `marks` where it is one of those; and what `actions.charged`,
+            `Runner.transform` and `ImageStore.add` raise.
     """
     image = await get(request, account, image_id)
     with _blaming("marks"):
         seals = {each: await get(request, account, each) for each in set(marks)}
-    read = image_store(request).read
-    on_it = [partial(read, seals[each]) for each in marks]
-    runner, limits = server_state(request).runner, request_context(request).dialect.limits
+    read, on_it = image_store(request).read, server_state(request).runner.transform
     run = partial(
-        runner.transform, change, partial(read, image), marks=on_it, output=output, account=account, limits=limits
+        on_it,
+        change,
+        partial(read, image),
+        marks=[partial(read, seals[each]) for each in marks],
+        output=output,
+        account=account,
+        limits=limits(request),
     )
     return await _made_of(request, account, image, run, name=name, made_by=made_by)
 
 
 async def imagine(request: Request, account: Account, prompt: str, *, seed: int, side: int, name: str) -> StoredImage:
-    """Paint a picture from words, into a new image, for one credit.
-
-    Args:
-        request: what came; its body was read.
-        account: whose it will be, and who pays.
-        prompt: what is to be seen.
-        seed: the same one paints the same picture, as far as the generator keeps to that.
-        side: of the square that is painted, in pixels.
-        name: as `store.images.check_name` has it.
+    """Paint a square of `side` pixels from words, into a new image, for one credit.
 
     Raises:
         MatteboxError: NOT_OFFERED where nothing here paints; and what `Runner.paint` and `ImageStore.add` raise.
     """
     name = check_name(name)
-    await anyio.to_thread.run_sync(image_store(request).check, account.id)
+    await run_in_threadpool(image_store(request).check, account.id)
     async with actions.charged(request, account, picture="prompt"):
         encoded = await server_state(request).runner.paint(prompt, width=side, height=side, seed=seed, account=account)
         return await _store(request, account, encoded, name=name, made_by="imagine", parent=None)
@@ -249,32 +230,27 @@ def disposition(image: StoredImage) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def published() -> APIRouter:
-    """The routes below /images: what is published, for anyone."""
-    router = APIRouter(tags=["server"])
-    found = openapi.success("The image", openapi.content(["image/*"], openapi.binary()))
-    image_id = {"name": "image_id", "in": "path", "required": True, "schema": openapi.plain("string", "`image_…`")}
+router = APIRouter(tags=["server"], default_response_class=Response)
+"""The routes below /images: what is published, for anyone."""
 
-    @router.head("/images/{image_id}", include_in_schema=False)
-    @router.get(
-        "/images/{image_id}",
-        summary="A published image",
-        response_class=Response,
-        openapi_extra={"parameters": [image_id]},
-        responses=found | openapi.not_found(_NOTHING),
-    )
-    async def _published(request: Request) -> Response:
-        """The file of an image that its owner has published, without a key, until it is unpublished or deleted."""
-        try:
-            image = await anyio.to_thread.run_sync(image_store(request).published, request.path_params["image_id"])
-        except MatteboxError as error:
-            if error.kind is not Kind.NOT_FOUND:
-                raise
-            return json_response({"message": _NOTHING}, status=404)
-        # A minute, and then ask again: what is unpublished should be gone soon, also from caches on the way.
-        return await file(request, image, cache_control="public, max-age=60, must-revalidate")
 
-    return router
+@router.head("/images/{image_id}", include_in_schema=False)
+@router.get(
+    "/images/{image_id}",
+    summary="A published image",
+    openapi_extra=openapi.request(parameters=[openapi.in_path("image_id")]),
+    responses=openapi.result("The image", media_types=["image/*"]) | openapi.not_found(_NOTHING),
+)
+async def published(request: Request) -> Response:
+    """The file of an image that its owner has published, without a key, until it is unpublished or deleted."""
+    try:
+        image = await run_in_threadpool(image_store(request).published, image_id(request))
+    except MatteboxError as error:
+        if error.kind is not Kind.NOT_FOUND:
+            raise
+        return json_response({"message": _NOTHING}, status=404)
+    # A minute, and then ask again: what is unpublished should be gone soon, also from caches on the way.
+    return await file(request, image, cache_control="public, max-age=60, must-revalidate")
 
 
 @contextmanager
@@ -297,7 +273,7 @@ async def _made_of(
     cost: int = 1,
 ) -> StoredImage:
     name = image.name if name is None else check_name(name)
-    await anyio.to_thread.run_sync(image_store(request).check, account.id)
+    await run_in_threadpool(image_store(request).check, account.id)
     async with actions.charged(request, account, picture="image", cost=cost):
         return await _store(request, account, await run(), name=name, made_by=made_by, parent=image.id)
 
@@ -308,7 +284,6 @@ async def _store(
     form = codec.format_named(encoded.media_type.rpartition("/")[2])
     if form is None:
         raise ValueError(f"a file of type {encoded.media_type} cannot be kept")
-    keep = partial(
+    return await run_in_threadpool(
         image_store(request).add, account.id, encoded, name=name, format=form, made_by=made_by, parent=parent
     )
-    return await anyio.to_thread.run_sync(keep)

@@ -78,46 +78,26 @@ class Executor:
             raise MatteboxError(Kind.CONFLICT, "Another part of this process works on tasks already.")
         self._engine = engine
         self._session = Session(engine, lease.process)
-        self._recovery = Recovery(engine, client, lease, self._session, rows=rows, options=options, node=node)
+        self.recovery = Recovery(
+            engine=engine, client=client, lease=lease, session=self._session, rows=rows, options=options, node=node
+        )
         try:
-            self._launch(
-                client,
+            self._define(
                 Steps(self._session, rows, work),
                 Webhooks(self._session, rows, work, lease, options),
                 ShardStep(self._session, work),
-                name=f"{node}/{lease.process}",
-                options=options,
             )
-            self._recovery.take_over(at_start=True)
+            self._launch(client, options, name=f"{node}/{lease.process}")
+            self.recovery.take_over(at_start=True)
         except BaseException:
             self.quit(grace=0)
             raise
 
-    def recover(self, *, at_start: bool) -> bool:
-        """Look after what dead processes left; see `Recovery.take_over`."""
-        return self._recovery.take_over(at_start=at_start)
-
-    def fail_orphans(self) -> None:
-        """See `Recovery.fail_orphans`."""
-        self._recovery.fail_orphans()
-
-    def _launch(
-        self,
-        client: DBOSClient,
-        steps: Steps,
-        webhooks: Webhooks,
-        shards: ShardStep,
-        *,
-        name: str,
-        options: TaskOptions,
-    ) -> None:
-        from dbos import DBOS, DBOSPortableJSONSerializer
+    def _define(self, steps: Steps, webhooks: Webhooks, shards: ShardStep) -> None:
+        """Tell the queue what is done for each of its messages."""
+        from dbos import DBOS
 
         session = self._session
-        log = logging.getLogger("dbos")
-        log.setLevel(logging.WARNING)
-        log.addFilter(_is_no_cancelled_task)
-        log.addFilter(_without_traceback)
 
         @DBOS.workflow(name=CUT_OUT)
         def cut_out(task_id: str) -> None:
@@ -137,6 +117,13 @@ class Executor:
             with session.doing(shard_id(plan, shard)):
                 return DBOS.run_step(retries("shard"), shards.run, order, plan, shard)
 
+    def _launch(self, client: DBOSClient, options: TaskOptions, *, name: str) -> None:
+        from dbos import DBOS, DBOSPortableJSONSerializer
+
+        log = logging.getLogger("dbos")
+        log.setLevel(logging.WARNING)
+        log.addFilter(_is_no_cancelled_task)
+        log.addFilter(_without_traceback)
         with reachable():
             queues = {WORK_QUEUE: options.concurrency, WEBHOOK_QUEUE: WEBHOOKS_AT_A_TIME, SHARD_QUEUE: SHARDS_AT_A_TIME}
             for queue, concurrency in queues.items():

@@ -41,14 +41,10 @@ class Lease:
     def __init__(self, engine: Engine, node: str, *, lease: float, beat: float) -> None:
         self._engine = engine
         self._node = node
-        self._process = str(uuid.uuid4())
+        self.process = ""
+        """This process, as the holder of the name since it was acquired last: 36 characters that nobody else has."""
         self._lease = lease
         self._beat = beat
-
-    @property
-    def process(self) -> str:
-        """This process, as the holder of the name since it was acquired last: 36 characters that nobody else has."""
-        return self._process
 
     def living(self) -> Select[str, str]:
         """A query for the names and the processes of the nodes that live."""
@@ -60,8 +56,8 @@ class Lease:
         Raises:
             MatteboxError: CONFLICT where another process lives under it; UNAVAILABLE.
         """
-        self._process = str(uuid.uuid4())
-        mine = {"id": self._node, "process": self._process, "signature": _signature(), "seen": now()}
+        self.process = str(uuid.uuid4())
+        mine = {"id": self._node, "process": self.process, "signature": _signature(), "seen": now()}
         patience = 1.5 * self._beat + 0.5
         seen: tuple[str, float] | None = None
         waiting = threading.Event()
@@ -96,7 +92,7 @@ class Lease:
         """Give the name back; where the database is away, it runs out by itself."""
         try:
             with reachable(), self._engine.begin() as connection:
-                connection.execute(delete(NODES).where(NODES.c.process == self._process))
+                connection.execute(delete(NODES).where(NODES.c.process == self.process))
         except MatteboxError as error:
             logger.warning("the name of this node was not given back: %s", error)
 
@@ -110,13 +106,13 @@ class Lease:
     def renew(self) -> bool:
         """Show a sign of life; False where another process has taken the name."""
         with reachable(), self._engine.begin() as connection:
-            mine = (NODES.c.id == self._node, NODES.c.process == self._process)
+            mine = (NODES.c.id == self._node, NODES.c.process == self.process)
             if connection.execute(update(NODES).where(*mine).values(seen=now())).rowcount:
                 return True
             if connection.execute(select(NODES.c.id).where(NODES.c.id == self._node)).first():
                 return False
             connection.execute(
-                insert(NODES).values(id=self._node, process=self._process, signature=_signature(), seen=now())
+                insert(NODES).values(id=self._node, process=self.process, signature=_signature(), seen=now())
             )
             return True
 

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, final
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from mattebox.edit import Edit
 from mattebox.errors import Kind, MatteboxError
@@ -58,11 +58,12 @@ class Tasks:
         options: TaskOptions | None = None,
         on_finished: Callable[[Connection, Task], None] | None = None,
     ) -> None:
-        self._engine = connect(database_url)
+        self.engine = connect(database_url)
+        """The database, for others who keep something there."""
         self._node = node
         self._work = work
         self._options = options or TaskOptions()
-        self._lease = Lease(self._engine, node, lease=self._options.lease, beat=self._options.beat)
+        self._lease = Lease(self.engine, node, lease=self._options.lease, beat=self._options.beat)
         self._on_finished = on_finished
         self._client: DBOSClient | None = None
         self._executor: Executor | None = None
@@ -70,11 +71,6 @@ class Tasks:
         self._closed = False
         self._heart: threading.Thread | None = None
         self._failure: str | None = None
-
-    @property
-    def engine(self) -> Engine:
-        """The database, for others who keep something there."""
-        return self._engine
 
     def check(self) -> None:
         """Whether this process takes part, as it should.
@@ -94,11 +90,11 @@ class Tasks:
         """
         if self._client is not None or self._closed:
             raise RuntimeError("these tasks were started before")
-        create(self._engine)
+        create(self.engine)
         try:
             if role != "api":
                 self._lease.acquire()
-            self._connect()
+            self._client = open_client(self.engine)
             if role != "api":
                 self._executor = self._launch()
                 self._heart = threading.Thread(target=self._heartbeat, name="mattebox-heartbeat", daemon=True)
@@ -120,7 +116,7 @@ class Tasks:
         if self._client is not None:
             self._client.destroy()
             self._client = None
-        self._engine.dispose()
+        self.engine.dispose()
 
     def submit(
         self,
@@ -162,7 +158,7 @@ class Tasks:
             }
             for edit, sources in edits
         ]
-        with reachable(), self._engine.begin() as connection:
+        with reachable(), self.engine.begin() as connection:
             if in_transaction is not None:
                 in_transaction(connection)
             if not rows:
@@ -185,7 +181,7 @@ class Tasks:
         query = select(TASKS).where(TASKS.c.id == task_id)
         if owner is not None:
             query = query.where(TASKS.c.owner == owner)
-        with reachable(), self._engine.connect() as connection:
+        with reachable(), self.engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise MatteboxError(Kind.NOT_FOUND, "There is no task with this id.")
@@ -210,7 +206,7 @@ class Tasks:
             last = self.get(after, owner)
             number = select(TASKS.c.number).where(TASKS.c.id == last.id).scalar_subquery()
             query = query.where(TASKS.c.number < number)
-        with reachable(), self._engine.connect() as connection:
+        with reachable(), self.engine.connect() as connection:
             return [task_of(row) for row in connection.execute(query)]
 
     def cancel(self, task_id: str, owner: str | None = None) -> Task:
@@ -222,7 +218,7 @@ class Tasks:
             MatteboxError: NOT_FOUND; CONFLICT where the task has succeeded or failed already.
         """
         task = self.get(task_id, owner)
-        with reachable(), self._engine.begin() as connection:
+        with reachable(), self.engine.begin() as connection:
             ended = self._rows.end(connection, task_id, {"status": Status.CANCELLED.value})
         if ended is None:
             task = self.get(task_id, owner)
@@ -243,17 +239,17 @@ class Tasks:
         forgotten = 0
         old = select(TASKS.c.id).where(TASKS.c.finished < now() - self._options.retention).limit(AT_ONCE)
         while True:
-            with reachable(), self._engine.connect() as connection:
+            with reachable(), self.engine.connect() as connection:
                 ids = list(connection.execute(old).scalars())
             if not ids:
                 break
             with reachable():
                 hooks = [webhook_id(task, again) for task in ids for again in range(self._options.webhook_retries + 1)]
                 self._dbos.delete_workflows(ids + hooks)
-                with self._engine.begin() as connection:
+                with self.engine.begin() as connection:
                     forgotten += connection.execute(delete(TASKS).where(TASKS.c.id.in_(ids))).rowcount
         sweep_shards(self._dbos, seconds=self._options.retention)
-        with reachable(), self._engine.begin() as connection:
+        with reachable(), self.engine.begin() as connection:
             self._lease.forget(connection, self._options.retention)
         return forgotten
 
@@ -265,12 +261,9 @@ class Tasks:
             raise RuntimeError("these tasks are not running")
         return self._client
 
-    def _connect(self) -> None:
-        self._client = open_client(self._engine)
-
     def _launch(self) -> Executor:
         return Executor(
-            self._engine, self._dbos, self._lease, self._rows, node=self._node, work=self._work, options=self._options
+            self.engine, self._dbos, self._lease, self._rows, node=self._node, work=self._work, options=self._options
         )
 
     @property
@@ -295,12 +288,12 @@ class Tasks:
                     continue
                 # After the database was away everybody looks dead for a moment.
                 steady += self._options.beat
-                first = self._executor.recover(at_start=steady < self._options.lease)
+                first = self._executor.recovery.take_over(at_start=steady < self._options.lease)
                 cleaned += self._options.beat
                 if first and cleaned >= CLEANING_SECONDS:
                     cleaned = 0.0
                     self.sweep()
-                    self._executor.fail_orphans()
+                    self._executor.recovery.fail_orphans()
                 self._failure = None
             except MatteboxError as error:
                 steady = 0.0

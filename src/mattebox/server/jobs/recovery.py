@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
 from sqlalchemy import Connection, Engine, case, select, update
@@ -36,10 +37,11 @@ TIMES = {1: "once", 2: "twice", 3: "three times"}
 
 
 @final
+@dataclass(slots=True, kw_only=True, eq=False)
 class Recovery:
     """Looks after what dead processes left, as one node sees it.
 
-    Args:
+    Attributes:
         engine: the database.
         client: the queue.
         lease: this node's.
@@ -49,25 +51,14 @@ class Recovery:
         node: this node's name.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        client: DBOSClient,
-        lease: Lease,
-        session: Session,
-        *,
-        rows: TaskRows,
-        options: TaskOptions,
-        node: str,
-    ) -> None:
-        self._node = node
-        self._engine = engine
-        self._client = client
-        self._lease = lease
-        self._session = session
-        self._rows = rows
-        self._options = options
-        self._missing: set[str] = set()
+    engine: Engine
+    client: DBOSClient
+    lease: Lease
+    session: Session
+    rows: TaskRows
+    options: TaskOptions
+    node: str
+    _missing: set[str] = field(default_factory=set)
 
     def take_over(self, *, at_start: bool) -> bool:
         """Queue again what nobody works on.
@@ -79,32 +70,32 @@ class Recovery:
         Returns:
             Whether this node is the one of all that looks after the others.
         """
-        with reachable(), self._engine.connect() as connection:
-            living = {row.id: row.process for row in connection.execute(self._lease.living())}
-        first = self._node == min(living, default=self._node)
+        with reachable(), self.engine.connect() as connection:
+            living = {row.id: row.process for row in connection.execute(self.lease.living())}
+        first = self.node == min(living, default=self.node)
         with reachable():
-            pending = self._client.list_workflows(status="PENDING", load_input=False, load_output=False)
-        mine = {flow.workflow_id for flow in pending if _holder(flow)[1] == self._session.process}
-        mine -= self._session.active()
+            pending = self.client.list_workflows(status="PENDING", load_input=False, load_output=False)
+        mine = {flow.workflow_id for flow in pending if _holder(flow)[1] == self.session.process}
+        mine -= self.session.active()
         # Where the answer to "this one is yours" was lost on its way, the node does not know of its own message.
         lost = mine & self._missing
         self._missing = mine - lost
         dead = [flow for flow in pending if self._is_dead(flow, living)]
         if at_start or not first:
-            dead = [flow for flow in dead if _holder(flow)[0] == self._node]
+            dead = [flow for flow in dead if _holder(flow)[0] == self.node]
         self._resume([*dead, *(flow for flow in pending if flow.workflow_id in lost)])
         return first
 
     def _is_dead(self, flow: WorkflowStatus, living: Mapping[str, str]) -> bool:
         node, process = _holder(flow)
         if not process:  # as an older mattebox names itself
-            return node == self._node or node not in living
-        return process != self._session.process and process != living.get(node)
+            return node == self.node or node not in living
+        return process != self.session.process and process != living.get(node)
 
     def fail_orphans(self) -> None:
         """Fail the tasks whose message came to an end that none of ours knows of."""
         with reachable():
-            broken = self._client.list_workflows(
+            broken = self.client.list_workflows(
                 status=["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
                 name=CUT_OUT,
                 limit=AT_ONCE,
@@ -113,30 +104,30 @@ class Recovery:
                 load_output=False,
             )
         for flow in broken:
-            with reachable(), self._engine.begin() as connection:
-                self._rows.fail(connection, flow.workflow_id, DEFECT)
+            with reachable(), self.engine.begin() as connection:
+                self.rows.fail(connection, flow.workflow_id, DEFECT)
 
     def _resume(self, flows: Iterable[WorkflowStatus]) -> None:
         for flow in flows:
             if flow.name == CUT_OUT:
-                with reachable(), self._engine.begin() as connection:
+                with reachable(), self.engine.begin() as connection:
                     if self._waits(connection, flow.workflow_id):
                         continue
             logger.warning("%s of node %s is queued again", flow.workflow_id, flow.executor_id)
             with reachable():
-                self._client.resume_workflow(flow.workflow_id, queue_name=flow.queue_name)
+                self.client.resume_workflow(flow.workflow_id, queue_name=flow.queue_name)
 
     def _waits(self, connection: Connection, task_id: str) -> bool:
         """Hold against a task that its worker died, where it did; returns whether there is a pause to wait for."""
-        died = (TASKS.c.worker.is_not(None), TASKS.c.worker != self._session.process)
+        died = (TASKS.c.worker.is_not(None), TASKS.c.worker != self.session.process)
         deaths = TASKS.c.deaths + case((TASKS.c.suspect, 1), else_=0)
-        row = self._rows.change(connection, task_id, {"worker": None, "suspect": True, "deaths": deaths}, *died)
-        if row is not None and row.deaths >= self._options.attempts:
+        row = self.rows.change(connection, task_id, {"worker": None, "suspect": True, "deaths": deaths}, *died)
+        if row is not None and row.deaths >= self.options.attempts:
             times = TIMES.get(row.deaths, f"{row.deaths} times")
-            self._rows.fail(connection, task_id, f"The worker died {times} on this picture.")
+            self.rows.fail(connection, task_id, f"The worker died {times} on this picture.")
             return False
         if row is not None and row.deaths:
-            pause = self._options.probation * LONGER ** (row.deaths - 1)
+            pause = self.options.probation * LONGER ** (row.deaths - 1)
             logger.warning("task %s waits %g s: its worker has died on it %d times", task_id, pause, row.deaths)
             connection.execute(update(TASKS).where(TASKS.c.id == task_id).values(not_before=now() + pause))
         query = select(TASKS.c.id).where(TASKS.c.id == task_id, TASKS.c.not_before > now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, final
 
 from sqlalchemy import (
@@ -98,27 +98,16 @@ def open_client(engine: Engine) -> DBOSClient:
 def task_of(row: Row[tuple[object]]) -> Task:
     """The task of a row."""
     edit, sources = from_json(json.loads(row.edit))
-    return Task(
-        id=row.id,
-        owner=row.owner,
-        dialect=row.dialect,
-        edit=edit,
-        sources=sources,
-        status=Status(row.status),
-        created=row.created,
-        reason=row.reason,
-        progress=row.progress,
-        started=row.started,
-        finished=row.finished,
-        result=None if row.result is None else _result_of(row.result),
-        hook=None if row.hook_url is None else Hook(row.hook_url, row.hook_secret),
-        batch=row.batch,
-        extra=json.loads(row.extra),
-        announced=row.announced,
-        hook_failure=row.hook_failure,
-        hook_attempts=row.hook_attempts,
-        hook_attempted=row.hook_attempted,
-    )
+    read: dict[str, object] = {
+        "edit": edit,
+        "sources": sources,
+        "status": Status(row.status),
+        "result": None if row.result is None else _result_of(row.result),
+        "hook": None if row.hook_url is None else Hook(row.hook_url, row.hook_secret),
+        "extra": json.loads(row.extra),
+    }
+    same = {each.name: getattr(row, each.name) for each in fields(Task) if each.name not in read}
+    return Task(**{**same, **read})
 
 
 @final
@@ -161,30 +150,33 @@ class TaskRows:
 
     def queue_task(self, connection: Connection, task_id: str) -> None:
         """Queue the message that makes a worker cut out."""
-        self._enqueue(connection, WORK_QUEUE, CUT_OUT, task_id, task_id)
+        enqueue(self._client, connection, WORK_QUEUE, CUT_OUT, task_id, task_id)
 
     def queue_webhook(self, connection: Connection, task_id: str, again: int, *, delay: float | None = None) -> None:
         """Queue the message that makes a worker send the webhook, for the first time or `again`."""
-        self._enqueue(connection, WEBHOOK_QUEUE, WEBHOOK, webhook_id(task_id, again), task_id, again, delay=delay)
+        name = webhook_id(task_id, again)
+        enqueue(self._client, connection, WEBHOOK_QUEUE, WEBHOOK, name, task_id, again, delay=delay)
 
-    def _enqueue(
-        self,
-        connection: Connection,
-        queue: str,
-        workflow: str,
-        name: str,
-        *arguments: object,
-        delay: float | None = None,
-    ) -> None:
-        options: EnqueueOptions = {
-            "queue_name": queue,
-            "workflow_name": workflow,
-            "workflow_id": name,
-            "app_version": VERSION,
-        }
-        if delay is not None:
-            options["delay_seconds"] = delay
-        self._client.enqueue_in_transaction(connection, options, *arguments)
+
+def enqueue(
+    client: DBOSClient,
+    connection: Connection,
+    queue: str,
+    workflow: str,
+    name: str,
+    *arguments: object,
+    delay: float | None = None,
+) -> None:
+    """Queue a message under a name, in a transaction; `delay` is in seconds."""
+    options: EnqueueOptions = {
+        "queue_name": queue,
+        "workflow_name": workflow,
+        "workflow_id": name,
+        "app_version": VERSION,
+    }
+    if delay is not None:
+        options["delay_seconds"] = delay
+    client.enqueue_in_transaction(connection, options, *arguments)
 
 
 def webhook_id(task_id: str, again: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypedDict, final
 
@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from mattebox import bulk
 from mattebox.bulk import BulkJob, Plan
 from mattebox.errors import Kind, MatteboxError
-from mattebox.server.jobs.rows import SHARD, SHARD_QUEUE, VERSION, open_client
+from mattebox.server.jobs.rows import SHARD, SHARD_QUEUE, enqueue, open_client
 from mattebox.server.jobs.serialization import edit_from_json, edit_to_json
 from mattebox.server.jobs.session import Session
 from mattebox.server.jobs.steps import may_pass
@@ -25,7 +25,7 @@ from mattebox.server.jobs.tasks import Work
 from mattebox.server.store.database import reachable
 
 if TYPE_CHECKING:
-    from dbos import DBOSClient, EnqueueOptions
+    from dbos import DBOSClient
 
 LOOK_SECONDS: Final = 2.0
 """How often whoever waits for shards looks for those that have ended."""
@@ -96,13 +96,8 @@ def _enqueue(client: DBOSClient, engine: Engine, job: BulkJob, plan: Plan, shard
     for first in range(0, len(shards), AT_ONCE):
         with reachable(), engine.begin() as connection:
             for shard in shards[first : first + AT_ONCE]:
-                options: EnqueueOptions = {
-                    "queue_name": SHARD_QUEUE,
-                    "workflow_name": SHARD,
-                    "workflow_id": shard_id(plan.id, shard),
-                    "app_version": VERSION,
-                }
-                client.enqueue_in_transaction(connection, options, order, plan.id, shard)
+                name = shard_id(plan.id, shard)
+                enqueue(client, connection, SHARD_QUEUE, SHARD, name, order, plan.id, shard)
 
 
 def _wait(client: DBOSClient, plan: Plan, waiting: set[int], done: Callable[[int], None]) -> None:
@@ -133,17 +128,17 @@ def _reason(client: DBOSClient, plan: Plan, shard: int) -> str:
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
 class ShardStep:
     """The step of a shard.
 
-    Args:
+    Attributes:
         session: the stretch of work that this belongs to.
         work: makes the pictures.
     """
 
-    def __init__(self, session: Session, work: Work) -> None:
-        self._session = session
-        self._work = work
+    session: Session
+    work: Work
 
     def run(self, order: Order, plan_id: str, shard: int) -> str | None:
         """Do a shard; returns why it is not done where that is so.
@@ -151,16 +146,16 @@ class ShardStep:
         Raises:
             MatteboxError: what may pass; not at the last try.
         """
-        with self._session.stopping() as stop:
+        with self.session.stopping() as stop:
             try:
                 job = _job(order)
                 plan = bulk.read_plan(bulk.open_target(job))
                 # Whoever ordered this has compared the plan with the job, and the id is that plan's alone.
                 if plan is None or plan.id != plan_id:
                     return "The plan at TARGET is gone, or another one by now."
-                self._work.run_shard(job, plan, shard, stop=stop)
+                self.work.run_shard(job, plan, shard, stop=stop)
             except MatteboxError as error:
-                self._session.check()
+                self.session.check()
                 if may_pass(error):
                     raise
                 return error.message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from sqlalchemy import Connection, func, select
@@ -53,24 +54,24 @@ def may_pass(error: MatteboxError) -> bool:
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
 class Steps:
     """The steps of a task.
 
-    Args:
+    Attributes:
         session: the stretch of work that this belongs to.
         rows: changes the tasks.
         work: makes the pictures.
     """
 
-    def __init__(self, session: Session, rows: TaskRows, work: Work) -> None:
-        self._session = session
-        self._rows = rows
-        self._work = work
+    session: Session
+    rows: TaskRows
+    work: Work
 
     def start(self, task_id: str) -> bool:
         """Write down that somebody has begun; returns whether there is anything left to do."""
         begun = {"status": Status.RUNNING.value, "started": func.coalesce(TASKS.c.started, now())}
-        return self._session.retry_forever(lambda connection: self._rows.change(connection, task_id, begun)) is not None
+        return self.session.retry_forever(lambda connection: self.rows.change(connection, task_id, begun)) is not None
 
     def cut_out(self, task_id: str) -> None:
         """Do the edit, and end the task.
@@ -78,7 +79,7 @@ class Steps:
         Raises:
             MatteboxError: what may pass; not at the last try, which fails the task.
         """
-        row = self._session.retry_forever(
+        row = self.session.retry_forever(
             lambda connection: connection.execute(
                 select(TASKS).where(TASKS.c.id == task_id, TASKS.c.status.in_(UNFINISHED))
             ).one_or_none()
@@ -86,16 +87,16 @@ class Steps:
         if row is None:
             return
         task = task_of(row)
-        watch = _Watch(self._session, task_id)
+        watch = _Watch(self.session, task_id)
         try:
-            result = self._work.cut_out(
+            result = self.work.cut_out(
                 task.edit, task.sources, alone=row.suspect, begin=lambda: self._begin(task_id), checkpoint=watch
             )
         except (HaltedError, _UnwantedError):
-            return self._session.check()
+            return self.session.check()
         except MatteboxError as error:
             if may_pass(error):
-                self._session.retry_forever(lambda connection: self._rows.change(connection, task_id, {"worker": None}))
+                self.session.retry_forever(lambda connection: self.rows.change(connection, task_id, {"worker": None}))
                 raise
             reason = error.message
             if error.kind is Kind.INTERNAL:
@@ -106,16 +107,16 @@ class Steps:
             reason = DEFECT
         else:
             values = {"status": Status.SUCCEEDED.value, "progress": DONE, "result": result_to_json(result)}
-            return self._write(lambda connection: self._rows.end(connection, task_id, values))
-        return self._write(lambda connection: self._rows.fail(connection, task_id, reason))
+            return self._write(lambda connection: self.rows.end(connection, task_id, values))
+        return self._write(lambda connection: self.rows.fail(connection, task_id, reason))
 
     def _write(self, write: Callable[[Connection], object]) -> None:
-        self._session.retry_forever(write)
+        self.session.retry_forever(write)
 
     def _begin(self, task_id: str) -> None:
         """Leave a mark for the case that this process does not survive the picture."""
-        values = {"worker": self._session.process, "progress": BEGUN}
-        if self._session.retry_forever(lambda connection: self._rows.change(connection, task_id, values)) is None:
+        values = {"worker": self.session.process, "progress": BEGUN}
+        if self.session.retry_forever(lambda connection: self.rows.change(connection, task_id, values)) is None:
             raise _UnwantedError
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias, final
 from urllib.parse import urlsplit
@@ -91,10 +92,11 @@ def pause_after(failures: int, options: TaskOptions) -> float | None:
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
 class Webhooks:
     """Sends webhooks. What has to wait does so in the queue, where it outlives the process.
 
-    Args:
+    Attributes:
         session: the stretch of work that this belongs to.
         rows: changes the tasks.
         work: writes and sends.
@@ -102,16 +104,15 @@ class Webhooks:
         options: when a webhook is sent again.
     """
 
-    def __init__(self, session: Session, rows: TaskRows, work: Work, lease: Lease, options: TaskOptions) -> None:
-        self._session = session
-        self._rows = rows
-        self._work = work
-        self._lease = lease
-        self._options = options
+    session: Session
+    rows: TaskRows
+    work: Work
+    lease: Lease
+    options: TaskOptions
 
     def send(self, task_id: str, again: int) -> None:
         """Send a task's webhook, for the first time or `again`, and queue the next try where that fails."""
-        task = self._session.retry_forever(lambda connection: self._claim(connection, task_id))
+        task = self.session.retry_forever(lambda connection: self._claim(connection, task_id))
         if task is None or task.hook is None:
             return
         failure = self._deliver(task, task.hook)
@@ -119,19 +120,19 @@ class Webhooks:
         values |= {"hook_sender": None} if failure else {"announced": now()}
 
         def write(connection: Connection) -> None:
-            mine = (TASKS.c.id == task_id, TASKS.c.hook_sender == self._session.process, TASKS.c.announced.is_(None))
+            mine = (TASKS.c.id == task_id, TASKS.c.hook_sender == self.session.process, TASKS.c.announced.is_(None))
             if connection.execute(update(TASKS).where(*mine).values(values)).rowcount == 0 or failure is None:
                 return
-            pause = pause_after(again + 1, self._options)
+            pause = pause_after(again + 1, self.options)
             if pause is not None:
-                self._rows.queue_webhook(connection, task_id, again + 1, delay=pause)
+                self.rows.queue_webhook(connection, task_id, again + 1, delay=pause)
 
-        self._session.retry_forever(write)
+        self.session.retry_forever(write)
 
     def _deliver(self, task: Task, hook: Hook) -> str | None:
         """Send the webhook; returns why that failed."""
         try:
-            self._work.deliver(hook, self._work.webhook_body(task), task.id)
+            self.work.deliver(hook, self.work.webhook_body(task), task.id)
         except MatteboxError as error:
             if error.kind is Kind.INTERNAL:
                 logger.exception("the webhook of task %s failed", task.id)
@@ -143,12 +144,12 @@ class Webhooks:
 
     def _claim(self, connection: Connection, task_id: str) -> Task | None:
         """Become the one that sends this webhook: a node that was taken for dead may wake up in the middle of it."""
-        living = select(self._lease.living().subquery().c.process)
+        living = select(self.lease.living().subquery().c.process)
         free = or_(
             TASKS.c.hook_sender.is_(None),
-            TASKS.c.hook_sender == self._session.process,
+            TASKS.c.hook_sender == self.session.process,
             TASKS.c.hook_sender.not_in(living),
         )
         claim = update(TASKS).where(TASKS.c.id == task_id, TASKS.c.announced.is_(None), free)
-        row = connection.execute(claim.values(hook_sender=self._session.process).returning(TASKS)).one_or_none()
+        row = connection.execute(claim.values(hook_sender=self.session.process).returning(TASKS)).one_or_none()
         return None if row is None else task_of(row)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, wait
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, TypeVar, final
 
 import anyio
@@ -26,6 +27,8 @@ from mattebox.sources import Sources, Upload
 from mattebox.stages import Stage
 
 if TYPE_CHECKING:
+    from standardwebhooks import Webhook
+
     from mattebox.bulk import BulkJob, Plan
 
 _T = TypeVar("_T")
@@ -39,10 +42,11 @@ _SLACK = 5.0
 
 
 @final
+@dataclass(slots=True, eq=False)
 class Worker:
     """The work of `Tasks`. Its methods block a thread that is not the loop's; each may be called by several threads.
 
-    Args:
+    Attributes:
         runner: makes the pictures, one after the other and under the same limits as those of requests.
         blobs: where results are kept.
         fetcher: sends webhooks.
@@ -56,32 +60,22 @@ class Worker:
         monitor: counts failures and deliveries.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        blobs: Blobs,
-        fetcher: Fetcher,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        ready: Callable[[], Awaitable[None]],
-        timeout: float = 300.0,
-        keep: float,
-        webhook_timeout: float = 5.0,
-        webhook_secret: str = "",
-        webhook_bodies: Mapping[str, WebhookBody],
-        monitor: Monitor | None = None,
-    ) -> None:
-        self._runner = runner
-        self._blobs = blobs
-        self._fetcher = fetcher
-        self._loop = loop
-        self._ready = ready
-        self._timeout = timeout
-        self._keep = keep
-        self._webhook_timeout = webhook_timeout
-        self._signer = signer(webhook_secret) if webhook_secret else None
-        self._webhook_bodies = webhook_bodies
-        self._monitor = monitor or Monitor()
+    runner: Runner
+    blobs: Blobs
+    fetcher: Fetcher
+    _: KW_ONLY
+    loop: asyncio.AbstractEventLoop
+    ready: Callable[[], Awaitable[None]]
+    timeout: float = 300.0
+    keep: float
+    webhook_timeout: float = 5.0
+    webhook_secret: str = field(default="", repr=False)
+    webhook_bodies: Mapping[str, WebhookBody]
+    monitor: Monitor = field(default_factory=Monitor)
+    _signer: Webhook | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._signer = signer(self.webhook_secret) if self.webhook_secret else None
 
     def cut_out(
         self,
@@ -106,9 +100,9 @@ class Worker:
                 raise
             # A generator's server, which may be so for ever, and each try cuts the subject out anew: a few will do.
             raise MatteboxError(Kind.UNAVAILABLE, error.message, retry_after=max(1, error.retry_after)) from error
-        name = new_result_name(codec.extension(edit.output.format), keep=self._keep, now=time.time())
-        with self._monitor.stage(Stage.STORE):
-            self._blobs.put(name, encoded.data, media_type=encoded.media_type)
+        name = new_result_name(codec.extension(edit.output.format), keep=self.keep, now=time.time())
+        with self.monitor.stage(Stage.STORE):
+            self.blobs.put(name, encoded.data, media_type=encoded.media_type)
         return Result(
             name=name,
             media_type=encoded.media_type,
@@ -130,7 +124,7 @@ class Worker:
         """
         from mattebox import bulk
 
-        bulk.run_shard(job, plan, shard, _InTurn(self), threads=self._runner.workers, stop=stop)
+        bulk.run_shard(job, plan, shard, _InTurn(self), threads=self.runner.options.workers, stop=stop)
 
     def run_file(self, edit: Edit, sources: Sources, checkpoint: Checkpoint) -> Encoded:
         """Do an edit whose result nobody but the caller keeps.
@@ -146,7 +140,7 @@ class Worker:
         Raises:
             MatteboxError: UNAVAILABLE where this server does not have the dialect.
         """
-        write = self._webhook_bodies.get(task.dialect)
+        write = self.webhook_bodies.get(task.dialect)
         if write is None:
             raise MatteboxError(Kind.UNAVAILABLE, "This server cannot write this webhook any more.")
         address = None if task.result is None else result_address(str(task.extra.get(BASE, "")), task.result)
@@ -159,33 +153,33 @@ class Worker:
             MatteboxError: as `Fetcher.post`, and INVALID_PARAMETER for a secret that is not base64.
         """
         by = self._signer if hook.secret is None else signer(hook.secret)
-        post = self._fetcher.post(hook.url, body, headers=headers(task_id, body, by), timeout=self._webhook_timeout)
-        end = time.monotonic() + self._webhook_timeout + _SLACK
+        post = self.fetcher.post(hook.url, body, headers=headers(task_id, body, by), timeout=self.webhook_timeout)
+        end = time.monotonic() + self.webhook_timeout + _SLACK
 
         def in_time() -> None:  # the delivery has a deadline of its own: this one is for a loop that hangs
             if time.monotonic() > end:
                 raise MatteboxError(
-                    Kind.UNREACHABLE_SOURCE, f"The webhook was not answered within {self._webhook_timeout:g} seconds."
+                    Kind.UNREACHABLE_SOURCE, f"The webhook was not answered within {self.webhook_timeout:g} seconds."
                 )
 
-        with self._monitor.webhook():
+        with self.monitor.webhook():
             self._on_loop(post, in_time)
 
     async def _run(self, edit: Edit, sources: Sources, *, alone: bool, begin: Callable[[], None]) -> Encoded:
         while True:
             try:
-                await self._ready()
+                await self.ready()
                 break
             except MatteboxError as error:
                 if error.kind is not Kind.UNAVAILABLE or error.retry_after is None:
                     raise
             await anyio.sleep(1)  # the networks are on their way, and a task can wait
-        with self._monitor.task():
-            return await self._runner.run_task(edit, sources, timeout=self._timeout, alone=alone, begin=begin)
+        with self.monitor.task():
+            return await self.runner.run_task(edit, sources, timeout=self.timeout, alone=alone, begin=begin)
 
     def _on_loop(self, work: Coroutine[object, object, _T], checkpoint: Callable[[], None]) -> _T:
         """Wait for what runs in the server's loop; cancel it where `checkpoint` raises."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             while not wait({future}, timeout=_LOOK_SECONDS).done:
                 checkpoint()
@@ -199,15 +193,15 @@ class Worker:
 
 
 @final
+@dataclass(frozen=True, slots=True)
 class _InTurn:
     """A `bulk.FileEngine`: the server's runner, with its limits and its model for edits that name none."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    worker: Worker
 
     def run_file(
         self, edit: Edit, photo: bytes, *, backdrop: bytes | None, limits: codec.Limits, checkpoint: Checkpoint
     ) -> Encoded:
         del limits  # the server's own are narrower
         behind = None if backdrop is None else Upload(backdrop)
-        return self._worker.run_file(edit, Sources(Upload(photo), behind), checkpoint)
+        return self.worker.run_file(edit, Sources(Upload(photo), behind), checkpoint)

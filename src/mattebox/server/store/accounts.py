@@ -18,10 +18,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, Engine, Integer, String, Table, case, func, select, update
 
+from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.database import TABLES, reachable, upsert
 from mattebox.server.store.keys import AWAY_SECONDS, KEY_SECONDS, Key, Keys, digest, may_be_kept
@@ -37,12 +38,8 @@ _ANYBODY = "anybody"
 class AccountOptions:
     """The options of accounts."""
 
-    credits: int = field(
-        default=0,
-        metadata={
-            "doc": "Pictures each key may have made in all, unless it has a number of its own; 0 means as many as it "
-            "likes."
-        },
+    credits: int = option(
+        0, "Pictures each key may have made in all, unless it has a number of its own; 0 means as many as it likes."
     )
 
     def __post_init__(self) -> None:

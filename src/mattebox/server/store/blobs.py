@@ -93,17 +93,14 @@ class Blobs:
 
     def put(self, key: str, data: bytes, *, media_type: str) -> None:
         """Keep `data` under `key`, in place of what was there. It appears whole or not at all, and survives a crash."""
-        _check_key(key)
         self._store.put(self._path(key), data, media_type=media_type)
 
     def get(self, key: str) -> bytes:
         """The bytes under `key`."""
-        _check_key(key)
         return self._store.get(self._path(key))
 
     def size(self, key: str) -> int:
         """The number of bytes kept under `key`."""
-        _check_key(key)
         return self._store.size(self._path(key))
 
     def part(self, key: str, start: int, end: int) -> bytes:
@@ -112,12 +109,10 @@ class Blobs:
         Raises:
             MatteboxError: INVALID_PARAMETER where no byte lies there.
         """
-        _check_key(key)
         return self._store.part(self._path(key), start, end)
 
     def delete(self, key: str) -> None:
         """Forget what is kept under `key`, if anything is."""
-        _check_key(key)
         self._store.delete([self._path(key)])
         if self._folder:
             with explained():
@@ -193,6 +188,7 @@ class Blobs:
 
     def _path(self, key: str) -> str:
         """The path of a blob in the store."""
+        _check_key(key)
         return _dated(key) if self._folder else key
 
 

@@ -11,6 +11,7 @@ import logging
 import re
 import secrets
 import string
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Self, final
 
@@ -110,7 +111,7 @@ class ImageStore:
     def __init__(self, database: Engine, blobs: Blobs, options: ImageStoreOptions = ImageStoreOptions()) -> None:
         self._database = database
         self._blobs = blobs
-        self._options = options
+        self.options = options
 
     @classmethod
     def open(cls, *, database: str, storage: str, options: ImageStoreOptions = ImageStoreOptions()) -> Self:
@@ -132,11 +133,6 @@ class ImageStore:
             engine.dispose()
             raise
         return cls(engine, blobs, options)
-
-    @property
-    def options(self) -> ImageStoreOptions:
-        """How much each owner may keep."""
-        return self._options
 
     def close(self) -> None:
         """End the connections to the database. Only for whoever opened it."""
@@ -161,7 +157,7 @@ class ImageStore:
             MatteboxError: CONFLICT.
         """
         held = self.usage(owner)
-        if held.images >= self._options.images or held.bytes + size > self._options.bytes:
+        if held.images >= self.options.images or held.bytes + size > self.options.bytes:
             raise self._no_room(held)
 
     def add(
@@ -350,7 +346,7 @@ class ImageStore:
     def _announce(self, values: dict[str, str | int | None]) -> StoredImage:
         """Count an image and write its row, before there is a file."""
         size = int(values["size"] or 0)
-        most = self._options
+        most = self.options
         with reachable(), self._database.begin() as connection:
             if size > most.bytes:  # the first row of an owner is not asked for what it holds
                 raise self._no_room(_held(connection, str(values["owner"])))
@@ -402,7 +398,7 @@ class ImageStore:
             return _found(image_id, connection.execute(change).one_or_none())
 
     def _no_room(self, held: Holdings) -> MatteboxError:
-        most = self._options
+        most = self.options
         if held.images >= most.images:
             sentence = f"This key keeps {held.images:,} images already; delete some first."
         else:
@@ -416,20 +412,10 @@ def _held(connection: Connection, owner: str) -> Holdings:
 
 
 def _image_of(row: Row[tuple[object]]) -> StoredImage:
-    return StoredImage(
-        id=row.id,
-        owner=row.owner,
-        name=row.name,
-        width=row.width,
-        height=row.height,
-        format=Format(row.format),
-        size=row.size,
-        # Rounded: SQLite's clock counts milliseconds, and a float only nearly.
-        created=datetime.fromtimestamp(round(row.created, 3), UTC),
-        parent=row.parent,
-        made_by=row.made_by,
-        published=row.published,
-    )
+    same = {each.name: getattr(row, each.name) for each in fields(StoredImage)}
+    # Rounded: SQLite's clock counts milliseconds, and a float only nearly.
+    created = datetime.fromtimestamp(round(row.created, 3), UTC)
+    return StoredImage(**{**same, "format": Format(row.format), "created": created})
 
 
 def _kept(image_id: str) -> tuple[ColumnElement[bool], ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from mattebox import codec
 from mattebox.edit import Format
+from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError
 
 LONGEST_NAME = 30
@@ -18,8 +19,8 @@ LONGEST_NAME = 30
 class ImageStoreOptions:
     """How much of it is kept."""
 
-    images: int = field(default=10_000, metadata={"doc": "Images that each key may keep."})
-    bytes: int = field(default=10 * 2**30, metadata={"doc": "Bytes that the images of each key may have in all."})
+    images: int = option(10_000, "Images that each key may keep.")
+    bytes: int = option(10 * 2**30, "Bytes that the images of each key may have in all.")
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.bytes < 1:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from mattebox.errors import Kind
 from mattebox.models import CATALOGUE
 from mattebox.models.catalogue import Choice, Network, Row, members
@@ -13,7 +11,7 @@ from mattebox.server.dialects.native.options import RemoveFields, ReplaceFields
 from mattebox.server.dialects.native.problem import failures
 from mattebox.server.http import negotiation, openapi
 
-router = APIRouter(prefix="/api/v1", tags=["mattebox"], dependencies=options.KEYS)
+router = options.router_for("mattebox")
 _FAILURES = failures(*openapi.EDIT_ERRORS, statuses=(406, 415))
 
 
@@ -29,7 +27,6 @@ async def _edit(request: base.Request, model: type[RemoveFields]) -> base.Respon
 @router.post(
     "/remove",
     summary="Remove the background",
-    response_class=base.Response,
     openapi_extra=options.described(
         RemoveFields,
         idempotent=True,
@@ -50,7 +47,6 @@ async def remove(request: base.Request) -> base.Response:
 @router.post(
     "/replace",
     summary="Replace the background",
-    response_class=base.Response,
     openapi_extra=options.described(
         ReplaceFields,
         idempotent=True,
@@ -97,7 +93,6 @@ class Usage(base.BaseModel):
 @router.get(
     "/models",
     summary="The networks there are",
-    response_class=base.Response,
     responses=openapi.result("All of them", model=Models) | failures(),
 )
 async def models(request: base.Request) -> base.Response:
@@ -129,7 +124,6 @@ def _model(row: Row, network: Network, *, default: bool, installed: bool) -> Mod
 @router.get(
     "/me",
     summary="The usage of the key",
-    response_class=base.Response,
     responses=openapi.result("The account", model=Usage) | failures(),
 )
 async def me(request: base.Request) -> base.Response:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Annotated, ClassVar
 
-from fastapi import APIRouter
 from pydantic import ConfigDict
 
 from mattebox import transforms
@@ -206,18 +205,9 @@ class ImageState(base.BaseModel):
 
 def _state(request: base.Request, image: StoredImage) -> ImageState:
     """An image as it is shown."""
-    return ImageState(
-        id=image.id,
-        name=image.name,
-        url=images.published_address(request, image),
-        width=image.width,
-        height=image.height,
-        format=image.format.value,
-        size=image.size,
-        created_at=images.created_at(image),
-        parent=image.parent,
-        made_by=image.made_by,
-    )
+    made = {"url": images.published_address(request, image), "created_at": images.created_at(image)}
+    same = {name: getattr(image, name) for name in ImageState.model_fields if name not in made}
+    return ImageState.model_validate({**same, **made})
 
 
 class ImagePage(base.BaseModel):
@@ -267,12 +257,7 @@ def _taking(model: type[NewImage]) -> openapi.Schema:
 
 # --- the routes --------------------------------------------------------------------------------------------------
 
-router = APIRouter(
-    prefix="/api/v1",
-    tags=["mattebox: images"],
-    dependencies=options.KEYS,
-    default_response_class=base.Response,
-)
+router = options.router_for("mattebox: images")
 
 
 @router.post(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Annotated, TypeVar
 
-from fastapi import Security
+from fastapi import APIRouter, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import ConfigDict
 from starlette.exceptions import HTTPException
@@ -18,7 +18,7 @@ from mattebox.options import ONE_BACKGROUND, EditOptions, ReplaceOptions, SceneO
 from mattebox.server.dialects import base
 from mattebox.server.http import bodies, openapi
 
-KEYS = (
+_KEYS = (
     Security(HTTPBearer(scheme_name="Key", auto_error=False)),
     Security(APIKeyHeader(name="x-api-key", scheme_name="Key in x-api-key", auto_error=False)),
 )
@@ -26,6 +26,11 @@ KEYS = (
 RAW = ("image/*", "application/octet-stream")
 """Media types of a body that is the picture itself."""
 _T = TypeVar("_T", bound=base.Fields)
+
+
+def router_for(tag: str, *, prefix: str = "/api/v1") -> APIRouter:
+    """A router of this API, under a heading of the OpenAPI page."""
+    return APIRouter(prefix=prefix, tags=[tag], dependencies=_KEYS, default_response_class=base.Response)
 
 
 class PhotoFields(base.PhotoFields):
@@ -116,12 +121,7 @@ class ReplaceFields(SceneFields, ReplaceOptions):
 
 
 async def read(request: base.Request, model: type[_T]) -> _T:
-    """The fields of a request; `read_values` says more.
-
-    Raises:
-        HTTPException: 415 where the body is something else.
-        MatteboxError: as `read_values`, and as `Fields.read`.
-    """
+    """The fields of a request; `read_values` and `as_model` say more."""
     return as_model(request, model, await read_values(request))
 
 
@@ -167,14 +167,7 @@ async def read_values(request: base.Request) -> bodies.Values:
 def described(
     model: type[base.Fields], *, json: type[base.Fields] | None = None, example: object = None, idempotent: bool = False
 ) -> openapi.Schema:
-    """The request of a route that reads these fields in every way, for `openapi_extra`.
-
-    Args:
-        model: the fields.
-        json: those of a JSON body, where it has others too.
-        example: of a JSON body.
-        idempotent: whether the route looks at `Idempotency-Key`.
-    """
+    """The request of a route that reads these fields in every way; `json` where a JSON body has others too."""
     return openapi.request(
         form=model,
         json=json or model,

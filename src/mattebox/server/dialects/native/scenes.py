@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Annotated, Final
 
 import anyio.to_thread
-from fastapi import APIRouter
 
 from mattebox import codec
 from mattebox.backdrops import Backdrops
@@ -19,7 +18,7 @@ from mattebox.server.dialects.native import options
 from mattebox.server.dialects.native.problem import failures
 from mattebox.server.http import openapi
 
-router = APIRouter(prefix="/api/v1/scenes", tags=["mattebox"], dependencies=options.KEYS)
+router = options.router_for("mattebox", prefix="/api/v1/scenes")
 WIDTH: Final = 240
 HEIGHT: Final = 160
 """Pixels of a thumbnail."""
@@ -53,7 +52,6 @@ class Scenes(base.BaseModel):
 @router.get(
     "",
     summary="The scenes there are",
-    response_class=base.Response,
     openapi_extra=openapi.request(query=Question, required=False),
     responses=openapi.result("All of them", model=Scenes) | failures(Kind.INVALID_PARAMETER),
 )
@@ -70,7 +68,6 @@ async def scenes(request: base.Request) -> base.Response:
 @router.get(
     "/{name:path}/thumbnail",
     summary="A small picture of a scene",
-    response_class=base.Response,
     openapi_extra={"parameters": [_NAME]},
     responses=openapi.result(f"A JPEG of {WIDTH} by {HEIGHT} pixels", media_types=["image/jpeg"])
     | failures(Kind.NOT_FOUND, Kind.UNAVAILABLE),

@@ -13,20 +13,19 @@ from typing import Annotated, ClassVar, TypeAlias
 
 import pybase64
 import pydantic_core
-from fastapi import APIRouter
-from pydantic import PlainSerializer
+from pydantic import AliasPath, ConfigDict, PlainSerializer
 
 from mattebox.edit import Edit, Format
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Box, Served
+from mattebox.image import Served
 from mattebox.options import narrowed
 from mattebox.server.dialects import base
 from mattebox.server.dialects.native import options
 from mattebox.server.dialects.native.options import SceneFields
 from mattebox.server.dialects.native.problem import failures
 from mattebox.server.http import bodies, openapi
+from mattebox.server.http.negotiation import PictureFacts
 from mattebox.server.jobs import Hook, Status, Task
-from mattebox.server.jobs import Result as Finished
 from mattebox.server.jobs.webhooks import result_address
 from mattebox.server.store.blobs import expiry_of
 
@@ -92,7 +91,7 @@ class _ReadEdits(base.Reader):
 
     @property
     def schema(self) -> openapi.Schema:
-        return openapi.array(openapi.json_object(EditFields)) | {"minItems": 1, "maxItems": MOST_EDITS}
+        return {"type": "array", "items": openapi.json_object(EditFields), "minItems": 1, "maxItems": MOST_EDITS}
 
 
 class JsonFields(TaskFields):
@@ -178,16 +177,10 @@ Time: TypeAlias = Annotated[
 """Seconds since 1970, shown as a moment."""
 
 
-class Result(base.BaseModel):
+class Result(PictureFacts):
     """The finished picture of a task."""
 
     url: str | None = base.Field(description="needs no key; null once it has expired")
-    media_type: str = base.Field(description="the file's type")
-    width: int = base.Field(description="pixels")
-    height: int = base.Field(description="pixels")
-    subject: Box | None = base.Field(description="in pixels; null where there is none")
-    confidence: float | None = base.Field(description="0 to 1")
-    corrections: str | None = base.Field(description="as `X-Mattebox-Corrections`; null where nothing chose")
     backdrop: Served | None = base.Field(description="what served the prompt; null where there was none")
     expires: Time
 
@@ -195,11 +188,13 @@ class Result(base.BaseModel):
 class WebhookState(base.BaseModel):
     """The webhook of a task."""
 
-    url: str = base.Field(description="its address")
-    delivered: Time
-    attempts: int = base.Field(description="how often it was sent")
-    last_attempt: Time
-    failure: str | None = base.Field(description="why the last attempt failed")
+    model_config = ConfigDict(from_attributes=True)
+
+    url: str = base.Field(validation_alias=AliasPath("hook", "url"), description="its address")
+    delivered: Annotated[Time, base.Field(validation_alias="announced")]
+    attempts: int = base.Field(validation_alias="hook_attempts", description="how often it was sent")
+    last_attempt: Annotated[Time, base.Field(validation_alias="hook_attempted")]
+    failure: str | None = base.Field(validation_alias="hook_failure", description="why the last attempt failed")
 
 
 class TaskState(base.BaseModel):
@@ -236,42 +231,15 @@ class BatchSummary(base.BaseModel):
 
 def _state(task: Task, address: str | None) -> TaskState:
     """A task as everybody sees it; `address` is where its result is."""
-    hook = task.hook
-    return TaskState(
-        id=task.id,
-        status=task.status,
-        progress=task.progress,
-        reason=task.reason,
-        created=task.created,
-        started=task.started,
-        finished=task.finished,
-        result=None if task.result is None else _result(task.result, address),
-        batch=task.batch,
-        webhook=None
-        if hook is None
-        else WebhookState(
-            url=hook.url,
-            delivered=task.announced,
-            attempts=task.hook_attempts,
-            last_attempt=task.hook_attempted,
-            failure=task.hook_failure,
-        ),
-    )
-
-
-def _result(result: Finished, address: str | None) -> Result:
-    expires = expiry_of(result.name)
-    return Result(
-        url=address if expires is None or time.time() < expires else None,
-        media_type=result.media_type,
-        width=result.width,
-        height=result.height,
-        subject=result.subject,
-        confidence=result.confidence,
-        corrections=result.chosen_by,
-        backdrop=result.served,
-        expires=expires,
-    )
+    found = {name: getattr(task, name) for name in TaskState.model_fields if name not in ("result", "webhook")}
+    result = None
+    if task.result is not None:
+        expires = expiry_of(task.result.name)
+        url = address if expires is None or time.time() < expires else None
+        facts = dict(PictureFacts.model_validate(task.result))
+        result = Result(**facts, url=url, backdrop=task.result.served, expires=expires)
+    webhook = None if task.hook is None else WebhookState.model_validate(task)
+    return TaskState.model_validate({**found, "result": result, "webhook": webhook})
 
 
 def shown(request: base.Request, task: Task) -> TaskState:
@@ -288,18 +256,13 @@ def webhook_body(task: Task, address: str | None) -> bytes:
 
 # --- the routes --------------------------------------------------------------------------------------------------
 
-router = APIRouter(
-    prefix="/api/v1",
-    tags=["mattebox: tasks"],
-    dependencies=options.KEYS,
-)
+router = options.router_for("mattebox: tasks")
 
 
 @router.post(
     "/tasks",
     summary="Remove or replace the background later",
     status_code=202,
-    response_class=base.Response,
     openapi_extra=options.described(
         TaskFields,
         json=JsonFields,
@@ -354,7 +317,6 @@ class Listing(base.Fields):
 @router.get(
     "/tasks",
     summary="The tasks of the key",
-    response_class=base.Response,
     openapi_extra=openapi.request(query=Listing),
     responses=openapi.result("The newest first", model=TaskPage) | failures(Kind.INVALID_PARAMETER, Kind.NOT_FOUND),
 )
@@ -371,7 +333,6 @@ async def listing(request: base.Request) -> base.Response:
 @router.get(
     "/tasks/{task_id}",
     summary="How a task is getting on",
-    response_class=base.Response,
     openapi_extra=openapi.request(parameters=[openapi.in_path("task_id")]),
     responses=openapi.result("The task", model=TaskState) | failures(Kind.NOT_FOUND),
 )
@@ -384,7 +345,6 @@ async def status(request: base.Request) -> base.Response:
 @router.delete(
     "/tasks/{task_id}",
     summary="Cancel a task",
-    response_class=base.Response,
     openapi_extra=openapi.request(parameters=[openapi.in_path("task_id")]),
     responses=openapi.result("The task, cancelled", model=TaskState) | failures(Kind.NOT_FOUND, Kind.CONFLICT),
 )
@@ -397,7 +357,6 @@ async def cancel(request: base.Request) -> base.Response:
 @router.get(
     "/batches/{batch_id}",
     summary="How a batch is getting on",
-    response_class=base.Response,
     openapi_extra=openapi.request(parameters=[openapi.in_path("batch_id")]),
     responses=openapi.result("The summary", model=BatchSummary) | failures(Kind.NOT_FOUND),
 )

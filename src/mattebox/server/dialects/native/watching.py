@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import anyio
 import pydantic_core
-from fastapi import APIRouter
 from fastapi.sse import EventSourceResponse, format_sse_event
 
 from mattebox.errors import Kind, MatteboxError
@@ -30,22 +29,19 @@ _OVERLAP = 5.0
 """Seconds before what a watcher has seen that are told once more: a task's times are those of the process that it runs
 in."""
 
-router = APIRouter(prefix="/api/v1", tags=["mattebox: tasks"], dependencies=options.KEYS)
+router = options.router_for("mattebox: tasks")
 
 
 def _described(sentence: str) -> openapi.Responses:
-    return openapi.success(
-        "Server-sent events: `event: task` with the task as `data` whenever its status or progress changes. "
-        f"{sentence}",
-        openapi.content([EventSourceResponse.media_type], {"type": "string"}),
-    )
+    changes = "Server-sent events: `event: task` with the task as `data` whenever its status or progress changes."
+    stream = openapi.content([EventSourceResponse.media_type], {"type": "string"})
+    return {200: {"description": f"{changes} {sentence}", "content": stream}}
 
 
 # Before the route of one task, which would take its name for an id.
 @router.get(
     "/tasks/events",
     summary="Watch all tasks of the key",
-    response_class=base.Response,
     responses=_described("The stream ends after 25 seconds, and with the server.") | failures(),
 )
 async def all_events(request: base.Request) -> base.Response:
@@ -84,7 +80,6 @@ def _moment(text: str) -> float:
 @router.get(
     "/tasks/{task_id}/events",
     summary="Watch a task",
-    response_class=base.Response,
     openapi_extra=openapi.request(parameters=[openapi.in_path("task_id")]),
     responses=_described("The stream ends with the task, after 25 seconds, and with the server.")
     | failures(Kind.NOT_FOUND),
