@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -274,6 +275,98 @@ def test_a_click_on_a_detail_means_all_of_the_object_and_no_specks() -> None:
     assert (alpha[45:155, 35:105] == 1).all()
     assert float(alpha[:, 130:].max()) < 1e-5
     assert np.abs(alpha - stripes(30)).mean() < 0.003
+
+
+Rectangle: TypeAlias = tuple[int, int, int, int]
+
+
+def answers(*found: Rectangle, sure: bool = True) -> corrections.Ask:
+    """A network that knows these objects, by their sides in 64 x 64; it answers with the last that has the place."""
+
+    def ask(points: Sequence[tuple[float, float, bool]], box: object) -> tuple[Alpha, Alpha]:
+        x, y, _ = next(point for point in points if point[2])
+        masks = np.full((3, 64, 64), -8, np.float32)
+        for left, top, right, bottom in found:
+            if left <= 64 * x < right and top <= 64 * y < bottom:
+                masks[0] = -8
+                masks[0, top:bottom, left:right] = 8
+        if not sure:  # it may end anywhere
+            masks[0] = cv2.GaussianBlur(masks[0], (0, 0), 16)
+        return masks, np.array([0.9, 0.1, 0.1], np.float32)
+
+    return ask
+
+
+def clicked(matte: Alpha, wanted: Corrections, ask: corrections.Ask) -> Alpha:
+    alpha, photo = matte.copy(), np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    corrections.choose_objects(photo, alpha, wanted, ask, size=SIZE, region=WHOLE)
+    return alpha
+
+
+JUMPER, TROUSERS = (6, 12, 24, 30), (6, 30, 24, 52)  # of who wears them, in `stripes(30)`
+WEARER = np.asarray(cv2.GaussianBlur(stripes(30), (0, 0), 1.5), np.float32)
+WEARER[60, 12:30] = 0.3  # a hair
+ON_JUMPER, ON_TROUSERS = Point(x=70 / WIDTH, y=0.3), Point(x=70 / WIDTH, y=0.7)
+
+
+@pytest.mark.parametrize(
+    ("known", "sure"),
+    [
+        ([JUMPER], True),  # and nothing where the trousers are
+        ([JUMPER, TROUSERS], False),
+        ([JUMPER, (6, 46, 24, 52)], True),  # shoes, and nothing above them
+        ([JUMPER, (6, 30, 60, 52)], True),  # the most of it is not in the matte
+        ([(6, 12, 24, 40), (6, 18, 24, 52)], True),  # they overlap
+        ([(6, 12, 24, 15), (6, 15, 24, 52)], True),  # a collar
+    ],
+)
+def test_a_click_on_what_is_kept_takes_nothing_away(known: list[Rectangle], sure: bool) -> None:
+    for point in (Point(x=70 / WIDTH, y=0.22), ON_JUMPER):
+        alpha = clicked(WEARER, Corrections(points=(point,)), answers(*known, sure=sure))
+        assert (alpha >= WEARER - 1e-3).all()
+        if sure:
+            assert np.abs(alpha - WEARER).max() < 1e-3
+
+
+def test_another_part_of_the_matte_is_another_object() -> None:
+    alpha = clicked(np.maximum(WEARER, stripes(190)), Corrections(points=(ON_JUMPER,)), answers(JUMPER))
+    assert np.abs(alpha[:, :130] - WEARER[:, :130]).max() < 1e-3
+    assert float(alpha[:, 180:].max()) < 1e-5
+
+
+def test_a_part_of_the_matte_that_consists_of_objects_is_told_apart() -> None:
+    two, three = [JUMPER, TROUSERS], [JUMPER, (6, 30, 24, 41), (6, 41, 24, 52)]
+    for known in (two, three):
+        alpha = clicked(WEARER, Corrections(points=(ON_JUMPER,)), answers(*known))
+        assert (alpha[60, 70], alpha[130, 70]) == pytest.approx((1, 0), abs=1e-5)
+    both = clicked(WEARER, Corrections(points=(ON_JUMPER, ON_TROUSERS)), answers(*two))
+    assert np.abs(both - WEARER)[:, 20:].max() < 0.1
+
+
+def test_a_click_on_a_detail_brings_no_other_object_back() -> None:
+    badge = (10, 14, 13, 17)
+    clicks = ON_JUMPER, Point(x=11.5 / 64, y=15.5 / 64)
+    for points in (clicks, clicks[::-1]):
+        alpha = clicked(WEARER, Corrections(points=points), answers(JUMPER, TROUSERS, badge))
+        assert (alpha[60, 70], alpha[130, 70]) == pytest.approx((1, 0), abs=1e-5)
+
+
+def test_a_point_off_the_object_says_more_than_the_network() -> None:
+    alone = answers(JUMPER, (6, 46, 24, 52))
+    alpha = clicked(WEARER, Corrections(points=(ON_JUMPER, off(ON_TROUSERS))), alone)
+    assert (alpha[60, 70], alpha[130, 70]) == pytest.approx((1, 0), abs=1e-5)
+    elsewhere = clicked(WEARER, Corrections(points=(ON_JUMPER, off(Point(x=0.9, y=0.5)))), alone)
+    assert np.abs(elsewhere - WEARER).max() < 1e-3
+
+
+def test_what_is_added_beside_a_part_leaves_that_as_it_is() -> None:
+    foot, far = (24, 46, 30, 52), (50, 46, 56, 52)
+    alpha = clicked(WEARER, Corrections(points=(Point(x=0.42, y=0.77),)), answers(JUMPER, foot))
+    assert alpha[153, 127] == pytest.approx(1, abs=1e-3)
+    assert np.abs(alpha[:135] - WEARER[:135]).max() < 1e-3
+    other = clicked(WEARER, Corrections(points=(Point(x=0.83, y=0.77),)), answers(JUMPER, far))
+    assert other[153, 248] == pytest.approx(1, abs=1e-3)
+    assert float(other[:, :130].max()) < 1e-5
 
 
 def test_points_and_a_box_belong_to_the_photo_and_not_to_the_region() -> None:

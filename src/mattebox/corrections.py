@@ -96,6 +96,12 @@ _WHOLE = 0.75  # of a part of the matte: if so much of it is meant, all of it is
 _EDGE = 4.0  # of the network's answer, from 0 to 1; it is as wide as the network is unsure
 _NEARBY, _REACH = 0.015, 0.04  # of the longer side: agreement is a mean over the one, nothing lies beyond the other
 _DIFFERENT = (0.2, 0.5)  # of the means: up to here the matte is right about an edge, and from here on the network
+_SURE = 0.75  # how much of an object's area stays where the network has to be surer of it
+_OBJECT = 0.1  # of a part of the matte: what is smaller is a detail
+_APART = 0.1  # two objects have no more than this of the smaller one in common
+_OUTSIDE = 0.3  # of an object: if more of it is outside of the matte, the matte does not show it whole
+_LEFT = 0.1  # of a part of the matte: if no more is left of it, all its objects are known
+_QUESTIONS = 4  # at the most, about what a part has beside the object that was clicked on
 
 
 def choose_objects(
@@ -113,6 +119,11 @@ def choose_objects(
     Each point that keeps, and the box, is a question of its own, in which the points that do not keep are not on the
     object; the result is all their answers without those to the points that do not keep. Where nothing is kept, the
     matte is, without these.
+
+    A point that keeps takes nothing away from the part of the matte that it is on, unless that consists of several
+    objects: the network often takes a jumper for all that is meant, and who clicks on it does not ask for its
+    wearer's head to go. The same holds for parts beside what such a point adds. A point on the same part that does not
+    keep says more than the network.
 
     The network says which object is meant, at a resolution of 256 pixels. Where its border and the matte's run
     together, the edge is the matte's, and so is a whole part of the matte that is meant for the most of it. Elsewhere
@@ -148,7 +159,20 @@ def choose_objects(
         prompts = [(*each, on) for given, on in ((inside, True), (outside, False)) for each in given]
         return _best(*ask(prompts, frame), like)
 
-    meant = [answer([each], erase, like=labels == part(*each) if part(*each) else None) for each in keep]
+    def is_several(own: npt.NDArray[np.bool_], mask: Pixels, at: tuple[float, float]) -> bool:
+        return _consists_of_objects(own, mask, lambda place, like: answer([place], [*erase, at], like=like))
+
+    touched = {part(*each) for each in erase}
+    whole: set[int] = set()  # parts that stay as they are
+    several = set(touched)  # parts of which something goes, whatever other points say
+    meant = []
+    for each in keep:
+        own = {part(*each)} - {0}
+        mask = answer([each], erase, like=np.isin(labels, [*own]) if own else None)
+        meant.append(mask)
+        own = (own or _beside(mask, labels)) - several
+        if own:
+            (several if is_several(np.isin(labels, [*own]), mask, each) else whole).update(own)
     if box is not None:
         meant.append(answer([], erase, box, solid & _inside(box, solid.shape)))
     gone = [answer([each], keep) for each in erase]
@@ -159,8 +183,12 @@ def choose_objects(
     mask = np.max(meant, axis=0)
     if gone:
         mask = np.minimum(mask, 1 - np.max(gone, axis=0))
-    touched = {part(*each) for each in erase}
-    _follow(alpha, small, _with_whole_parts(mask, labels, touched), refinement.refine_alpha(photo, mask))
+    mask = _with_whole_parts(mask, labels, touched)
+    near = _nearest(labels, whole - several)
+    if gone:
+        near &= cv2.resize(np.max(gone, axis=0), labels.shape[::-1], interpolation=cv2.INTER_LINEAR) <= 0.5
+    mask = np.where(near, _added(mask, small), mask)
+    _follow(alpha, small, mask, refinement.refine_alpha(photo, mask), near)
 
 
 def _placed(
@@ -207,6 +235,89 @@ def _best(masks: Pixels, scores: Pixels, like: npt.NDArray[np.bool_] | None) -> 
     return best
 
 
+def _consists_of_objects(
+    own: npt.NDArray[np.bool_],
+    mask: Pixels,
+    ask: Callable[[tuple[float, float], npt.NDArray[np.bool_]], Pixels],
+) -> bool:
+    """Whether a part of the matte consists of several whole objects, one of which is in `mask`.
+
+    Args:
+        own: the part.
+        mask: the answer to a click on it.
+        ask: gives the answer about a place, in fractions of the region, that is the most like something.
+    """
+    part = cv2.resize(own.view(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.bool_)
+    clicked, whole = mask > 0.5, _area(part)
+    if not _is_object(mask, whole) or _area(part & clicked) > _WHOLE * whole:
+        return False
+    rest = unasked = _without_slivers(part & ~clicked)
+    for _ in range(_QUESTIONS):
+        if not unasked.any():
+            break
+        answer = ask(_innermost(unasked), rest)
+        other = answer > 0.5
+        apart = _area(other & clicked) <= _APART * min(_area(other), _area(clicked))
+        if apart and _is_object(answer, whole) and _area(other & ~part) <= _OUTSIDE * _area(other):
+            rest = _without_slivers(rest & ~other)
+        unasked = _without_slivers(unasked & ~other)
+        if _area(rest) <= _LEFT * whole:
+            return True
+    return False
+
+
+def _is_object(answer: Pixels, whole: int) -> bool:
+    """Whether the network is sure about where the object ends, and it is no mere detail of something of that area."""
+    surely, perhaps = (_area(answer > limit) for limit in (0.75, 0.25))
+    return surely >= _SURE * perhaps and perhaps >= _OBJECT * whole
+
+
+def _area(mask: npt.NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(mask))
+
+
+def _without_slivers(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    return cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(np.bool_)
+
+
+def _innermost(mask: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """The place that is the farthest from the border, in fractions of width and height."""
+    depth = cv2.distanceTransform(np.pad(mask.view(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return (float(x) + 0.5) / mask.shape[1], (float(y) + 0.5) / mask.shape[0]
+
+
+def _beside(mask: Pixels, labels: npt.NDArray[np.int32]) -> set[int]:
+    """The parts that the mask overlaps or all but touches."""
+    resized = cv2.resize(mask, labels.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    near = cv2.dilate((resized > 0.5).view(np.uint8), _disc(2 * _NEAR, labels.shape))
+    return set(np.unique(labels[near > 0]).tolist()) - {0}
+
+
+def _nearest(labels: npt.NDArray[np.int32], wanted: set[int]) -> npt.NDArray[np.bool_]:
+    """Everything that is nearer to these parts than to others, as a soft edge goes with what it is nearest to."""
+    if not wanted:
+        return np.zeros(labels.shape, np.bool_)
+    _, nearest = cv2.distanceTransformWithLabels(
+        (labels == 0).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
+    )
+    return np.isin(nearest, np.unique(nearest[np.isin(labels, [*wanted])]))
+
+
+def _added(mask: Pixels, small: Alpha) -> Alpha:
+    """The matte with what the mask has beside it, but for slivers: borders never run together to the pixel."""
+    disc = _disc(_NEARBY, small.shape)
+    beside = ((mask > 0.5) & (small < 0.5)).view(np.uint8)
+    new = cv2.dilate(cv2.morphologyEx(beside, cv2.MORPH_OPEN, disc), disc)
+    return np.where(new > 0, np.maximum(mask, small), small)
+
+
+def _disc(width: float, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """The shape of a brush, whose width is measured by the longer side."""
+    size = 2 * round(width * max(shape) / 2) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+
+
 def _with_whole_parts(mask: Pixels, labels: npt.NDArray[np.int32], touched: set[int]) -> Pixels:
     """The mask at the size of `labels`, with all of each part that is in it for the most. `touched` ones are cut."""
     resized = np.asarray(cv2.resize(mask, labels.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
@@ -216,15 +327,18 @@ def _with_whole_parts(mask: Pixels, labels: npt.NDArray[np.int32], touched: set[
     return np.maximum(resized, whole[labels].astype(np.float32))
 
 
-def _follow(alpha: Alpha, small: Alpha, mask: Pixels, drawn: Alpha) -> None:
-    """Make of `alpha` what `mask` shows, in place: its own edge where they agree, and `drawn` elsewhere."""
+def _follow(alpha: Alpha, small: Alpha, mask: Pixels, drawn: Alpha, near: npt.NDArray[np.bool_]) -> None:
+    """Make of `alpha` what `mask` shows, in place: its own edge where they agree, and `drawn` elsewhere.
+
+    Far from the mask there is nothing, except where it is `near` to what stays as it is.
+    """
     height, width = alpha.shape
     longest = max(mask.shape)
     difference = np.abs(np.asarray(cv2.GaussianBlur(small - mask, (0, 0), _NEARBY * longest), np.float32))
     distance = np.asarray(cv2.distanceTransform((mask < 0.5).view(np.uint8), cv2.DIST_L2, 5), np.float32)
     np.minimum(distance, longest, out=distance)  # where there is no object, it has no end
     own = refinement.ramp(-difference, -_DIFFERENT[1], -_DIFFERENT[0])
-    own *= refinement.ramp(-distance, -_REACH * longest, -_REACH * longest / 2)
+    own *= np.maximum(near, refinement.ramp(-distance, -_REACH * longest, -_REACH * longest / 2))
     alpha -= drawn
     alpha *= cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
     alpha += drawn
@@ -233,8 +347,7 @@ def _follow(alpha: Alpha, small: Alpha, mask: Pixels, drawn: Alpha) -> None:
 
 def _take_away(alpha: Alpha, solid: npt.NDArray[np.bool_], gone: npt.NDArray[np.bool_]) -> None:
     """Clear `gone` in a matte, in place. A soft edge goes with what it is nearest to."""
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(_NEARBY * max(solid.shape) / 2) + 1,) * 2)
-    # Without slivers: borders never run together to the pixel.
+    disc = _disc(_NEARBY, solid.shape)  # against slivers
     going, staying = (cv2.morphologyEx((solid & each).view(np.uint8), cv2.MORPH_OPEN, disc) for each in (gone, ~gone))
     if not going.any():
         return

@@ -175,6 +175,12 @@ def test_what_is_mended_is_what_is_placed(cut: Page) -> None:
     assert [int(each) for each in picture.rgb[-3, 3]] == [207, 224, 242]
 
 
+_TOOLS_ARE_SEEN = """() => [...document.querySelectorAll("input[name=tool]")].every((each) => {
+    const box = each.getBoundingClientRect();
+    return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === each;
+})"""
+
+
 def test_by_touch_and_by_keys(browser: Browser, server: Server, photo: Path) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, locale="en")
     context.set_default_timeout(PATIENCE)
@@ -184,6 +190,7 @@ def test_by_touch_and_by_keys(browser: Browser, server: Server, photo: Path) -> 
     finished(page, 1)
     page.wait_for_selector(".after img")
     mend(page)
+    page.wait_for_function(_TOOLS_ARE_SEEN)
     choose(page, "Erase")
     page.locator(".stage").scroll_into_view_if_needed()
     session = context.new_cdp_session(page)

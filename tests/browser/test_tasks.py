@@ -115,7 +115,18 @@ def test_a_task_that_fails_is_told_beside_its_picture(studio: Page, tmp_path: Pa
     expect(task(studio, "mug.jpg")).to_have_attribute("data-mood", "succeeded")
     close(studio)
     expect(studio.locator('.list li[data-mood="failed"]')).to_contain_text("broken.jpg")
-    assert studio.locator('.list li[data-mood="failed"] .status').inner_text().endswith(".")
+    told = studio.locator('.list li[data-mood="failed"] .status')
+    in_english = told.inner_text()
+    assert in_english.endswith(".")
+    # What is told is told in the page's language, also when that is chosen afterwards.
+    for code, kind in (("de", "Diese Datei lässt sich nicht als Bild lesen."), ("zh", "无法将此文件读取为图片。")):
+        studio.locator(".head select").first.select_option(code)
+        expect(told).to_have_text(f"{kind} ({in_english})")
+    studio.reload()
+    expect(told).to_contain_text("无法")
+    studio.get_by_role("button", name="任务", exact=True).click()
+    expect(task(studio, "broken.jpg")).to_have_attribute("data-mood", "failed")
+    expect(task(studio, "broken.jpg")).to_contain_text("无法")
 
 
 def test_a_scene_in_words_and_a_click_are_a_task_too(cut: Page) -> None:

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from mattebox import codec, download, samples
 from mattebox.download import State
+from mattebox.errors import Kind
 from mattebox.server import studio
 
 Serve = Callable[..., TestClient]
@@ -121,6 +122,11 @@ def test_languages_have_the_same_keys_and_names(file: Path) -> None:
     assert other.keys() == english.keys()
     assert {key: names(text) for key, text in other.items()} == {key: names(text) for key, text in english.items()}
     assert all(other.values())
+
+
+def test_each_kind_of_failure_has_a_sentence() -> None:
+    english = json.loads((studio.FOLDER / "text" / "en.json").read_text("utf-8"))
+    assert {f"kind.{kind}" for kind in Kind} <= english.keys()
 
 
 def test_each_text_is_used_and_each_that_is_used_is_there() -> None:

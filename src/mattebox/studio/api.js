@@ -11,10 +11,11 @@ export function setKey(value) {
 export const address = (path) => new URL(path, document.baseURI);
 const authorization = () => (key.value ? { Authorization: `Bearer ${key.value}` } : {});
 
-// A failure in the server's words (RFC 9457); status 0 where no answer came.
+// A failure in the server's words (RFC 9457), or one of the page's own, which has a kind and no words; status 0 where
+// no answer came.
 export class Problem extends Error {
-  constructor(status, { detail = "", kind = "", parameter = null } = {}, retryAfter = null) {
-    super(detail || `HTTP ${status}`);
+  constructor(status, { detail = "", kind = status ? "" : "broken", parameter = null } = {}, retryAfter = null) {
+    super(detail || (kind ? "" : `HTTP ${status}`));
     Object.assign(this, { status, kind, parameter, retryAfter });
   }
 }

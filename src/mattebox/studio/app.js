@@ -68,8 +68,6 @@ effect(() => {
   if (picture && stale(picture) && !picture.foreign) timer = setTimeout(() => stale(current.value ?? {}) && again(current.value.id), mending.value ? 50 : 400);
 });
 
-effect(() => mending.value && document.querySelector(".scroll")?.scrollTo(0, 0)); // where its tools are
-
 await speak();
 render(html`<${App} />`, document.getElementById("app"));
 await restore();

@@ -1,7 +1,7 @@
 // The list of pictures, with how each is getting on.
 import { html, Icon } from "./view.js";
 import { chooseFiles, showWays } from "./incoming.js";
-import { again, cancel, cancelAll, clear, counts, pictures, remove, renewAll, retryAll, selected, stale } from "./queue.js";
+import { again, cancel, cancelAll, clear, counts, pictures, remove, renewAll, retryAll, selected, sentence, stale } from "./queue.js";
 import { draggable, dragged } from "./outgoing.js";
 import { state } from "./viewer.js";
 import { t } from "./words.js";
@@ -10,7 +10,7 @@ function Item({ picture }) {
   const { id, name, status } = picture;
   const busy = status === "working" || status === "waiting";
   const mood = status === "done" && picture.info && !picture.info.subject ? "none" : status === "done" && stale(picture) ? "stale" : status;
-  const label = status === "failed" ? picture.error : mood === "none" ? t("subject.none") : state(picture);
+  const label = status === "failed" ? sentence(picture.error) : mood === "none" ? t("subject.none") : state(picture);
   return html`<li data-mood=${mood} data-id=${id}>
     <button class="choose" aria-current=${selected.value === id} aria-label=${`${name}: ${label}`} onClick=${() => (selected.value = id)}
       draggable=${draggable.value.id === id} onDragStart=${(event) => dragged(event, picture)}>

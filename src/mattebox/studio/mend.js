@@ -1,5 +1,5 @@
 // Mending the matte of one picture: the brush, which object is meant, back and forth.
-import { html, Icon } from "./view.js";
+import { html, Icon, useEffect } from "./view.js";
 import { brush, clearAll, LEAST, marks, MOST, paints, redo, toggle, tool, TOOLS, undo, undone } from "./corrections.js";
 import { mending } from "./recipe.js";
 import { current } from "./queue.js";
@@ -32,8 +32,16 @@ function Tools() {
     </div>`;
 }
 
+// On a phone the viewer stays at the top of the page meanwhile, and would lie over them.
+function showTools() {
+  document.querySelector(".scroll").scrollTo(0, 0);
+  const [viewer, panels] = [".viewer", ".panels"].map((each) => document.querySelector(each).getBoundingClientRect());
+  scrollBy(0, Math.min(0, panels.top - viewer.bottom));
+}
+
 export function Mend() {
   const on = mending.value !== null;
+  useEffect(() => on && showTools(), [on]);
   return html`<section class="panel" aria-labelledby="mend"><h2 id="mend">${t("mend")}</h2>
     <button class="button ${on ? "primary" : ""}" aria-pressed=${on} onClick=${toggle} disabled=${!current.value}><${Icon} name="brush" />${t(on ? "mend.end" : "mend.begin")}</button>
     ${on && (current.value?.unseen ? html`<p class="hint" role="status">${t("mend.unseen")}</p>` : html`<${Tools} />`)}

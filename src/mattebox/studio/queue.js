@@ -140,7 +140,7 @@ async function make(id, control) {
   if (await isDone(id, signature)) return;
   update(id, { asked: signature }, { keep: false });
   const original = await store.file(id, "original");
-  if (!original) throw new api.Problem(-1, { detail: t("gone") });
+  if (!original) throw new api.Problem(-1, { kind: "gone" });
   const picture = new File([original], find(id)?.name ?? "", { type: original.type });
   const { blob, info } = await api.edit(call, picture, call.behind ? behindFile.value : null, {
     signal: control.signal,
@@ -178,7 +178,7 @@ async function failed(id, error) {
   if (!picture) return;
   if (error.name === "AbortError") return update(id, { status: "cancelled", note: null });
   if (!(error instanceof api.Problem)) {
-    update(id, { status: "failed", error: String(error.message), note: null });
+    update(id, { status: "failed", error: told(error), note: null });
     throw error; // a defect of the page
   }
   const tries = (picture.tries ?? 0) + 1;
@@ -192,7 +192,7 @@ async function failed(id, error) {
     return;
   }
   if ([429, 503].includes(error.status) && tries <= TRIES) return later(id, tries, error);
-  await update(id, { status: "failed", error: sentence(error), note: null, tries: 0 });
+  await update(id, { status: "failed", error: told(error), note: null, tries: 0 });
   said.value = t("said.failed", { name: picture.name, why: sentence(error) });
 }
 
@@ -219,11 +219,15 @@ function away() {
   setTimeout(ask, 500);
 }
 
-// The server's own sentence where it is read; the kind of the failure before it in another language.
-export function sentence(error) {
-  if (error.status === 0) return t("broken");
-  const known = `kind.${error.kind}`;
-  return language.value !== "en" && has(known) ? `${t(known)} (${error.message})` : error.message;
+// What is kept of a failure: its words are found when it is shown, in the language of that time.
+export const told = ({ kind, message }) => ({ kind, message });
+
+// The server's own sentence where it is read; the kind of the failure before it in another language. A text is a
+// failure too, as older versions kept them.
+export function sentence(failure) {
+  const { kind, message = failure } = failure, known = `kind.${kind}`;
+  if (!has(known) || (message && language.value === "en")) return message;
+  return message ? `${t(known)} (${message})` : t(known);
 }
 
 export function again(id) {

@@ -13,10 +13,11 @@ const MOST = 200; // that are shown
 const AGAIN = 3000; // milliseconds until a server that did not answer is asked once more
 const shown = signal(false);
 const tasks = signal([]); // the newest first
-const why = signal("");
+const trouble = signal("");
 export const showTasks = () => (shown.value = true);
 const sent = computed(() => pictures.value.filter((each) => each.task));
 const wanted = computed(() => !wantsKey.value && (shown.value || sent.value.length > 0));
+const why = ({ kind, reason }) => ({ kind, message: reason });
 const isOpen = (task) => ["queued", "running"].includes(task.status);
 
 let control = null;
@@ -35,13 +36,13 @@ async function watch() {
     try {
       for await (const event of api.events("api/v1/tasks/events", last, mine.signal)) {
         last = event.id;
-        why.value = "";
+        trouble.value = "";
         await learn(event.data);
       }
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof api.Problem)) throw error;
-      why.value = sentence(error);
+      trouble.value = sentence(error);
       if (error.status === 401) wantsKey.value = true;
       else await new Promise((resolve) => setTimeout(resolve, AGAIN));
     }
@@ -61,10 +62,10 @@ async function learn(task) {
     const { scene, backend, score = null, warning = null } = result.backdrop ?? {};
     const facts = { ...result, milliseconds, ambiguity: null, bytes: blob?.size, type: result.media_type, chosen: result.corrections };
     if (blob) await finish(id, blob, { ...facts, backdrop: scene ?? backend ?? null, score, warning }, picture.ordered);
-    else update(id, { status: "failed", error: t("task.expired"), task: null });
+    else update(id, { status: "failed", error: { kind: "expired", message: "" }, task: null });
   } else if (task.status === "failed") {
-    update(id, { status: "failed", error: task.reason, task: null });
-    said.value = t("said.failed", { name: picture.name, why: task.reason });
+    update(id, { status: "failed", error: why(task), task: null });
+    said.value = t("said.failed", { name: picture.name, why: sentence(why(task)) });
   } else if (task.status === "cancelled") update(id, { status: "cancelled", task: null });
 }
 
@@ -90,7 +91,7 @@ async function send(ids) {
       update(id, { task: null });
       if (!(error instanceof api.Problem)) throw error;
       if (error.status === 401) wantsKey.value = true;
-      why.value = `${picture.name}: ${sentence(error)}`;
+      trouble.value = `${picture.name}: ${sentence(error)}`;
       if ([0, 401, 402, 429, 503].includes(error.status)) break; // it would be said of each
     }
   }
@@ -106,16 +107,16 @@ function remember(id, name) {
 
 const giveUp = (id) => api.drop(`api/v1/tasks/${id}`).then(
   async (answer) => learn(await answer.json()),
-  (error) => (why.value = sentence(error)),
+  (error) => (trouble.value = sentence(error)),
 );
 
 function Row({ task, name }) {
-  const { id, status, progress, reason, result } = task;
+  const { id, status, progress, result } = task;
   const label = status === "running" ? percent(progress / 100) : t(`task.${status}`);
   const picture = pictures.value.find((each) => each.name === name && each.status === "done");
   const title = name ?? id.slice(0, 8);
   return html`<li data-mood=${status} data-task=${id}><span class="name">${title}</span>
-    <span class="status">${reason ?? label}</span>
+    <span class="status">${status === "failed" ? sentence(why(task)) : label}</span>
     ${isOpen(task)
       ? html`<progress max="100" value=${progress} aria-label=${title}></progress><button class="act" aria-label=${t("cancel.one", { name: title })} title=${t("cancel")} onClick=${() => giveUp(id)}><${Icon} name="close" /></button>`
       : result?.url && html`<a class="button small" href=${local(result.url)} download=${picture ? named(picture) : ""} aria-label=${t("task.get", { name: title })}><${Icon} name="download" />${t("download")}</a>`}</li>`;
@@ -134,7 +135,7 @@ export function TaskList() {
   const known = names();
   return html`<${Dialog} title=${t("tasks")} onClose=${() => (shown.value = false)}>
     <p>${t("tasks.about")}</p><${Sender} />
-    ${why.value && html`<p class="why" role="alert">${why.value}</p>`}
+    ${trouble.value && html`<p class="why" role="alert">${trouble.value}</p>`}
     <ul class="tasks" aria-live="polite">${tasks.value.map((each) => html`<${Row} key=${each.id} task=${each} name=${known[each.id]} />`)}</ul>
     ${!tasks.value.length && html`<p class="quiet">${t("tasks.none")}</p>`}<//>`;
 }

@@ -6,7 +6,7 @@ import { Brush, byKey, pen } from "./brush.js";
 import { fit, listen, move, pixelsAt, zoom } from "./gestures.js";
 import { draggable } from "./outgoing.js";
 import { mending } from "./recipe.js";
-import { again, current, stale, update } from "./queue.js";
+import { again, current, sentence, stale, update } from "./queue.js";
 import { percent, seconds, t } from "./words.js";
 
 export const GROUNDS = ["checker", "black", "white", "pink", "own", "alpha"];
@@ -151,7 +151,7 @@ function State({ picture }) {
   if (!picture || picture.status === "done") return null;
   const sent = picture.note?.sent;
   if (picture.status === "failed")
-    return html`<div class="over card" role="alert"><strong>${picture.name}</strong><p>${picture.error}</p>
+    return html`<div class="over card" role="alert"><strong>${picture.name}</strong><p>${sentence(picture.error)}</p>
       <button class="button" onClick=${() => again(picture.id)}><${Icon} name="retry" />${t("retry")}</button></div>`;
   if (picture.status === "cancelled")
     return html`<div class="over card"><p>${t("cancelled")}</p><button class="button" onClick=${() => again(picture.id)}>${t("retry")}</button></div>`;

@@ -23,6 +23,7 @@ import pytest
 from mattebox import codec
 from mattebox.edit import Edit, Output
 from mattebox.engine import Engine
+from mattebox.errors import Kind
 from mattebox.image import RGB, Alpha, Image
 from mattebox.server.fetch import Fetcher
 from mattebox.server.jobs import Status, TaskOptions, Tasks
@@ -135,7 +136,8 @@ def test_a_picture_that_kills_its_worker_fails_and_its_neighbours_do_not(tasks: 
             time.sleep(0.05)
         node.revive()
         done = tasks.get(poison)
-        assert (done.status, done.reason) == (Status.FAILED, "The worker died three times on this picture.")
+        assert (done.status, done.kind) == (Status.FAILED, Kind.INTERNAL)
+        assert done.reason == "The worker died three times on this picture."
         assert [(each.status, each.reason) for each in map(tasks.get, neighbours)] == [(Status.SUCCEEDED, None)] * 6
         assert node.deaths == 4  # once beside others, which counts for nothing, and three times alone
 

@@ -251,25 +251,25 @@ def test_a_task_is_fetched_and_cut_out_and_announced(tasks: Tasks, fake: Fake) -
 
 
 @pytest.mark.parametrize(
-    ("source", "reason"),
+    ("source", "failure"),
     [
-        (Stored("refuse"), "This is not a picture."),
-        (Link("private"), "This address may not be fetched from."),
-        (Stored("defect"), DEFECT),
-        (Stored("internal"), DEFECT),
+        (Stored("refuse"), (Kind.UNREADABLE_IMAGE, "This is not a picture.")),
+        (Link("private"), (Kind.UNREACHABLE_SOURCE, "This address may not be fetched from.")),
+        (Stored("defect"), (Kind.INTERNAL, DEFECT)),
+        (Stored("internal"), (Kind.INTERNAL, DEFECT)),
     ],
 )
 def test_a_task_that_fails_says_why_and_is_announced_too(
-    tasks: Tasks, fake: Fake, source: Stored | Link, reason: str, caplog: pytest.LogCaptureFixture
+    tasks: Tasks, fake: Fake, source: Stored | Link, failure: tuple[Kind, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     (task,) = tasks.submit("me", [(Edit(), Sources(source))], dialect="native", hook=HOOK)
     done = announced(tasks, task)
-    assert (done.status, done.reason, done.result) == (Status.FAILED, reason, None)
+    assert (done.status, (done.kind, done.reason), done.result) == (Status.FAILED, failure, None)
     assert fake.notes()[f"delivered {done.id} native failed {{}}"] == 1
     assert fake.notes()[f"settled {done.id} failed"] == 1
     # What is hidden from the public is told to whoever reads the log.
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR and task.id in record.getMessage()]
-    assert bool(errors) == (reason == DEFECT)
+    assert bool(errors) == (failure[0] is Kind.INTERNAL)
 
 
 def test_what_may_pass_is_tried_again(tasks: Tasks, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, final
 
 from sqlalchemy import Connection, Engine, case, select, update
 
+from mattebox.errors import Kind, MatteboxError
 from mattebox.server.jobs.leases import Lease
 from mattebox.server.jobs.options import TaskOptions
 from mattebox.server.jobs.rows import CUT_OUT, TASKS, TaskRows
@@ -105,7 +106,7 @@ class Recovery:
             )
         for flow in broken:
             with reachable(), self.engine.begin() as connection:
-                self.rows.fail(connection, flow.workflow_id, DEFECT)
+                self.rows.fail(connection, flow.workflow_id, MatteboxError(Kind.INTERNAL, DEFECT))
 
     def _resume(self, flows: Iterable[WorkflowStatus]) -> None:
         for flow in flows:
@@ -124,7 +125,8 @@ class Recovery:
         row = self.rows.change(connection, task_id, {"worker": None, "suspect": True, "deaths": deaths}, *died)
         if row is not None and row.deaths >= self.options.attempts:
             times = TIMES.get(row.deaths, f"{row.deaths} times")
-            self.rows.fail(connection, task_id, f"The worker died {times} on this picture.")
+            why = MatteboxError(Kind.INTERNAL, f"The worker died {times} on this picture.")
+            self.rows.fail(connection, task_id, why)
             return False
         if row is not None and row.deaths:
             pause = self.options.probation * LONGER ** (row.deaths - 1)

@@ -27,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 
+from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Box, Served
 from mattebox.server.jobs.serialization import from_json
 from mattebox.server.jobs.tasks import UNFINISHED, Hook, Result, Status, Task
@@ -51,6 +52,7 @@ TASKS = Table(
     Column("dialect", String(64), nullable=False),
     Column("edit", Text, nullable=False),
     Column("status", String(16), nullable=False, default=Status.QUEUED.value),
+    Column("kind", String(32)),
     Column("reason", Text),
     Column("progress", Integer, nullable=False, default=0),
     Column("worker", String(36)),
@@ -102,6 +104,7 @@ def task_of(row: Row[tuple[object]]) -> Task:
         "edit": edit,
         "sources": sources,
         "status": Status(row.status),
+        "kind": None if row.kind is None else Kind(row.kind),
         "result": None if row.result is None else _result_of(row.result),
         "hook": None if row.hook_url is None else Hook(row.hook_url, row.hook_secret),
         "extra": json.loads(row.extra),
@@ -144,9 +147,10 @@ class TaskRows:
             self.queue_webhook(connection, task_id, 0)
         return task
 
-    def fail(self, connection: Connection, task_id: str, reason: str) -> None:
+    def fail(self, connection: Connection, task_id: str, why: MatteboxError) -> None:
         """End a task as failed."""
-        self.end(connection, task_id, {"status": Status.FAILED.value, "reason": reason})
+        values = {"status": Status.FAILED.value, "kind": why.kind.value, "reason": why.message}
+        self.end(connection, task_id, values)
 
     def queue_task(self, connection: Connection, task_id: str) -> None:
         """Queue the message that makes a worker cut out."""

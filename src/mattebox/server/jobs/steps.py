@@ -98,17 +98,17 @@ class Steps:
             if may_pass(error):
                 self.session.retry_forever(lambda connection: self.rows.change(connection, task_id, {"worker": None}))
                 raise
-            reason = error.message
+            why = error
             if error.kind is Kind.INTERNAL:
                 logger.exception("task %s failed", task_id)
-                reason = DEFECT
+                why = MatteboxError(Kind.INTERNAL, DEFECT)
         except Exception:
             logger.exception("task %s failed", task_id)
-            reason = DEFECT
+            why = MatteboxError(Kind.INTERNAL, DEFECT)
         else:
             values = {"status": Status.SUCCEEDED.value, "progress": DONE, "result": result_to_json(result)}
             return self._write(lambda connection: self.rows.end(connection, task_id, values))
-        return self._write(lambda connection: self.rows.fail(connection, task_id, reason))
+        return self._write(lambda connection: self.rows.fail(connection, task_id, why))
 
     def _write(self, write: Callable[[Connection], object]) -> None:
         self.session.retry_forever(write)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from mattebox.edit import Edit
+from mattebox.errors import Kind
 from mattebox.image import Box, Served
 from mattebox.sources import Sources
 
@@ -55,9 +56,10 @@ class Result:
 class Task:
     """One edit that runs later. Times are seconds since 1970.
 
-    `owner` is an account's id. `reason` is a public sentence that says why the task failed. `progress` is 0..100.
-    `extra` belongs to the dialect that took the task in. `announced` is when the webhook was received; `hook_attempts`
-    is how often it was sent, `hook_attempted` when the last time, and `hook_failure` why that failed.
+    `owner` is an account's id. `kind` says what made the task fail, and `reason` is a public sentence about it; tasks
+    that failed in older versions have no kind. `progress` is 0..100. `extra` belongs to the dialect that took the task
+    in. `announced` is when the webhook was received; `hook_attempts` is how often it was sent, `hook_attempted` when
+    the last time, and `hook_failure` why that failed.
     """
 
     id: str
@@ -67,6 +69,7 @@ class Task:
     sources: Sources
     status: Status
     created: float
+    kind: Kind | None = None
     reason: str | None = None
     progress: int = 0
     started: float | None = None

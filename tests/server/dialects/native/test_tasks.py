@@ -29,6 +29,7 @@ KEYS = {
     "id",
     "status",
     "progress",
+    "kind",
     "reason",
     "created",
     "started",
@@ -151,7 +152,7 @@ def test_a_prompt_excludes_what_it_excludes_at_once_and_fails_where_nothing_show
     wrong = {"prompt": "on a quay", "generator": "nobody's"}
     assert refused(queued.post(PATH, files={"image": photo}, data=wrong)) == (400, "invalid_parameter", "generator")
     failed = ended(queued, taken(queued.post(PATH, files={"image": photo}, data={"prompt": "nowhere"}))["id"])
-    assert failed["status"] == "failed"
+    assert (failed["status"], failed["kind"]) == ("failed", "invalid_parameter")
     assert failed["reason"].endswith(".")
     members = {"edits": [{"image": base64.b64encode(photo).decode()}] * 2, "prompt": "on a quay"}
     for each in taken(queued.post(PATH, json=members))["tasks"]:
@@ -236,6 +237,7 @@ def test_a_webhook_without_a_secret_is_not_signed_and_tells_failures(queued: Tes
     assert "webhook-signature" not in headers
     told = json.loads(said)
     assert (told["type"], told["data"]["status"], told["data"]["result"]) == ("task.failed", "failed", None)
+    assert told["data"]["kind"] == "unreachable_source"
     assert told["data"]["reason"] == "The picture's address could not be reached."
 
 

@@ -203,6 +203,7 @@ class TaskState(base.BaseModel):
     id: str = base.Field(description="of the task")
     status: Status = base.Field(description="the last three are final")
     progress: int = base.Field(description="0 to 100")
+    kind: Kind | None = base.Field(description="what made it fail, as `kind` of a failed request")
     reason: str | None = base.Field(description="why it failed, in one sentence")
     created: Time
     started: Time
