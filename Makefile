@@ -31,7 +31,7 @@ demo: .venv/runtime ## cut the sample photo out and say where the result is
 	@echo "photo:  $(CURDIR)/demo/photo.jpg"
 	@echo "cutout: $(CURDIR)/demo/cutout.png"
 
-test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) chromium ## everything: lint, types, architecture, tests
+test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) chromium .proxy ## everything: lint, types, architecture, tests
 	$(BIN)/mattebox models pull auto u2net u2netp modnet-photographic clicks
 	$(BIN)/mattebox scenes pull
 	$(BIN)/mattebox studio pull
@@ -42,6 +42,11 @@ chromium:
 	@{ command -v chromium chromium-browser google-chrome && test -f $(DEJAVU); } >/dev/null \
 	  || { command -v apt-get >/dev/null && $(AS_ROOT) sh -c 'apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core'; } \
 	  || echo "Chromium or the font DejaVu Sans is missing and could not be installed: the tests of the studio will fail."
+# The proxy of a test: Debian's, unpacked and not installed, because its installation would start it as a service.
+.proxy:
+	@if command -v nginx >/dev/null; then mkdir $@; else { command -v apt-get >/dev/null \
+	  && mkdir -p $@.new && cd $@.new && apt-get download -qq nginx && dpkg-deb -x nginx_*.deb . && mv "$$PWD" ../$@; } \
+	  || echo "nginx is missing and could not be fetched: the tests of its configuration will fail."; fi
 DEJAVU := /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 

@@ -12,10 +12,13 @@ import pytest
 import yaml
 
 from mattebox.cli.serve import _GRACE as REQUESTS_SECONDS
+from mattebox.codec import Limits
 from mattebox.server import settings
 from mattebox.server.app import create_app
 from mattebox.server.health import _STOP_SECONDS as DOWNLOAD_SECONDS
+from mattebox.server.http.bodies import _body_room
 from mattebox.server.jobs import TaskOptions
+from mattebox.server.monitor import METRICS
 from mattebox.testing import FakeModels
 
 ROOT = Path(__file__).parents[1]
@@ -209,3 +212,34 @@ def test_packages_that_an_argument_adds_have_the_versions_of_the_others(name: st
     shared = runtime.keys() & added.keys()
     assert "numpy" in shared
     assert {name: added[name] for name in shared} == {name: runtime[name] for name in shared}
+
+
+ALERTS = yaml.safe_load((DEPLOY / "prometheus-alerts.yml").read_text())["groups"][0]["rules"]
+
+
+def test_alerts_ask_for_metrics_and_labels_that_there_are() -> None:
+    endings = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum")}
+    labels = {each.name + end: {*each.labels} for each in METRICS.values() for end in endings[each.type]}
+    found: set[str] = set()
+    for rule in ALERTS:
+        for name, selector in re.findall(r"\b(mattebox_\w+)(?:\{([^}]*)\})?", rule["expr"]):
+            assert {*re.findall(r"(\w+)[=!]", selector)} <= labels[name], rule["alert"]
+            found.add(name)
+        assert {*rule["annotations"]} == {"summary", "action"}
+        assert rule["labels"]["severity"] in ("critical", "warning")
+    assert {"mattebox_ready", "mattebox_oldest_task_age_seconds", "mattebox_requests_total"} <= found
+    assert len({rule["alert"] for rule in ALERTS}) == len(ALERTS)
+
+
+def test_proxies_are_more_patient_than_the_server_and_give_connections_up_before_it() -> None:
+    chosen = settings.Settings()
+    nginx, haproxy, caddy = ((DEPLOY / name).read_text() for name in ("nginx.conf", "haproxy.cfg", "Caddyfile"))
+    longest = chosen.service.timeout + chosen.fetch.timeout
+    for patience in (r"proxy_read_timeout (\d+)s", r"timeout server (\d+)s", r"response_header_timeout (\d+)s"):
+        [seconds] = re.findall(patience, nginx + haproxy + caddy)
+        assert int(seconds) > longest
+    for kept in (r"keepalive_timeout (\d+)s", r"timeout http-keep-alive (\d+)s", r"keepalive (\d+)s"):
+        [seconds] = re.findall(kept, nginx + haproxy + caddy)
+        assert int(seconds) < chosen.keep_alive
+    [most] = re.findall(r"client_max_body_size (\d+)m;", nginx)
+    assert int(most) * 2**20 > _body_room(Limits().max_bytes)

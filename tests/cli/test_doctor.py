@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -67,7 +68,17 @@ def test_a_sound_installation() -> None:
     status, found = doctor(lambda _: models)
     assert [each for part in found.values() for each in part if each.wrong] == []
     assert status == 0
-    assert list(found) == ["mattebox", "processor", "memory", "settings", "model", "scenes", "database", "storage"]
+    assert list(found) == [
+        "mattebox",
+        "processor",
+        "memory",
+        "settings",
+        "model",
+        "scenes",
+        "disk",
+        "database",
+        "storage",
+    ]
     assert "Fast" in found["processor"][0].found
     assert found["processor"][0].found.endswith("avx2, amx_bf16")
     assert found["memory"][0].found == "6.1 GB of 8.2 GB free"
@@ -133,8 +144,10 @@ def test_nothing_is_fetched() -> None:
         ("MATTEBOX_MODELS_THREDS", "2", "settings", "Unknown setting MATTEBOX_MODELS_THREDS."),
         ("MATTEBOX_SERVICE_WORKERS", "none", "settings", "MATTEBOX_SERVICE_WORKERS"),
         ("MATTEBOX_ACCOUNTS_CREDITS", "5", "settings", "MATTEBOX_ACCOUNTS_CREDITS counts per key"),
+        ("MATTEBOX_RATES_REQUESTS", "5/minute", "settings", "MATTEBOX_RATES_* count per key"),
+        ("MATTEBOX_RATES_URL", "redis://127.0.0.1:9/0", "rates", "The server that counts requests cannot be reached."),
         ("MATTEBOX_DATABASE_URL", "mysql://a/b", "database", "sqlite:///file or postgresql://"),
-        ("MATTEBOX_DATABASE_URL", "postgresql://u:hush@127.0.0.1:9/x", "database", "database"),
+        ("MATTEBOX_DATABASE_URL", "postgresql://u:hush@127.0.0.1:9/x", "database", "Connection refused"),
         ("MATTEBOX_STORAGE_URL", "ftp://a/b", "storage", "storage's address"),
     ],
 )
@@ -167,3 +180,12 @@ def test_a_storage_that_cannot_be_written_to(sound: Path, monkeypatch: pytest.Mo
     status, found = doctor()
     assert status == 1
     assert found["storage"][0].mend
+
+
+def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(".")._replace(total=40_000_000_000, free=900_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    status, found = doctor()
+    assert status == 1
+    assert found["disk"][0].found.startswith("0.9 GB of 40.0 GB free in ")
+    assert found["disk"][0].mend

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import closing
 
 import anyio.lowlevel
 import numpy as np
@@ -295,3 +298,17 @@ def test_a_file_that_is_gone_while_it_is_sent_is_a_line_in_the_log(
     found = [record for record in caplog.records if record.getMessage().endswith(" 200 not_found")]
     assert [record.exc_info for record in found] == [None]
     assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("size", [0, 16 * 2**20])
+def test_a_refusal_reaches_clients_that_want_to_be_asked_for_the_body_and_send_it_unasked(
+    size: int, listen: Callable[..., int]
+) -> None:
+    head = "POST /api/v1/remove HTTP/1.1\r\nHost: a.test\r\nContent-Type: image/png\r\nContent-Length: 16777216\r\n"
+    with closing(socket.create_connection(("127.0.0.1", listen(keys=("k",))), timeout=60)) as client:
+        client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode() + bytes(size))  # which the system cannot keep
+        with client.makefile("rb") as said:
+            assert said.readline() == b"HTTP/1.1 401 Unauthorized\r\n"
+            fields = http.client.parse_headers(said)
+            assert fields["Connection"] == "close"
+            assert json.loads(said.read(int(fields["Content-Length"])))["kind"] == "missing_key"

@@ -49,16 +49,19 @@ class Running:
         return self.log.read_text()
 
     def wait_for(self, pattern: str) -> str:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (found := re.search(pattern, self.said)):
             assert self.process.poll() is None, self.said
             assert time.monotonic() < deadline, self.said
             time.sleep(0.02)
         return found[0]
 
+    @property
+    def port(self) -> int:
+        return int(self.wait_for(r"http://[\w.]+:\d+").rpartition(":")[2])
+
     def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> tuple[int, str]:
-        port = int(self.wait_for(r"http://[\w.]+:\d+").rpartition(":")[2])
-        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
             connection.request(method, path, body, dict(headers))
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
@@ -134,8 +137,7 @@ def test_a_name_of_ones_own_is_let_in(begin: Begin) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and shell scripts")
 def test_whoever_watches_does_not_keep_it_from_ending(begin: Begin) -> None:
     running = begin(NO_WEIGHTS)
-    port = int(running.wait_for(r"http://[\w.]+:\d+").rpartition(":")[2])
-    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+    with closing(HTTPConnection("127.0.0.1", running.port, timeout=60)) as connection:
         connection.request("GET", "/api/v1/tasks/events")
         answer = connection.getresponse()
         assert answer.readline() == b"retry: 250\n"
@@ -148,9 +150,8 @@ def test_whoever_watches_does_not_keep_it_from_ending(begin: Begin) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_request_in_work_is_answered_before_it_ends(begin: Begin) -> None:
     running = begin(NO_WEIGHTS)
-    port = int(running.wait_for(r"http://[\w.]+:\d+").rpartition(":")[2])
     picture = codec.encode(Image(rgb=make_scene(width=64, height=48, seed=1).photo), Output())
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=60)) as client:
+    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=60)) as client:
         head = "POST /api/v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
         client.sendall(f"{head}Content-Length: {len(picture)}\r\nExpect: 100-continue\r\n\r\n".encode())
         with client.makefile("rb") as said:
@@ -159,7 +160,7 @@ def test_a_request_in_work_is_answered_before_it_ends(begin: Begin) -> None:
             client.sendall(picture[:100])
             running.process.send_signal(signal.SIGTERM)
             deadline = time.monotonic() + 60
-            while _is_open(port):
+            while _is_open(running.port):
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             client.sendall(picture[100:])
@@ -167,6 +168,22 @@ def test_a_request_in_work_is_answered_before_it_ends(begin: Begin) -> None:
             assert b'"width":64' in said.read().replace(b" ", b"")
     assert running.process.wait(60) in (0, -signal.SIGTERM)
     assert "Traceback" not in running.said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_it_takes_requests_until_a_load_balancer_has_noticed(begin: Begin) -> None:
+    running = begin(NO_WEIGHTS | {"MATTEBOX_DRAIN": "600"})
+    assert running.ask("GET", "/api/v1/models", {})[0] == 200
+    running.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while "being stopped" not in running.ask("GET", "/ready", {})[1]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert running.ask("GET", "/ready", {})[0] == 503
+    assert running.ask("GET", "/live", {})[0] == 200
+    assert running.ask("GET", "/api/v1/models", {})[0] == 200
+    running.process.send_signal(signal.SIGINT)  # whoever cannot wait
+    assert running.process.wait(60) is not None
 
 
 def _is_open(port: int) -> bool:
@@ -185,7 +202,7 @@ def test_it_ends_while_npm_fetches_the_model(number: signal.Signals, begin: Begi
     npm.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid.new\nmv {tmp_path}/pid.new {tmp_path}/pid\nexec sleep 60\n")
     npm.chmod(0o755)
     running = begin({"MATTEBOX_MODEL": "modnet-photographic", "PATH": f"{tools}:{os.environ['PATH']}"})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (tmp_path / "pid").exists():
         assert time.monotonic() < deadline, running.said
         time.sleep(0.02)

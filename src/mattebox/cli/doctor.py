@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ _CPU_INFO = Path("/proc/cpuinfo")
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "i8mm", "bf16")
 _LEAST_MEMORY = 1_500_000_000
 """Bytes that one photo of 12 MP takes with the default model, and a little."""
+
+_LEAST_DISK = 1_000_000_000
+"""Bytes; the results and uploads of a busy hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +87,26 @@ def _findings(components: Components) -> Iterator[Finding]:
     yield from _tried("model", lambda: _model(components, "auto" if settings is None else settings.model))
     yield from _tried("scenes", _scenes)
     if settings is not None:
-        yield from _tried("database", lambda: _database(settings), mend="Set MATTEBOX_DATABASE_URL, or start it.")
-        yield from _tried("storage", lambda: _storage(settings), mend="Set MATTEBOX_STORAGE_URL, or start it.")
+        yield from _disk(settings)
+        mend = "Set {}, start it, or make room for it."
+        yield from _tried("database", lambda: _database(settings), mend=mend.format("MATTEBOX_DATABASE_URL"))
+        yield from _tried("storage", lambda: _storage(settings), mend=mend.format("MATTEBOX_STORAGE_URL"))
+        if settings.rates.url:
+            yield from _tried("rates", lambda: _rates(settings), mend="Set MATTEBOX_RATES_URL, or start Redis.")
 
 
 def _tried(part: str, look: Callable[[], Iterator[Finding]], *, mend: str | None = None) -> Iterator[Finding]:
     try:
         yield from look()
     except MatteboxError as error:
-        yield Finding(part=part, found=error.message, wrong=True, mend=mend)
+        yield Finding(part=part, found=error.message + _behind(error), wrong=True, mend=mend)
+
+
+def _behind(error: MatteboxError) -> str:
+    """The words of the database or of another server behind a failure, in one line."""
+    cause = error.__cause__
+    said = " ".join(str(getattr(cause, "orig", cause) or "").split())
+    return "" if isinstance(cause, MatteboxError) or not said else f" ({said})"
 
 
 def _processor() -> Iterator[Finding]:
@@ -138,18 +153,20 @@ def _unknown_settings() -> Iterator[Finding]:
 
 
 def _contradictions(settings: Settings) -> Iterator[Finding]:
-    from mattebox.server.settings import keyed
+    from mattebox.server.settings import keyed, keyed_as_needed
 
     try:
         closed = keyed(settings)
     except MatteboxError:  # the check of the database says what is wrong with it
         closed = True
-    if settings.accounts.credits and not closed:
-        found = "MATTEBOX_ACCOUNTS_CREDITS counts per key, so it needs MATTEBOX_KEYS or `mattebox keys create`."
-        yield Finding(part="settings", found=found, wrong=True, mend="unset MATTEBOX_ACCOUNTS_CREDITS")
-    else:
-        set_here = sum(name.upper().startswith(PREFIX) for name in os.environ)
-        yield Finding(part="settings", found=f"read; {set_here} variables are set")
+    if not closed:
+        try:
+            keyed_as_needed(settings)
+        except MatteboxError as error:
+            yield Finding(part="settings", found=error.message, wrong=True, mend="mattebox keys create NAME")
+            return
+    set_here = sum(name.upper().startswith(PREFIX) for name in os.environ)
+    yield Finding(part="settings", found=f"read; {set_here} variables are set")
 
 
 def _model(components: Components, name: str) -> Iterator[Finding]:
@@ -190,6 +207,20 @@ def _scenes() -> Iterator[Finding]:
     yield Finding(part="scenes", found=f"{here} of {len(scenes)} photographed views are here", mend=mend)
 
 
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    disk = shutil.disk_usage(folder)
+    wrong = disk.free < _LEAST_DISK
+    yield Finding(
+        part="disk",
+        found=f"{disk.free / 1e9:.1f} GB of {disk.total / 1e9:.1f} GB free in {settings.data_dir}",
+        wrong=wrong,
+        mend="Delete something, or set MATTEBOX_DATA_DIR to a folder on a larger disk." if wrong else None,
+    )
+
+
 def _database(settings: Settings) -> Iterator[Finding]:
     from mattebox.server.store import database
 
@@ -210,3 +241,10 @@ def _storage(settings: Settings) -> Iterator[Finding]:
     Blobs(settings.blobs).check()
     kind = settings.blobs.partition(":")[0]
     yield Finding(part="storage", found=f"{kind}, a file was written, read and deleted")
+
+
+def _rates(settings: Settings) -> Iterator[Finding]:
+    from mattebox.server.rates import RateLimits
+
+    RateLimits(settings.rates).check_storage()
+    yield Finding(part="rates", found="Redis answers")

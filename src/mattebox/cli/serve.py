@@ -28,8 +28,8 @@ from mattebox.errors import Kind, MatteboxError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-_KEEP_ALIVE = 15
-"""Seconds an idle connection is kept: longer than people look at a result, shorter than it takes to hoard them."""
+    from mattebox.server.settings import Settings
+
 _GRACE = 30
 """Seconds that running requests get when the server is told to stop."""
 _MOST_HEADER_BYTES = 32 * 2**10
@@ -101,7 +101,7 @@ def serve(
         say(said)
         beside.enter_context(_compiling_multilevel())
 
-    if not run(server, listener, ready=ready, ended=beside.close, idle=found.uploads.idle, tls=tls):
+    if not run(server, listener, found, ready=ready, ended=beside.close, tls=tls):
         raise MatteboxError(Kind.UNAVAILABLE, "The server could not start; the log above says why.")
 
 
@@ -224,10 +224,10 @@ def address_of(listener: socket.socket, *, secure: bool = False) -> str:
 def run(
     app: ASGIApp,
     listener: socket.socket,
+    settings: Settings,
     *,
     ready: Callable[[], None],
     ended: Callable[[], None],
-    idle: float,
     tls: Tls | None = None,
 ) -> bool:
     """Serve until a signal comes; whether it came so far that requests were answered.
@@ -235,35 +235,21 @@ def run(
     Args:
         app: the server.
         listener: where it listens.
+        settings: how long connections are kept.
         ready: called once requests are answered.
         ended: called once they are not any more.
-        idle: seconds after which a connection is given up on which nothing moves.
         tls: for https.
     """
-    import anyio
     import uvicorn
 
-    from mattebox.server.connection import Connection
-
-    # The class is made here because its base comes from a package that takes long to import.
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            # Answers that would go on for long, such as streams of events, find it in the state of their request.
-            self.ending = anyio.Event()
-            await super().startup(sockets)
-            self.lifespan.state["ending"] = self.ending
-            if self.started:
-                ready()
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            self.ending.set()
-            await super().shutdown(sockets)
-            ended()  # not later: the signal that it was stopped with ends the process next
+    from mattebox.server.connection import Connection, Server
 
     server = Server(
         uvicorn.Config(
             app,
-            http=type("Connection", (Connection,), {"idle": idle}),  # of h11, whose the limit of a header's size is
+            http=type(
+                "Connection", (Connection,), {"idle": settings.uploads.idle}
+            ),  # of h11, whose the limit of a header's size is
             ws="none",
             lifespan="on",
             log_config=None,
@@ -271,12 +257,15 @@ def run(
             server_header=False,
             proxy_headers=False,  # the application reads them, of proxies that it is told to trust
             backlog=_BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_keep_alive=settings.keep_alive,
             timeout_graceful_shutdown=_GRACE,
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
             ssl_certfile=None if tls is None else tls.certificate,
             ssl_keyfile=None if tls is None else tls.key,
-        )
+        ),
+        drain=settings.drain,
+        ready=ready,
+        ended=ended,
     )
     try:
         server.run(sockets=[listener])

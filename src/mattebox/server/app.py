@@ -383,6 +383,9 @@ def _mount_probes(app: FastAPI) -> None:
     )
     async def _ready(request: Request) -> Response:
         health: Health = request.app.state.health
+        ending: anyio.Event | None = getattr(request.state, "ending", None)
+        if ending is not None and ending.is_set():
+            return json_response({"status": "The server is being stopped."}, status=503)
         try:
             await health.check()
         except MatteboxError as error:

@@ -1,14 +1,64 @@
-"""Connections that are given up: those of clients that do not finish a request, or do not read its response."""
+"""Connections and their ends: of clients that do not go on, and of a server that is told to stop."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar, TypeAlias, cast
+import socket
+import time
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias, cast, final
 
+import anyio
 import h11
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _State: TypeAlias = tuple[object, int, int]
+
+
+@final
+class Server(uvicorn.Server):
+    """A server that ends without breaking off a request, also one that is still on its way.
+
+    uvicorn alone closes each connection that waits for its next request at once, and says so in no response. A proxy
+    that has just sent a request there cannot know whether it was read, so it answers 502. Here the responses of a
+    server that ends say that their connection does, and what waits is closed a moment later.
+
+    Args:
+        config: with `Connection` as its protocol.
+        drain: seconds that connections are still taken once it was told to stop.
+        ready: called once requests are answered.
+        ended: called once they are not any more.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, *, drain: float = 0.0, ready: Callable[[], None], ended: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._ready = ready
+        self._ended = ended
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        # Answers that would go on for long, such as streams of events, find it in the state of their request.
+        self.ending = anyio.Event()
+        await super().startup(sockets)
+        self.lifespan.state["ending"] = self.ending
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen no more, and finish what was begun."""
+        self.ending.set()
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        until = time.monotonic() + self._drain
+        while time.monotonic() < until and not self.force_exit:
+            await asyncio.sleep(0.1)
+        for _ in range(2):  # take the connections that the system has made already
+            await asyncio.sleep(0)
+        await super().shutdown(sockets)
+        self._ended()  # not later: the signal that it was stopped with ends the process next
 
 
 class Connection(H11Protocol):
@@ -21,6 +71,8 @@ class Connection(H11Protocol):
 
     idle: ClassVar[float] = 60.0
     """Seconds without any progress; a connection ends after at most twice as many."""
+    last_request: ClassVar[int] = 1
+    """Seconds that a connection without a request is kept when the server ends, for one that is on its way."""
 
     _resumed = 0
     _next_look: asyncio.TimerHandle | None = None
@@ -29,6 +81,21 @@ class Connection(H11Protocol):
         """Begin to look at it now and then."""
         super().connection_made(cast("asyncio.Transport", transport))  # that of a stream, as asyncio says
         self._look_later(self._state())
+        ending: anyio.Event | None = self.app_state.get("ending")
+        if ending is not None and ending.is_set():  # taken from the system's queue after all others were told
+            self.shutdown()
+
+    def shutdown(self) -> None:
+        """End with the next response that can say so or, where nobody asks for one, in a moment."""
+        self.timeout_keep_alive = self.last_request
+        if self.conn.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY):
+            self.cycle.default_headers = self.server_state.default_headers
+        else:
+            self.loop.call_later(self.last_request, self._end)
+
+    def _end(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Look at it no more."""

@@ -141,6 +141,11 @@ class RequestGuard:
                 if message["status"] >= 400 and (not await body.finish() or body.is_ambiguous):
                     headers["Connection"] = "close"
                 message["headers"] = headers.raw
+            elif status is not None and status >= 400 and not message.get("more_body") and body.is_unasked:
+                # Some, such as Caddy, do not wait. To close the connection while they send would cost them the answer.
+                await send({**message, "more_body": True})
+                await body.drain()
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
         with (
@@ -318,15 +323,23 @@ class _Body:
         self._late = True
         raise MatteboxError(Kind.UPLOAD_TIMED_OUT, "The body did not arrive in time.")
 
+    @property
+    def is_unasked(self) -> bool:
+        """Whether the client wants to be asked for the body, and was not."""
+        return self._waits and not self._begun and not self._ended
+
     async def finish(self) -> bool:
         """Throw away what is left, within bounds; whether nothing is left."""
-        if self._late or (self._waits and not self._begun):
-            return self._ended  # it is not coming; or the client asks before it sends, so it listens
+        if not self._late and not self.is_unasked:  # it is not coming; or the client listens before it sends
+            await self.drain()
+        return self._ended
+
+    async def drain(self) -> None:
+        """Throw away what arrives until the body or the connection ends, within bounds."""
         left = _DRAINED_BYTES
         with anyio.move_on_after(_DRAINED_SECONDS):
             while not self._ended and left > 0:
                 left -= len((await self._next()).get("body", b""))
-        return self._ended
 
     async def _next(self) -> Message:
         message = await self._receive()

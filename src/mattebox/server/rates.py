@@ -99,8 +99,18 @@ class RateLimits:
         self._default = _items(options.requests)
         parts = (each.partition("=") for each in options.dialects)
         self._dialects = {name.strip(): _items(rate) for name, _, rate in parts}
-        self._windows = MovingWindowRateLimiter(_storage(options.url))
+        self._storage = _storage(options.url)
+        self._windows = MovingWindowRateLimiter(self._storage)
         self.waits = bool(options.url)
+
+    def check_storage(self) -> None:
+        """Whether requests can be counted.
+
+        Raises:
+            MatteboxError: UNAVAILABLE where Redis is away.
+        """
+        if not self._storage.check():
+            raise MatteboxError(Kind.UNAVAILABLE, "The server that counts requests cannot be reached.")
 
     def check(self, account: Account, dialect: str, requests: int = 1) -> None:
         """Refuse requests that `count` would refuse, and count none.

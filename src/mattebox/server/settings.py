@@ -77,6 +77,20 @@ class Settings(BaseSettings):
         description="Addresses and networks of proxies whose X-Forwarded-Proto, -Host and -Prefix are believed, as in "
         "`127.0.0.1,10.0.0.0/8`. Empty: nobody's are.",
     )
+    keep_alive: int = Field(
+        default=75,
+        ge=1,
+        description="Seconds that a connection is kept open after a response, for the next request. Behind a proxy "
+        "that keeps connections too, it must be longer than the proxy's own time, or requests fail now and then.",
+    )
+    drain: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that a server which was told to stop still takes requests, while /ready answers 503: as "
+        "long as the load balancer needs to notice. 0: it takes no more at once, which suits a proxy that sends a "
+        "request elsewhere where it cannot connect.",
+    )
     model: str = Field(default="auto", description="The model that is loaded at start and used unless a request asks.")
     role: Literal["all", "api", "worker"] = Field(
         default="all",
