@@ -44,8 +44,9 @@ chromium:
 	  || echo "Chromium or the font DejaVu Sans is missing and could not be installed: the tests of the studio will fail."
 # The proxy of a test: Debian's, unpacked and not installed, because its installation would start it as a service.
 .proxy:
-	@if command -v nginx >/dev/null; then mkdir $@; else { command -v apt-get >/dev/null \
-	  && mkdir -p $@.new && cd $@.new && apt-get download -qq nginx && dpkg-deb -x nginx_*.deb . && mv "$$PWD" ../$@; } \
+	@if command -v nginx >/dev/null; then mkdir $@; else { command -v apt-get >/dev/null && mkdir -p $@.new && cd $@.new \
+	  && { apt-get download -qq nginx 2>/dev/null || { $(AS_ROOT) apt-get update -qq && apt-get download -qq nginx; }; } \
+	  && dpkg-deb -x nginx_*.deb . && mv "$$PWD" ../$@; } \
 	  || echo "nginx is missing and could not be fetched: the tests of its configuration will fail."; fi
 DEJAVU := /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
@@ -152,7 +153,7 @@ lock: $(UV) ## resolve the requirements anew
 LOCK := --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
 
 clean: ## remove what make made here; the downloaded models stay
-	rm -rf .venv .core .clients .audit .bench .diffusion .ray .fuzz build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .core .clients .proxy .audit .bench .diffusion .ray .fuzz build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The environment. Every package comes with a checksum from requirements/.
 $(UV): requirements/tools.txt
