@@ -452,7 +452,7 @@ def test_outside_the_region_of_interest_all_is_background() -> None:
 
 def test_the_result_says_what_told_the_objects_apart() -> None:
     result = run(Corrections(points=(Point(x=0.45, y=0.72),)))
-    assert (result.chosen_by, result.encode(Output()).chosen_by) == ("parts", "parts")
+    assert (result.chosen_by, result.into_file(Output()).chosen_by) == ("parts", "parts")
     assert result.subject is not None
     nothing = run(Corrections(points=(Point(x=0.45, y=0.72, keep=False),)))
     assert nothing.subject is None or nothing.subject.width < result.subject.width

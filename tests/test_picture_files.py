@@ -99,3 +99,15 @@ def test_a_change_can_be_stopped_between_its_pictures() -> None:
         with pytest.raises(MatteboxError, match="Enough"):
             transform(Watermark(places=((0, 0), (1, 1))), PHOTO, marks=[PHOTO, PHOTO], checkpoint=stop)
         assert calls == after
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])
+def test_marks_are_put_on_a_picture_of_every_format(form: str) -> None:
+    """On the decoded picture itself, which no other reader of it may hold or keep from being written to."""
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.full((40, 60, 3), 200, np.uint8)).save(file, form)
+    mark = codec.encode(Image(rgb=np.zeros((40, 30, 3), np.uint8)), Output())
+    made = transform(Watermark(places=((30, 0),)), file.getvalue(), marks=[mark], output=Output())
+    found = codec.decode(made.data).rgb
+    assert found[:, :30].min() >= 190
+    assert not found[:, 30:].any()

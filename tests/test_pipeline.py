@@ -73,7 +73,7 @@ def test_a_cutout_is_composed_as_a_whole_edit_is(backdrop: Backdrop, shadow: Sha
     cutout = Engine(FakeModels()).cut_out(PHOTO)
     assert isinstance(backdrop, Transparent | Color | Gradient | Picture)
     over = STRIPES if isinstance(backdrop, Picture) else backdrop
-    assert cutout.encode(arrange=layout, shadow=shadow, backdrop=over) == whole.encode(Output())
+    assert cutout.encode(arrange=layout, shadow=shadow, backdrop=over) == whole.into_file(Output())
 
 
 def test_a_gradient_spans_the_canvas_under_the_shadow() -> None:
@@ -110,10 +110,11 @@ def test_a_region_is_all_that_is_looked_at() -> None:
 
 
 def test_the_matte_alone_needs_no_backdrop_and_no_shadow() -> None:
-    plain = run(Edit(output=Output(alpha_only=True)))
+    output = Output(alpha_only=True)
+    plain = run(Edit(output=output)).into_file(output)
     for backdrop in (Color(1, 2, 3), Blur(9), Picture(), Prompt("nowhere")):
-        edit = Edit(backdrop=backdrop, shadow=Shadow(), output=Output(alpha_only=True))
-        assert run(edit).encode(edit.output) == plain.encode(edit.output)
+        edit = Edit(backdrop=backdrop, shadow=Shadow(), output=output)
+        assert run(edit).into_file(output) == plain
 
 
 def test_a_missing_picture_is_the_callers_mistake() -> None:

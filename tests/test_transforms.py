@@ -4,7 +4,8 @@ import itertools
 import math
 import tracemalloc
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -532,6 +533,37 @@ def test_a_blur_of_alpha_agrees_with_scikit_image(sigma: float) -> None:
     result = apply(image, Blur(sigma=sigma))
     theirs = gaussian(alpha_of(image).astype(np.float64), sigma)
     assert np.abs(alpha_of(result) - theirs).max() <= (1e-3 if sigma < 8 else 8e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 3, 7.9, 20])
+def test_a_blur_in_bands_is_that_of_the_whole(sigma: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = clear_red(150, 211)
+    whole = apply(image, Blur(sigma=sigma))
+    monkeypatch.setattr(resampling, "row_bands", lambda height, width: (slice(y, y + 10) for y in range(0, height, 10)))
+    bands = apply(image, Blur(sigma=sigma))
+    np.testing.assert_array_equal(bands.rgb, whole.rgb)
+    np.testing.assert_allclose(alpha_of(bands), alpha_of(whole), atol=1e-6)
+
+
+def test_marks_are_taken_one_by_one() -> None:
+    """Each is gone before the next one is decoded: five at the limit of pixels would take gigabytes."""
+    taken: list[weakref.ref[RGB]] = []
+
+    def marks() -> Iterator[Image]:
+        for value in (10, 20, 30):
+            assert all(each() is None for each in taken)
+            mark = Image(rgb=np.full((4, 4, 3), value, np.uint8))
+            taken.append(weakref.ref(mark.rgb))
+            yield mark
+            del mark
+
+    image = Image(rgb=np.zeros((8, 8, 3), np.uint8))
+    result = apply(image, Watermark(places=((0, 0), (4, 0), (2, 2))), marks=marks())
+    assert result.rgb[0, 0, 0] == 10
+    assert result.rgb[0, 7, 0] == 20
+    assert result.rgb[3, 3, 0] == 30
+    assert not image.rgb.any()
+    assert len(taken) == 3
 
 
 @given(image=images, sigma=st.floats(0.3, 1000))

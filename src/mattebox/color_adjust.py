@@ -42,19 +42,20 @@ def modulate(rgb: RGB, *, brightness: float, saturation: float, hue: float, ligh
     # L = 116 fy - 16, so that the 16 has to be taken off before and put back after.
     moved = from_lab @ np.array([16 - 16 * brightness + lightness, 0, 0])
     on_roots = np.column_stack([from_lab @ lab @ _TO_LAB, moved])
-    to_xyz, to_linear = np.column_stack([_TO_XYZ, np.zeros(3)]), np.linalg.inv(_TO_XYZ)
+    to_steps = np.linalg.inv(_TO_XYZ) * 65535
     linear = color.LINEAR_OF_LEVEL.astype(np.float32)
     levels = _srgb_levels()
     result = np.empty_like(rgb)
     for rows in row_bands(*rgb.shape[:2]):
-        xyz = np.asarray(cv2.transform(linear[rgb[rows]], to_xyz), np.float32)
-        roots = np.where(
-            xyz > _BEND**3, np.asarray(cv2.pow(xyz, 1 / 3)), xyz / np.float32(3 * _BEND**2) + np.float32(4 / 29)
-        )
+        xyz = np.asarray(cv2.transform(cv2.LUT(rgb[rows], linear), _TO_XYZ), np.float32)
+        line = xyz * np.float32(1 / (3 * _BEND**2)) + np.float32(4 / 29)
+        roots = cv2.copyTo(line, (xyz <= _BEND**3).view(np.uint8), cv2.pow(xyz, 1 / 3))
         roots = np.asarray(cv2.transform(roots, on_roots), np.float32)
-        xyz = np.where(roots > _BEND, roots * roots * roots, np.float32(3 * _BEND**2) * (roots - np.float32(4 / 29)))
-        light = np.asarray(cv2.transform(xyz, to_linear), np.float32)
-        result[rows] = levels[(np.clip(light, 0, 1) * np.float32(65535) + np.float32(0.5)).astype(np.uint16)]
+        line = roots * np.float32(3 * _BEND**2) - np.float32(3 * _BEND**2 * 4 / 29)
+        xyz = np.asarray(cv2.copyTo(line, (roots <= _BEND).view(np.uint8), roots * roots * roots), np.float32)
+        steps = np.asarray(cv2.transform(xyz, to_steps), np.float32)
+        np.clip(steps, 0, 65535, out=steps)
+        np.take(levels, (steps + np.float32(0.5)).astype(np.uint16), out=result[rows], mode="clip")
     return result
 
 

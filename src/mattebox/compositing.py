@@ -90,8 +90,14 @@ def stack(over: Image, under: Image, *, left: int, top: int) -> Image:
     """
     rgb = under.rgb.copy()
     alpha = None if under.alpha is None else under.alpha.copy()
-    first, last = max(left, 0), min(left + over.width, under.width)
-    highest, lowest = max(top, 0), min(top + over.height, under.height)
+    put(over, rgb, alpha, left=left, top=top)
+    return Image(rgb=rgb, alpha=alpha, icc=under.icc)
+
+
+def put(over: Image, rgb: RGB, alpha: Alpha | None, *, left: int, top: int) -> None:
+    """The same as `stack`, into the arrays of a picture that is in the making."""
+    first, last = max(left, 0), min(left + over.width, rgb.shape[1])
+    highest, lowest = max(top, 0), min(top + over.height, rgb.shape[0])
     for rows in row_bands(lowest - highest, last - first) if first < last else ():
         start, end = highest + rows.start, highest + rows.stop
         here = (slice(start, end), slice(first, last))
@@ -112,7 +118,6 @@ def stack(over: Image, under: Image, *, left: int, top: int) -> Image:
         difference += rgb[here]
         difference += np.float32(0.5)
         rgb[here] = difference
-    return Image(rgb=rgb, alpha=alpha, icc=under.icc)
 
 
 def _veil(color: Color, image: Image) -> Image:

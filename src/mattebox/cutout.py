@@ -109,7 +109,7 @@ class Cutout:
         work = Work(edit=edit, behind=behind, in_place=in_place)
         work.rgb, work.alpha, work.icc = self.rgb, self.alpha, self.icc
         work.subject, work.confidence, work.ambiguity = self.subject, self.confidence, self.ambiguity
-        return pipeline.composed(work).encode(output)
+        return pipeline.composed(work).into_file(output)
 
     def save(
         self,

@@ -93,7 +93,7 @@ class Engine:
             checkpoint=checkpoint,
         )
         checkpoint()
-        return result.encode(edit.output)
+        return result.into_file(edit.output)
 
     def cut_out(self, photo: Image, matte: Matte = Matte(), *, checkpoint: Checkpoint = go_on) -> Cutout:
         """Find the subject of a picture in memory and take the background away.
@@ -137,7 +137,7 @@ class Engine:
         with stage(Stage.BACKDROP):
             plate = self.backdrops.paint(prompt, width=width, height=height, seed=seed, checkpoint=checkpoint)
         checkpoint()
-        return Result(picture=Image(rgb=plate.rgb), served=plate.served).encode(Output())
+        return Result(picture=Image(rgb=plate.rgb), served=plate.served).into_file(Output())
 
 
 def _decode_backdrop(backdrop: bytes, limits: codec.Limits) -> Image:

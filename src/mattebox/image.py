@@ -1,7 +1,8 @@
 """The values that pictures are made of, and their invariants.
 
 Pixels are uint8 RGB and float32 alpha: float32 RGB of a 50 MP photo would be 572 MB a copy. Functions that need float
-colour convert inside, band by band. Arrays are never written to after they were put into one of these values.
+colour convert inside, band by band. Arrays are never written to after they were put into one of these values, but where
+the docstring says so.
 """
 
 from __future__ import annotations

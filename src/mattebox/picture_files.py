@@ -8,7 +8,8 @@ from mattebox import codec, transforms
 from mattebox.cancellation import Checkpoint, go_on
 from mattebox.edit import Format, Output
 from mattebox.image import Encoded, Image
-from mattebox.transforms import Transform
+from mattebox.stages import Stage, stage
+from mattebox.transforms import Transform, Watermark
 
 
 def transform(
@@ -35,16 +36,19 @@ def transform(
     """
     image = codec.decode(photo, limits)
     checkpoint()
-    if change is not None:
+    if isinstance(change, Watermark):
+        transforms.put_marks(image, change, _decoded(marks, limits, checkpoint))
+        checkpoint()
+    elif change is not None:
         image = transforms.apply(image, change, marks=_decoded(marks, limits, checkpoint), max_pixels=limits.max_pixels)
         checkpoint()
     chosen = output or Output(format=codec.kept_format(photo) or Format.PNG)
-    return Encoded(
-        data=codec.encode(image, chosen),
-        media_type=codec.media_type(chosen.format),
-        width=image.width,
-        height=image.height,
-    )
+    width, height = image.width, image.height
+    with stage(Stage.ENCODE):
+        write = codec.writer(image, chosen)
+        del image
+        data = write()
+    return Encoded(data=data, media_type=codec.media_type(chosen.format), width=width, height=height)
 
 
 def keep(photo: bytes, *, limits: codec.Limits = codec.Limits()) -> Encoded:

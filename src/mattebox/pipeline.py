@@ -46,7 +46,7 @@ RECIPE: Recipe = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Result:
     """A finished picture in memory, and what is known about it. The attributes are explained at `image.Encoded`."""
 
@@ -58,17 +58,22 @@ class Result:
     served: Served | None = None
     largest: tuple[int, int] | None = None
 
-    def encode(self, output: Output) -> Encoded:
-        """The same as a file.
+    def into_file(self, output: Output) -> Encoded:
+        """The same as a file. It has no `picture` any more then: an encoder may need the room.
 
         Raises:
             MatteboxError: INVALID_PARAMETER where the format cannot hold such a picture.
         """
+        width, height = self.picture.width, self.picture.height
+        with stage(Stage.ENCODE):
+            write = codec.writer(self.picture, output)
+            del self.picture
+            data = write()
         return Encoded(
-            data=codec.encode(self.picture, output),
+            data=data,
             media_type=codec.media_type(output.format),
-            width=self.picture.width,
-            height=self.picture.height,
+            width=width,
+            height=height,
             subject=self.subject,
             confidence=self.confidence,
             ambiguity=self.ambiguity,

@@ -50,9 +50,12 @@ def warp(image: Image, back: npt.NDArray[np.float64], width: int, height: int, b
                 continue
             shifted, size = back.copy(), (right - left, bottom - top)
             shifted[:, 2] += back[:, :2] @ (left, top) - first
-            inside = np.ones((last[1] - first[1], last[0] - first[0]), np.float32)
-            share = cv2.warpAffine(inside, shifted, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-            share = np.asarray(share, np.float32)[:, :, None]
+            share = np.ones((size[1], size[0], 1), np.float32)
+            is_inside = (corners >= 0).all() and ((image.width - 1, image.height - 1) >= corners.T).all()
+            if not is_inside:
+                whole = np.ones((last[1] - first[1], last[0] - first[0]), np.float32)
+                covered = cv2.warpAffine(whole, shifted, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+                share[:, :, 0] = covered
             source: npt.NDArray[np.uint8] | _Weighted = np.ascontiguousarray(image.rgb[part])
             if image.alpha is not None:
                 source = _premultiplied(image.rgb[part], image.alpha[part])
@@ -60,11 +63,13 @@ def warp(image: Image, back: npt.NDArray[np.float64], width: int, height: int, b
             moved = cv2.warpAffine(source, shifted, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
             straight: Alpha = share[:, :, 0]
             if image.alpha is not None:
-                mixed = np.asarray(moved, np.float32) * share
-                if behind is not None:
-                    mixed += (1 - share) * np.append(color, np.float32(1))
+                mixed = np.asarray(moved, np.float32)
+                if not is_inside:
+                    mixed *= share
+                    if behind is not None:
+                        mixed += (1 - share) * np.append(color, np.float32(1))
                 rgb[tile], straight = _straight(mixed)
-            elif behind is None:
+            elif behind is None or is_inside:
                 rgb[tile] = moved
             else:
                 mixed = np.asarray(moved, np.float32) * share + (1 - share) * color
@@ -92,8 +97,8 @@ def blur(image: Image, sigma: float) -> Image:
     kernel = (2 * math.ceil(4 * across) + 1, 2 * halo + 1)
     rgb = np.empty_like(image.rgb)
     alpha = None if image.alpha is None else np.empty_like(image.alpha)
-    # Four times as many rows as usual: each piece is blurred with what surrounds it.
-    for rows in row_bands(image.height, max(1, image.width // 4)):
+    # Eight times as many rows as usual: each piece is blurred with what surrounds it.
+    for rows in row_bands(image.height, max(1, image.width // 8)):
         middles = (np.arange(rows.start, rows.stop) + 0.5) * (height / image.height) - 0.5
         middles = np.clip(middles, 0, height - 1)
         above = np.floor(middles).astype(int)
@@ -109,7 +114,7 @@ def blur(image: Image, sigma: float) -> Image:
             below = np.minimum(above + 1, height - 1) - first
             band = band[above - first] * (1 - share) + band[below] * share
         else:
-            band = band[above - first]
+            band = band[rows.start - first : rows.stop - first]
         if width != image.width:
             band = np.asarray(cv2.resize(band, (image.width, band.shape[0])), np.float32)
         if alpha is None:
@@ -153,10 +158,9 @@ def _missing(sigma: float, step: float) -> float:
 
 
 def _premultiplied(rgb: RGB, alpha: Alpha) -> _Weighted:
-    weighted = np.empty((*alpha.shape, 4), np.float32)
-    np.multiply(rgb, alpha[:, :, None], out=weighted[:, :, :3])
-    weighted[:, :, 3] = alpha
-    return weighted
+    weighted = cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA).astype(np.float32)
+    weighted *= alpha[:, :, None]
+    return np.asarray(cv2.insertChannel(alpha, weighted, 3), np.float32)
 
 
 def _levels(colors: npt.NDArray[np.float32]) -> RGB:
@@ -166,6 +170,8 @@ def _levels(colors: npt.NDArray[np.float32]) -> RGB:
 
 def _straight(weighted: _Weighted) -> tuple[RGB, Alpha]:
     """The way back from `_premultiplied`. Alpha is cut to 0..1 last: colours overshoot together with it."""
-    alpha = weighted[:, :, 3]
-    colors = weighted[:, :, :3] / np.maximum(alpha, np.float32(1e-4))[:, :, None]
-    return _levels(colors), np.clip(alpha, 0, 1)
+    alpha = np.asarray(cv2.extractChannel(weighted, 3), np.float32)
+    factor = np.reciprocal(np.maximum(alpha, np.float32(1e-4)))
+    colors = cv2.cvtColor(weighted, cv2.COLOR_RGBA2RGB)
+    rgb = np.asarray(cv2.multiply(colors, cv2.merge([factor] * 3), dtype=cv2.CV_8U), np.uint8)  # rounded, within 0..255
+    return rgb, np.clip(alpha, 0, 1, out=alpha)

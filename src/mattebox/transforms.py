@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import zip_longest
 from typing import TypeAlias, assert_never
 
 import cv2
@@ -228,7 +227,9 @@ def apply(image: Image, transform: Transform, *, marks: Iterable[Image] = (), ma
             )
             return Image(rgb=rgb, alpha=None if image.alpha is None else image.alpha.copy(), icc=image.icc)
         case Watermark():
-            return _watermark(image, transform, marks)
+            result = _copied(image)
+            put_marks(result, transform, marks)
+            return result
         case _:
             assert_never(transform)
 
@@ -291,9 +292,7 @@ def _in_proportion(image: Image, width: int | None, height: int | None, fit: Fit
 def _scaled(image: Image, keep: Box, width: int, height: int) -> Image:
     """A part of the picture at a size, in arrays of its own even where nothing changes."""
     result = layout.place(image, Placement(keep, Box(0, 0, width, height), width, height))
-    if not np.may_share_memory(result.rgb, image.rgb):
-        return result
-    return Image(rgb=result.rgb.copy(), alpha=None if result.alpha is None else result.alpha.copy(), icc=result.icc)
+    return _copied(result) if np.may_share_memory(result.rgb, image.rgb) else result
 
 
 def _letterboxed(image: Image, wanted: Resize, width: int, height: int) -> Image:
@@ -367,12 +366,26 @@ def _quarters(image: Image, quarters: int) -> Image:
 # Marks --------------------------------------------------------------------------------------------------------------
 
 
-def _watermark(image: Image, watermark: Watermark, marks: Iterable[Image]) -> Image:
-    for number, (place, mark) in enumerate(zip_longest(watermark.places, marks), 1):
-        if place is None or mark is None:
+def put_marks(image: Image, watermark: Watermark, marks: Iterable[Image]) -> None:
+    """Carry a watermark out on the picture itself, which is the caller's own, as they have just decoded it.
+
+    At the limit of pixels a copy of it is what memory has no room for, beside a mark of that size.
+
+    Raises:
+        MatteboxError, ValueError: as in `apply`. Some of the marks may be on the picture then.
+    """
+    coming = iter(marks)
+    for number, (left, top) in enumerate(watermark.places, 1):
+        mark = next(coming, None)
+        if mark is None:
             raise ValueError(_MARKS)
-        left, top = place
         if not (-mark.width < left < image.width and -mark.height < top < image.height):
             raise _wrong("places", f"Mark {number}, at {left:,} and {top:,}, lies entirely outside the picture.")
-        image = compositing.stack(mark, image, left=left, top=top)
-    return image
+        compositing.put(mark, image.rgb, image.alpha, left=left, top=top)
+        del mark  # before the next one is decoded
+    if next(coming, None) is not None:
+        raise ValueError(_MARKS)
+
+
+def _copied(image: Image) -> Image:
+    return Image(rgb=image.rgb.copy(), alpha=None if image.alpha is None else image.alpha.copy(), icc=image.icc)

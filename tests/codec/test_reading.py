@@ -367,9 +367,13 @@ def test_too_little_memory_is_not_blamed_on_the_file(form: str, monkeypatch: pyt
     def load(picture: PIL.ImageFile.ImageFile) -> None:
         raise MemoryError
 
+    def decode(data: object, flags: int) -> object:
+        return cv2.resize(np.zeros((1, 1, 4), np.uint8), (2**20, 2**30))  # OpenCV's own failure
+
     data = saved(noise(), form)
     for kind in {PIL.ImageFile.ImageFile, type(opened(data))}:
         monkeypatch.setattr(kind, "load", load)
+    monkeypatch.setattr(cv2, "imdecode", decode)
     error = failure(data)
     assert error.kind is Kind.OVERLOADED
     assert "memory" in error.message

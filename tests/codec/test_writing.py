@@ -158,6 +158,21 @@ def test_zip_of_an_opaque_picture_has_a_white_matte() -> None:
         assert np.asarray(opened(archive.read("alpha.png"))).min() == 255
 
 
+@pytest.mark.slow
+def test_a_large_picture_that_is_all_detail_is_written_as_webp() -> None:
+    """Its modes overflow the part of the file that they are in, where libwebp does not look ahead."""
+    rgb = noise(4_000, 4_000)
+    rgb[:] = rgb[:, :, :1]
+    picture = opened(codec.encode(Image(rgb=rgb), Output(format=Format.WEBP)))
+    assert np.abs(np.asarray(picture).astype(np.int16) - rgb).mean() < 8
+
+
+def test_a_webp_of_two_frames_is_its_first() -> None:
+    frames = [PIL.Image.fromarray(noise(seed=seed)) for seed in (1, 2)]
+    data = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    np.testing.assert_array_equal(codec.decode(data).rgb, noise(seed=1))
+
+
 @pytest.mark.parametrize("form", [Format.PNG, Format.WEBP, Format.JPEG, Format.AVIF])
 def test_the_matte_alone(form: Format) -> None:
     image = cutout(icc=display_p3())

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import math
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 
@@ -25,7 +27,7 @@ from mattebox.server.store.accounts import Account
 from mattebox.server.store.blobs import Blobs
 from mattebox.sources import Link, Sources, Stored, Upload
 from mattebox.testing import FakeModels, make_scene
-from mattebox.transforms import Flip, Mirror, Watermark
+from mattebox.transforms import Crop, Flip, Mirror, Watermark
 
 SCENE = make_scene(width=80, height=60, seed=0)
 PHOTO = codec.encode(Image(rgb=SCENE.photo), Output())
@@ -252,6 +254,38 @@ def test_a_picture_is_changed() -> None:
         )
     )
     np.testing.assert_array_equal(codec.decode(marked.data).rgb, SCENE.photo[:, ::-1])
+
+
+def test_the_picture_of_a_change_that_fails_is_forgotten_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not when the garbage collector comes by: the failure itself lives until then."""
+    seen: list[weakref.ref[RGB]] = []
+    decode = codec.decode
+
+    def watched(data: bytes, limits: Limits) -> Image:
+        image = decode(data, limits)
+        seen.append(weakref.ref(image.rgb))
+        return image
+
+    monkeypatch.setattr(codec, "decode", watched)
+    shell = service()
+    gc.disable()
+    try:
+        with pytest.raises(MatteboxError) as caught:
+            anyio.run(lambda: shell.transform(Crop(left=0, top=0, right=99, bottom=9), lambda: PHOTO, limits=Limits()))
+        assert caught.value.parameter == "right"
+        assert [each() for each in seen] == [None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(("large", "times"), [(80 * 60, 0), (80 * 60 - 1, 1)])
+def test_the_memory_of_a_large_picture_is_given_back(large: int, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bool] = []
+    monkeypatch.setattr(runner, "LARGE", large)
+    monkeypatch.setattr(runner, "give_back_memory", lambda: given.append(True))
+    shell = service()
+    anyio.run(lambda: shell.transform(Mirror(mode=Flip.HORIZONTAL), lambda: PHOTO, limits=Limits()))
+    assert len(given) == times
 
 
 def test_of_a_picture_that_was_kept_only_the_pixels_are_bounded() -> None:

@@ -7,7 +7,7 @@ from mattebox.codec.limits import OWN_FILES, Limits
 from mattebox.codec.pixels import from_array, from_pil, to_pil
 from mattebox.codec.profiles import color_in_profile, in_profile
 from mattebox.codec.reading import decode, kept_format, size
-from mattebox.codec.writing import encode, extension, format_named, media_type
+from mattebox.codec.writing import encode, extension, format_named, media_type, writer
 
 __all__ = [
     "OWN_FILES",
@@ -24,4 +24,5 @@ __all__ = [
     "media_type",
     "size",
     "to_pil",
+    "writer",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mattebox.codec.limits import Limits, admit, damaged, refuse
-from mattebox.codec.profiles import rgb_profile
+from mattebox.codec.profiles import converted, rgb_profile
 from mattebox.image import Image, row_bands
 
 _RGB, _RLE8, _RLE4, _MASKS, _JPEG, _PNG, _ALPHA_MASKS = range(7)
@@ -100,11 +100,7 @@ def read(data: bytes, limits: Limits) -> Image:
     image = _read(data, limits)
     icc = _profile(data)
     kept, to_srgb = (None, None) if icc is None else rgb_profile(icc)
-    if to_srgb is None:
-        return replace(image, icc=kept)
-    from PIL import Image as Pillow
-
-    return replace(image, rgb=np.asarray(to_srgb.apply(Pillow.fromarray(image.rgb))))
+    return replace(image, rgb=converted(image.rgb, to_srgb), icc=kept)
 
 
 def _profile(data: bytes) -> bytes | None:

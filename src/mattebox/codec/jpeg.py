@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mattebox.codec.limits import Limits, admit, damaged, reading, refuse
-from mattebox.codec.pixels import Bytes, as_image, exif_orientation, turned
-from mattebox.codec.profiles import rgb_profile
+from mattebox.codec.pixels import Bytes, as_image, exif_orientation, of_channels
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image
 
@@ -48,13 +47,10 @@ def read(data: bytes, limits: Limits) -> Image:
     with reading("JPEG"):
         pixels = _pixels(data, channels)
     turn = exif_orientation(header.exif)
+    if channels == "RGB":
+        return of_channels(pixels, None, header.icc, turn)
     from PIL import Image as Pillow
 
-    if channels == "RGB":
-        kept, to_srgb = (None, None) if header.icc is None else rgb_profile(header.icc)
-        if to_srgb is not None:
-            pixels = np.asarray(to_srgb.apply(Pillow.fromarray(pixels)))
-        return Image(rgb=turned(pixels, turn), icc=kept)
     if channels == "GRAY":
         return as_image(Pillow.fromarray(pixels[:, :, 0]), header.icc, turn)
     np.subtract(255, pixels, out=pixels)  # every writer follows Adobe and stores how much ink is missing

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mattebox.codec.limits import Limits, admit, reading, refuse
-from mattebox.codec.profiles import rgb_conversion
+from mattebox.codec.profiles import converted, rgb_conversion, rgb_profile
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Image, row_bands
 
@@ -128,6 +128,12 @@ def as_image(picture: PIL.Image.Image, icc: object, orientation: int) -> Image:
     return _upright(rgb, mask, kept, orientation)
 
 
+def of_channels(rgb: RGB, mask: Bytes | None, icc: object, orientation: int) -> Image:
+    """Colours and the levels of alpha (None: opaque) as a picture: in the profile that they bring, and turned."""
+    kept, to_srgb = rgb_profile(icc) if isinstance(icc, bytes) else (None, None)
+    return _upright(converted(rgb, to_srgb), mask, kept, orientation)
+
+
 def _upright(rgb: RGB, mask: Bytes | None, icc: bytes | None, orientation: int) -> Image:
     alpha: Alpha | None = None
     if mask is not None and mask.min() < 255:
@@ -171,24 +177,26 @@ def _eight_bits(picture: PIL.Image.Image) -> tuple[PIL.Image.Image, Bytes | None
     """A grey picture of more than 8 bits: scaled, so that its white stays white, and its mask where it has one."""
     from PIL import Image as Pillow
 
-    tags = tiff_tags(picture)
-    levels = np.asarray(picture)
-    mask: Bytes | None = None
     if picture.mode == "I":
         refuse("A picture with 32 bits per channel is not supported")
-    if picture.mode == "F":
-        if not (np.isfinite(levels).all() and levels.min() >= 0 and levels.max() <= 1):
+    tags = tiff_tags(picture)
+    bits = tags.get(258, (16,))
+    white = 2 ** int(bits[0]) - 1 if isinstance(bits, tuple) and bits else 65535
+    key = picture.info.get("transparency") if picture.mode != "F" else None
+    grey = np.empty((picture.height, picture.width), np.uint8)
+    mask = np.empty_like(grey) if isinstance(key, int) else None
+    for rows in row_bands(*grey.shape):
+        levels = np.asarray(picture.crop((0, rows.start, picture.width, rows.stop)))
+        if mask is not None:
+            mask[rows] = np.where(levels == key, 0, 255)
+        if picture.mode != "F":
+            grey[rows] = _scaled(levels, white)
+        elif levels.min() >= 0 and levels.max() <= 1:  # false for NaN too
+            grey[rows] = np.rint(levels * np.float32(255))
+        else:
             refuse("A picture of floating-point numbers is supported only where all are between 0 and 1")
-        grey = np.rint(levels * np.float32(255)).astype(np.uint8)
-    else:
-        bits = tags.get(258, (16,))
-        white = 2 ** int(bits[0]) - 1 if isinstance(bits, tuple) and bits else 65535
-        key = picture.info.get("transparency")
-        if isinstance(key, int):
-            mask = np.where(levels == key, 0, 255).astype(np.uint8)
-        grey = _scaled(levels, white)
     if tags.get(262) == 0:  # stored with white as zero, which Pillow undoes for 8 bits only
-        grey = 255 - grey
+        np.subtract(255, grey, out=grey)
     return Pillow.fromarray(grey), mask
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mattebox.edit import Color
 from mattebox.errors import Kind, MatteboxError
-from mattebox.image import Image
+from mattebox.image import RGB, Image, row_bands
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -48,15 +48,23 @@ def in_profile(image: Image, icc: bytes | None) -> Image:
     """
     if icc == image.icc:
         return image
+    rgb = converted(image.rgb, None if image.icc is None else _to_srgb(image.icc, "RGB"))
+    return Image(rgb=converted(rgb, None if icc is None else _from_srgb(icc)), alpha=image.alpha, icc=icc)
+
+
+def converted(rgb: RGB, transform: PIL.ImageCms.ImageCmsTransform | None) -> RGB:
+    """The colours in another profile; the same array where there is nothing to do.
+
+    In bands, because Pillow has four bytes for each pixel.
+    """
+    if transform is None:
+        return rgb
     from PIL import Image as Pillow
 
-    picture = Pillow.fromarray(image.rgb)
-    for transform in (
-        None if image.icc is None else _to_srgb(image.icc, "RGB"),
-        None if icc is None else _from_srgb(icc),
-    ):
-        picture = picture if transform is None else transform.apply(picture)
-    return Image(rgb=np.asarray(picture), alpha=image.alpha, icc=icc)
+    result = np.empty_like(rgb)
+    for rows in row_bands(*rgb.shape[:2]):
+        result[rows] = np.asarray(transform.apply(Pillow.fromarray(rgb[rows])))
+    return result
 
 
 def rgb_conversion(mode: str, icc: bytes | None) -> tuple[Callable[[PIL.Image.Image], PIL.Image.Image], bytes | None]:

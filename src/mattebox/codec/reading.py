@@ -18,7 +18,7 @@ import numpy as np
 from mattebox.codec import bmp, cicp, heif, jpeg, png, tiff
 from mattebox.codec.cicp import CodePoints
 from mattebox.codec.limits import Limits, admit, damaged, reading, refuse
-from mattebox.codec.pixels import as_image, exif_orientation, orientation_of
+from mattebox.codec.pixels import as_image, exif_orientation, of_channels, orientation_of
 from mattebox.edit import Format
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Image, row_bands
@@ -108,7 +108,7 @@ def decode(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Image:
             # Two readers take memory for the whole canvas when they are made, so these headers are read here first.
             case _Found.WEBP:
                 admit(_webp_size(data), limits)
-                return _loaded(found, _whole_webp(data), limits)
+                return _read_webp(_whole_webp(data), limits)
             case _Found.GIF:
                 canvas, data = _gif_start(data)
                 admit(canvas, limits)
@@ -226,6 +226,35 @@ def _read_tiff(data: bytes, limits: Limits) -> Image:
     if tiff.is_opaque(picture):
         return as_image(picture.convert("RGB"), icc, 1)
     return as_image(picture, icc, orientation_of(picture))
+
+
+def _read_webp(data: bytes, limits: Limits) -> Image:
+    """OpenCV reads the pixels: Pillow's reader, which is for animations too, holds the canvas four times."""
+    if data[12:16] == b"VP8X" and data[20] & 2:  # an animation
+        return _loaded(_Found.WEBP, data, limits)
+    picture = _opened(_Found.WEBP, BytesIO(data))
+    admit(picture.size, limits)
+    icc, turn, is_opaque = picture.info.get("icc_profile"), orientation_of(picture), picture.mode == "RGB"
+    picture.close()
+    import cv2
+
+    opaque = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    with reading(_Found.WEBP):
+        try:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), opaque if is_opaque else cv2.IMREAD_UNCHANGED)
+        except cv2.error as error:
+            raise (MemoryError if error.code == cv2.Error.StsNoMem else ValueError)(str(error)) from error
+    if pixels is None:
+        raise damaged(_Found.WEBP)
+    if is_opaque:
+        return of_channels(np.asarray(pixels, np.uint8), None, icc, turn)
+    height, width = picture.height, picture.width
+    rgb, mask = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8)
+    for rows in row_bands(height, width):
+        rgb[rows] = cv2.cvtColor(pixels[rows], cv2.COLOR_BGRA2RGB)
+        mask[rows] = pixels[rows, :, 3]
+    del pixels
+    return of_channels(rgb, mask, icc, turn)
 
 
 def _loaded(found: _Found, data: bytes, limits: Limits, points: CodePoints | None = None) -> Image:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,11 @@ from mattebox.edit import Format, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Image, row_bands
 from mattebox.stages import Stage, stage
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+_LARGE = 2**23  # pixels
 
 
 class _Written(NamedTuple):
@@ -61,6 +67,19 @@ def encode(image: Image, output: Output) -> bytes:
         MatteboxError: INVALID_PARAMETER where the format cannot hold so wide or high a picture, or a ZIP is asked to
             hold the matte only.
     """
+    with stage(Stage.ENCODE):
+        return writer(image, output)()
+
+
+def writer(image: Image, output: Output) -> Callable[[], bytes]:
+    """The last part of `encode`, to be called once nobody needs the picture any more.
+
+    It holds what is written and no more. For WebP and AVIF, whose encoders take several times the memory of the
+    picture, that is a copy, so that a caller who lets go of the picture first makes room for the encoder.
+
+    Raises:
+        MatteboxError: as `encode`.
+    """
     longest = _WRITTEN[output.format].longest_side
     if max(image.width, image.height) > longest:
         raise MatteboxError(
@@ -76,22 +95,17 @@ def encode(image: Image, output: Output) -> bytes:
             "A ZIP holds the colours and the matte; choose PNG for the matte alone.",
             parameter="format",
         )
-    with stage(Stage.ENCODE):
-        if output.alpha_only:
-            return _encode_matte(image, output.format, quality)
-        return _encode(image, output.format, quality)
-
-
-def _encode(image: Image, form: Format, quality: int) -> bytes:
-    match form:
+    if output.alpha_only:
+        return _matte_writer(image, output.format, quality)
+    match output.format:
         case Format.PNG:
-            return _encode_png(image)
+            return partial(_encode_png, image)
         case Format.JPEG:
-            return jpeg.encode(_over_white(image), quality, image.icc)
+            return partial(jpeg.encode, _over_white(image), quality, image.icc)
         case Format.ZIP:
-            return _encode_zip(image, quality)
+            return partial(_encode_zip, image, quality)
         case Format.WEBP | Format.AVIF:
-            return _save(_straight(image), form, quality, image.icc)
+            return _saver(_straight(image), output.format, quality, image.icc)
 
 
 def _straight_bands(rgb: RGB, alpha: Alpha) -> Iterator[Bytes]:
@@ -151,16 +165,16 @@ def _encode_png(image: Image) -> bytes:
     return png.encode(bands, width=image.width, height=image.height, channels=channels, icc=image.icc)
 
 
-def _encode_matte(image: Image, format: Format, quality: int) -> bytes:  # noqa: A002
-    """The matte as a grey picture. It has no profile: its numbers are fractions and no colours."""
+def _matte_writer(image: Image, format: Format, quality: int) -> Callable[[], bytes]:  # noqa: A002
+    """For the matte as a grey picture. It has no profile: its numbers are fractions and no colours."""
     size = (image.height, image.width)
     grey = np.full(size, 255, np.uint8) if image.alpha is None else alpha_levels(image.alpha)
     if format is Format.PNG:
         bands = (grey[rows][..., None] for rows in row_bands(*size))
-        return png.encode(bands, width=image.width, height=image.height, channels=1)
+        return partial(png.encode, bands, width=image.width, height=image.height, channels=1)
     if format is Format.JPEG:
-        return jpeg.encode(grey[..., None], quality, None)
-    return _save(grey, format, quality, None)
+        return partial(jpeg.encode, grey[..., None], quality, None)
+    return _saver(grey, format, quality, None)
 
 
 def _encode_zip(image: Image, quality: int) -> bytes:
@@ -169,21 +183,30 @@ def _encode_zip(image: Image, quality: int) -> bytes:
     file = BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # both are compressed already
         archive.writestr(zipfile.ZipInfo("color.jpg"), jpeg.encode(_colors_over_white(image), quality, image.icc))
-        archive.writestr(zipfile.ZipInfo("alpha.png"), _encode_matte(image, Format.PNG, quality))
+        archive.writestr(zipfile.ZipInfo("alpha.png"), _matte_writer(image, Format.PNG, quality)())
     return file.getvalue()
 
 
-def _save(pixels: Bytes, format: Format, quality: int, icc: bytes | None) -> bytes:  # noqa: A002
-    """WebP or AVIF, from grey, RGB or RGBA."""
+def _saver(pixels: Bytes, format: Format, quality: int, icc: bytes | None) -> Callable[[], bytes]:  # noqa: A002
+    """For WebP or AVIF, from grey, RGB or RGBA."""
     from PIL import Image as Pillow
 
     picture = Pillow.fromarray(pixels)
-    file = BytesIO()
+    options: dict[str, object]
     if format is Format.AVIF:
-        picture.save(file, "AVIF", quality=quality, speed=8, icc_profile=icc or b"")
+        options = {"quality": quality, "speed": 9}
     elif quality == 100:
         # In lossless WebP `quality` is effort: this is ten times faster than quality 80, method 4, and a third larger.
-        picture.save(file, "WEBP", lossless=True, quality=0, method=0, icc_profile=icc or b"")
+        options = {"lossless": True, "quality": 0, "method": 0}
     else:
-        picture.save(file, "WEBP", quality=quality, alpha_quality=100, method=0, icc_profile=icc or b"")
+        # Faster methods fail at a large picture that is all detail: its modes fill more than the 512 KiB that they may
+        # have, which method 2 notices and mends.
+        method = 2 if picture.width * picture.height > _LARGE else 0
+        options = {"quality": quality, "alpha_quality": 100, "method": method}
+    return partial(_saved, picture, format, {**options, "icc_profile": icc or b""})
+
+
+def _saved(picture: PIL.Image.Image, format: Format, options: dict[str, object]) -> bytes:  # noqa: A002
+    file = BytesIO()
+    picture.save(file, format.name, **options)
     return file.getvalue()

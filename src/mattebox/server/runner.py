@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError, blame
 from mattebox.image import RGB, Encoded
 from mattebox.models import DEFAULT
+from mattebox.models.runtimes import give_back_memory
 from mattebox.picture_files import keep, transform
 from mattebox.server.admission import ANYBODY, Admission, Owner, Ticket
 from mattebox.server.fetch import Fetcher
@@ -47,6 +49,9 @@ _log = logging.getLogger(__name__)
 _Files: TypeAlias = tuple[bytes, bytes | None]
 """The photo, and the picture behind it."""
 
+LARGE = 2**24
+"""Pixels above which a picture's memory is given back to the system at once: of 49 megapixels 200 MB stay with the C
+library, and the next picture would come on top of them."""
 STEP_SECONDS = 10.0
 """How long the step may last that was going on when its work was to end; after that it counts as stuck."""
 
@@ -423,9 +428,13 @@ class Runner:
             at_hand: nothing has to be read into memory for `load`, so it need not wait.
         """
 
-        def begun(loaded: _T) -> Encoded:
+        def begun(loaded: _T, pixels: int) -> Encoded:
             turn.begin()
-            return work(loaded)
+            try:
+                return work(loaded)
+            finally:
+                if pixels > LARGE:
+                    give_back_memory()
 
         known = await anyio.to_thread.run_sync(load, limiter=self._measuring) if at_hand else None
         if known is not None:
@@ -438,7 +447,7 @@ class Runner:
             with stage(Stage.PIXELS):
                 await held.enter_async_context(self.admission.work(turn.ticket, pixels))
             turn.deadline()
-            return await _in_thread(partial(begun, loaded))
+            return await _in_thread(partial(begun, loaded, pixels))
 
     async def _read(self, source: Source, limits: Limits) -> bytes:
         match source:
@@ -469,7 +478,19 @@ class Runner:
 async def _in_thread(work: Callable[[], _T]) -> _T:
     # In the thread `check_cancelled` raises once the scope that waits for the thread is cancelled. How many threads
     # there are is bounded by the workers.
-    return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
+    return await anyio.to_thread.run_sync(partial(_unburdened, work), limiter=anyio.CapacityLimiter(1))
+
+
+def _unburdened(work: Callable[[], _T]) -> _T:
+    """Do it. A failure lives until the garbage collector comes by, and must not keep the pictures of its frames."""
+    try:
+        return work()
+    except BaseException as error:
+        each: BaseException | None = error
+        while each is not None:
+            traceback.clear_frames(each.__traceback__)
+            each = each.__cause__ or each.__context__
+        raise
 
 
 def _measured(photo: bytes, limits: Limits) -> tuple[_Files, int]:
