@@ -31,7 +31,7 @@ demo: .venv/runtime ## cut the sample photo out and say where the result is
 	@echo "photo:  $(CURDIR)/demo/photo.jpg"
 	@echo "cutout: $(CURDIR)/demo/cutout.png"
 
-test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) chromium .proxy ## everything: lint, types, architecture, tests
+test: check .core/.done $(addprefix .clients/,$(addsuffix /.done,$(CLIENTS) $(NODE_CLIENTS))) chromium .debian/nginx .debian/prometheus ## everything: lint, types, architecture, tests
 	$(BIN)/mattebox models pull auto u2net u2netp modnet-photographic clicks
 	$(BIN)/mattebox scenes pull
 	$(BIN)/mattebox studio pull
@@ -42,12 +42,12 @@ chromium:
 	@{ command -v chromium chromium-browser google-chrome && test -f $(DEJAVU); } >/dev/null \
 	  || { command -v apt-get >/dev/null && $(AS_ROOT) sh -c 'apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core'; } \
 	  || echo "Chromium or the font DejaVu Sans is missing and could not be installed: the tests of the studio will fail."
-# The proxy of a test: Debian's, unpacked and not installed, because its installation would start it as a service.
-.proxy:
-	@if command -v nginx >/dev/null; then mkdir $@; else { command -v apt-get >/dev/null && mkdir -p $@.new && cd $@.new \
-	  && { apt-get download -qq nginx 2>/dev/null || { $(AS_ROOT) apt-get update -qq && apt-get download -qq nginx; }; } \
-	  && dpkg-deb -x nginx_*.deb . && mv "$$PWD" ../$@; } \
-	  || echo "nginx is missing and could not be fetched: the tests of its configuration will fail."; fi
+# Debian's programs for tests, unpacked and not installed, because an installation would start them as services.
+.debian/%:
+	@{ mkdir -p $@.new && cd $@.new \
+	  && { apt-get download -qq $* 2>/dev/null || { $(AS_ROOT) apt-get update -qq && apt-get download -qq $*; }; } \
+	  && dpkg-deb -x $*_*.deb . && rm $*_*.deb && mv "$$PWD" ../$*; } \
+	  || echo "$* is missing and could not be fetched: its tests will fail."
 DEJAVU := /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
@@ -153,7 +153,7 @@ lock: $(UV) ## resolve the requirements anew
 LOCK := --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock"
 
 clean: ## remove what make made here; the downloaded models stay
-	rm -rf .venv .core .clients .proxy .audit .bench .diffusion .ray .fuzz build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .core .clients .debian .audit .bench .diffusion .ray .fuzz build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The environment. Every package comes with a checksum from requirements/.
 $(UV): requirements/tools.txt

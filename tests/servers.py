@@ -154,7 +154,7 @@ def _weed(folder: Path, log: IO[bytes], ending: ExitStack) -> str:
     """Start SeaweedFS and wait until it answers; its address."""
     # Between our looking for free ports and its taking them, somebody else may.
     for _ in range(3):
-        ports = _free_ports(8)
+        ports = free_ports(8)
         names = [f"{part}.{port}" for part in ("master", "volume", "filer", "s3") for port in ("port", "port.grpc")]
         flags = [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
         flags += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", f"-s3.config={folder / 's3.json'}"]
@@ -176,7 +176,7 @@ def _executable(name: str) -> str:
     return str(beside if beside.exists() else Path(sysconfig.get_path("scripts")) / name)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

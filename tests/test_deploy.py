@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -115,6 +117,14 @@ def test_other_managers_give_that_time_too() -> None:
     for service in ("server", "worker"):
         grace = str(at(COMPOSE, f"services.{service}.stop_grace_period"))
         assert int(grace.removesuffix("s")) > DRAIN_SECONDS
+
+
+def test_a_container_that_is_stopped_while_it_starts_ends() -> None:
+    [base] = re.findall(r"^FROM \$\{BASE\} AS base\nRUN ((?:.*\\\n)*.*)", DOCKERFILE, re.MULTILINE)
+    assert "tini" in base.split()
+    assert 'ENTRYPOINT ["tini", "-e", "143", "--", "mattebox"]\n' in DOCKERFILE
+    assert not any(at(RESOURCES[each], "spec.template.spec.containers.0.command") for each in WORKLOADS)
+    assert not any(at(COMPOSE, f"services.{name}.entrypoint") for name in ("server", "worker"))
 
 
 def test_what_selects_pods_selects_some() -> None:
@@ -243,3 +253,17 @@ def test_proxies_are_more_patient_than_the_server_and_give_connections_up_before
         assert int(seconds) < chosen.keep_alive
     [most] = re.findall(r"client_max_body_size (\d+)m;", nginx)
     assert int(most) * 2**20 > _body_room(Limits().max_bytes)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("name", ["tools", "runtime", "bulk", "cuda"])
+def test_every_package_of_the_image_is_there_as_a_wheel(name: str, machine: str, tmp_path: Path) -> None:
+    # The oldest base that may be chosen: Debian 12.
+    debian = ["--python-platform", f"{machine}-manylinux_2_36", "--python-version", "3.11"]
+    uv = str(Path(sys.executable).parent / "uv")
+    command = [uv, "pip", "install", "--dry-run", "--target", str(tmp_path), *debian, "--only-binary", ":all:"]
+    command += ["--require-hashes", "-r", str(ROOT / f"requirements/{name}.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Would install" in done.stderr

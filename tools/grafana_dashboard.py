@@ -160,7 +160,10 @@ def _graph(panel: Panel) -> dict[str, object]:
         "title": panel.title,
         "datasource": SOURCE,
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0, "custom": custom}, "overrides": []},
-        "options": {"legend": {"displayMode": "list"}, "tooltip": {"mode": "multi", "sort": "desc"}},
+        "options": {
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        },
         "targets": [
             {"refId": letter, "datasource": SOURCE, "expr": expression(query), "legendFormat": said}
             for letter, (query, said) in zip(ascii_uppercase, panel.queries, strict=False)

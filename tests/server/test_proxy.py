@@ -26,7 +26,7 @@ from mattebox.testing import make_scene
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
-NGINX = shutil.which("nginx", path=f"/usr/sbin:/usr/local/sbin:{ROOT}/.proxy/usr/sbin")
+NGINX = shutil.which("nginx", path=f"/usr/sbin:/usr/local/sbin:{ROOT}/.debian/nginx/usr/sbin")
 AROUND = """
 daemon off;
 user {user};

@@ -3,6 +3,10 @@ from __future__ import annotations
 import json
 import re
 
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
 import grafana_dashboard as tool
 from mattebox.server.monitor import METRICS
 
@@ -53,3 +57,21 @@ def test_each_query_is_of_the_chosen_processes_and_nothing_is_drawn_over_another
             assert target["expr"].count("(") == target["expr"].count(")")
             assert not re.search(r"\$[)\[]|\$$", target["expr"])
             assert target["datasource"]["uid"] == "${source}"
+
+
+def test_grafana_knows_every_field_and_lacks_none_that_decides_what_is_shown() -> None:
+    plugins.register_default_plugins()
+    board = json.loads(tool.FILE.read_text("utf-8"))
+    known = json.loads(JSONEncoder().encode(Dashboard.from_json(board)))
+    assert fields(board) <= fields(known)
+    added = {re.sub(r"[\d.]+\.", ".", field) for field in fields(known) - fields(board)}
+    assert {field for field in added if field.startswith("panels.options")} == set()
+
+
+def fields(value: object, path: str = "") -> set[str]:
+    """Each field of a JSON text with its value, as in `panels.3.title=Memory`."""
+    if isinstance(value, dict):
+        return {found for name, each in value.items() for found in fields(each, f"{path}.{name}")}
+    if isinstance(value, list) and value:
+        return {found for at, each in enumerate(value) for found in fields(each, f"{path}.{at}")}
+    return {f"{path.removeprefix('.')}={value}"}

@@ -162,3 +162,20 @@ def test_other_failures_stay_what_they_are(engine: Engine) -> None:
 def test_the_queue_is_not_imported_before_it_is_needed() -> None:
     code = "import sys, mattebox.server.jobs; assert 'dbos' not in sys.modules and 'psycopg' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_postgresql_without_a_locale_keeps_text(postgres_url: str) -> None:
+    server = connect(postgres_url)
+    with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS plain"))
+        connection.execute(
+            text("CREATE DATABASE plain ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        )
+    engine = connect(server.url.set(database="plain").render_as_string(hide_password=False))
+    create(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 'Jürgen'")) == "Jürgen"
+    engine.dispose()
+    with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("DROP DATABASE plain"))
+    server.dispose()

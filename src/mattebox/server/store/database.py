@@ -222,7 +222,12 @@ def _postgresql(url: URL) -> Engine:
         max_overflow=20,
         pool_timeout=POOL_SECONDS,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 5000, "application_name": "mattebox"},
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "tcp_user_timeout": 5000,
+            "application_name": "mattebox",
+            "client_encoding": "utf8",  # a database of a cluster without a locale would answer with bytes
+        },
     )
 
     def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
