@@ -50,8 +50,11 @@ class Receiver(BaseHTTPRequestHandler):
     """Takes webhooks in and counts them."""
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        ANNOUNCED[body["data"]["id"]] += 1
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            return  # its sender was killed
+        ANNOUNCED[json.loads(body)["data"]["id"]] += 1
         self.send_response(204)
         self.end_headers()
 

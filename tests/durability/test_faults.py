@@ -35,7 +35,7 @@ from mattebox import samples
 pytestmark = [pytest.mark.durability, pytest.mark.model, pytest.mark.timeout(600)]
 
 AWAY_SECONDS = 30.0
-MODEL = {"MATTEBOX_MODEL": "u2netp"}
+SETTINGS = {"MATTEBOX_MODEL": "u2netp", "MATTEBOX_SERVICE_TIMEOUT": "240"}  # the machine may be busy
 LOOPBACK = {"MATTEBOX_FETCH_ALLOW_NETWORKS": "127.0.0.0/8"}
 PHOTO = base64.b64encode(samples.photo_file()).decode()
 Answer: TypeAlias = tuple[int, dict[str, Any]]
@@ -46,7 +46,7 @@ def post(node: Node, path: str, body: object) -> Answer:
     data = json.dumps(body).encode()
     request = urllib.request.Request(f"{node.address}{path}", data, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=120) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             return response.status, {} if response.headers["content-type"].startswith("image/") else json.load(response)
     except urllib.error.HTTPError as error:
         with error:
@@ -88,7 +88,7 @@ def wait_for(node: Node, batch: str, succeeded: int, seconds: float = 180) -> No
 @contextmanager
 def serving(folder: Path, environment: dict[str, str], **more: Any) -> Iterator[Node]:
     """A node that calls nothing a defect of its own in the end."""
-    node = Node("node", folder, MODEL | environment, **more)
+    node = Node("node", folder, SETTINGS | environment, **more)
     try:
         until = time.monotonic() + 60
         while get(node, "/ready") != 200:
@@ -172,7 +172,7 @@ def test_a_storage_that_turns_read_only_refuses_what_needs_it_and_recovers(tmp_p
 
 def test_a_server_says_that_its_folder_is_read_only(tmp_path: Path, disk: Path) -> None:
     command = [*mounted(disk, "size=4m,ro"), sys.executable, "-m", "mattebox", "serve", "--port", "0"]
-    environment = os.environ | MODEL | {"MATTEBOX_DATA_DIR": str(disk)}
+    environment = os.environ | SETTINGS | {"MATTEBOX_DATA_DIR": str(disk)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr

@@ -37,6 +37,7 @@ from mattebox import codec
 from mattebox.edit import Format, Output
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Image
+from mattebox.models import ModelOptions, Models
 from mattebox.server import app as module
 from mattebox.server.admission import ARRIVING
 from mattebox.server.app import create_app, find_dialects
@@ -764,8 +765,9 @@ def test_the_servers_networks_are_not_fetched_when_they_are_used(tmp_path: Path)
 
 
 def test_a_model_that_is_not_installed_is_refused(tmp_path: Path, photo: bytes) -> None:
-    options = {"directory": tmp_path, "download": False}
-    app = create_app(Settings.model_validate({"data_dir": tmp_path, "models": options}), tasks=False)
+    options = ModelOptions(directory=tmp_path, download=False)
+    settings = Settings(data_dir=tmp_path)
+    app = create_app(settings, models=Models(options, fetch_when_used=False), tasks=False)
     with TestClient(app) as client:
         rows = client.get("/api/v1/models").json()["models"]
         assert {row["installed"] for row in rows} == {False}
@@ -773,7 +775,6 @@ def test_a_model_that_is_not_installed_is_refused(tmp_path: Path, photo: bytes) 
         rows = client.get("/api/v1/models").json()["models"]
         assert [row["name"] for row in rows if row["installed"]] == ["fast", "u2netp"]
 
-    settings = Settings.model_validate({"data_dir": tmp_path, "models": options})
     app = create_app(settings, models=FakeModels(), tasks=False)
     with TestClient(app) as client:
         app.state.server = replace(app.state.server, installed=lambda name: name == "u2netp")

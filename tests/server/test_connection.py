@@ -111,7 +111,7 @@ def ending_server(app: ASGIApp, protocol: type[Connection]) -> Iterator[tuple[Se
     """A server that can be told to end, with its port."""
     config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None)
     started, listener = Event(), socket.create_server(("127.0.0.1", 0))
-    server = Server(config, ready=started.set, ended=lambda: None)
+    server = Server(config, ready=started.set)
     thread = Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -113,10 +113,25 @@ def test_the_manifest_is_what_serve_reads() -> None:
 
 
 @pytest.fixture
-def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def compiling(tmp_path: Path) -> Path:
+    """A folder with a package that writes down, when it is compiled, in which process."""
+    module = tmp_path / "packages" / "pymatting" / "foreground" / "estimate_foreground_ml.py"
+    module.parent.mkdir(parents=True)
+    for folder in (module.parent, module.parent.parent):
+        (folder / "__init__.py").touch()
+    (tmp_path / "compiled").mkdir()
+    module.write_text(
+        f"import os, pathlib\n(pathlib.Path({str(tmp_path)!r}) / 'compiled' / str(os.getpid())).touch()\n"
+    )
+    return tmp_path / "packages"
+
+
+@pytest.fixture
+def address(tmp_path: Path, compiling: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Where two replicas with a small network are served."""
     found = shared(tmp_path, model="u2netp")
     variables = {
+        "PYTHONPATH": str(compiling),
         "MATTEBOX_DATA_DIR": str(tmp_path),
         "MATTEBOX_DATABASE_URL": found.database_url,
         "MATTEBOX_STORAGE_URL": found.storage_url,
@@ -124,6 +139,7 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "MATTEBOX_MODELS_THREADS": "1",
     }
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", f"{PATIENCE:.0f}")
     import ray
     from ray import serve
 
@@ -176,6 +192,7 @@ def test_a_replica_that_is_killed_costs_no_wrong_answer(address: str, tmp_path: 
     assert status == 200
     before = {each.pid: each for each in replicas(tmp_path)}
     assert len(before) == 2
+    wait_until(lambda: len(list((tmp_path / "compiled").iterdir())) == 2)
     done: list[tuple[float, int]] = []
     wrong: list[bytes] = []
     stop = threading.Event()

@@ -13,8 +13,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -158,7 +158,7 @@ def run_shard(
         return found
     keys = read_shard(target, plan, shard)
     begin, cpu = time.time(), time.process_time()
-    with _running(target, plan, shard) as running:
+    with _Running(target, plan, shard) as running:
         work = _PictureWork(job, plan, engine, target=target, running=running, stop=stop)
         # With one picture at a time it is clear of which one a process dies.
         threads = 1 if running.careful else threads
@@ -207,7 +207,7 @@ def read_rows(target: ObjectStore, plan: Plan, shard: int) -> Any:
 def _as_parquet(rows: list[Row], summary: Summary) -> bytes:
     pyarrow, parquet = arrow()
     kinds = {"seconds": pyarrow.float64(), "bytes": pyarrow.int64()}
-    names = [field.name for field in fields(Row)]
+    names = [each.name for each in fields(Row)]
     schema = pyarrow.schema(
         [(name, kinds.get(name, pyarrow.string())) for name in names],
         metadata={"summary": json.dumps(asdict(summary))},
@@ -339,19 +339,19 @@ class _Attempts:
 
 
 class _Running:
-    """A note at the target that a shard is worked on.
+    """A note at the target that a shard is worked on, as a context.
 
     A picture can kill the process: too little memory, a fault in a library. Another process would begin the shard anew
     and die of the same picture. So a shard that was begun a few times and never ended is done picture by picture, each
     noted before it is begun, and one of which several processes died is left out.
     """
 
-    def __init__(self, target: ObjectStore, key: str) -> None:
+    def __init__(self, target: ObjectStore, plan: Plan, shard: int) -> None:
         self._target = target
-        self._key = key
+        self._key = plan.path("running", shard, "json")
         self._attempts = _Attempts()
 
-    def begin(self) -> None:
+    def __enter__(self) -> _Running:
         from pydantic import TypeAdapter
 
         try:
@@ -366,6 +366,16 @@ class _Running:
             attempts.deaths, attempts.current = deaths, None
         attempts.begun += 1
         self._write()
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        """Note that the shard was left in an orderly way, done or not."""
+        attempts = self._attempts
+        attempts.begun, attempts.current = attempts.begun - 1, None
+        if failure is None or not (attempts.begun or attempts.deaths):
+            self._target.delete([self._key])
+        else:
+            self._write()
 
     @property
     def careful(self) -> bool:
@@ -386,26 +396,5 @@ class _Running:
         self._attempts.current = key
         self._write()
 
-    def leave(self, *, done: bool) -> None:
-        """Note that the shard was left in an orderly way, done or not."""
-        attempts = self._attempts
-        attempts.begun, attempts.current = attempts.begun - 1, None
-        if done or not (attempts.begun or attempts.deaths):
-            self._target.delete([self._key])
-        else:
-            self._write()
-
     def _write(self) -> None:
         self._target.put(self._key, json.dumps(asdict(self._attempts)).encode(), media_type=JSON)
-
-
-@contextmanager
-def _running(target: ObjectStore, plan: Plan, shard: int) -> Iterator[_Running]:
-    running = _Running(target, plan.path("running", shard, "json"))
-    running.begin()
-    try:
-        yield running
-    except BaseException:
-        running.leave(done=False)
-        raise
-    running.leave(done=True)

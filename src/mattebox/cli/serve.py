@@ -8,13 +8,9 @@ import logging
 import os
 import socket
 import ssl
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,34 +91,8 @@ def serve(
     if found.role == "worker":
         said = f"mattebox works on tasks; {address}/ready says whether it can."
     server = context.ensure_object(Components).server(found)
-    beside = ExitStack()
-
-    def ready() -> None:
-        say(said)
-        beside.enter_context(_compiling_multilevel())
-
-    if not run(server, listener, found, ready=ready, ended=beside.close, tls=tls):
+    if not run(server, listener, found, ready=lambda: say(said), tls=tls):
         raise MatteboxError(Kind.UNAVAILABLE, "The server could not start; the log above says why.")
-
-
-@contextmanager
-def _compiling_multilevel() -> Iterator[None]:
-    """Meanwhile, have what `foreground=multilevel` needs compiled into its cache, where its package is installed.
-
-    The first one who asked for it would wait longer than a request may take. It is done in another process because the
-    compiler takes half a gigabyte, which this one would keep.
-    """
-    if find_spec("pymatting") is None:
-        yield
-        return
-    program = "import os; getattr(os, 'nice', int)(19); import pymatting.foreground.estimate_foreground_ml"
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen([sys.executable, "-P", "-c", program], stdin=quiet, stdout=quiet, stderr=quiet)  # noqa: S603 - fixed words
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +197,6 @@ def run(
     settings: Settings,
     *,
     ready: Callable[[], None],
-    ended: Callable[[], None],
     tls: Tls | None = None,
 ) -> bool:
     """Serve until a signal comes; whether it came so far that requests were answered.
@@ -237,7 +206,6 @@ def run(
         listener: where it listens.
         settings: how long connections are kept.
         ready: called once requests are answered.
-        ended: called once they are not any more.
         tls: for https.
     """
     import uvicorn
@@ -265,7 +233,6 @@ def run(
         ),
         drain=settings.drain,
         ready=ready,
-        ended=ended,
     )
     try:
         server.run(sockets=[listener])

@@ -44,7 +44,7 @@ from mattebox.server.http.dialect import Dialect, error_response, json_response
 from mattebox.server.http.results import results
 from mattebox.server.jobs import Status, Task, Tasks
 from mattebox.server.jobs.worker import Worker
-from mattebox.server.maintenance import MemoryReturn, Supervisor, flush, sweep
+from mattebox.server.maintenance import MemoryReturn, Supervisor, compile_multilevel, flush, sweep
 from mattebox.server.mattes import MatteCache
 from mattebox.server.middleware import METHODS, RequestGuard
 from mattebox.server.monitor import Monitor
@@ -104,11 +104,10 @@ def create_app(
             fetcher = Fetcher(settings.fetch)
             closing.push_async_callback(fetcher.aclose)
             closing.push_async_callback(anyio.to_thread.run_sync, monitor.close)
-            engine = Engine(networks, backdrops)
             blobs = Blobs(settings.blobs)
             mattes = MatteCache(settings.mattes, count=monitor.matte)
             runner = Runner(
-                engine,
+                Engine(networks, backdrops),
                 fetcher,
                 blobs,
                 limits=settings.limits,
@@ -121,6 +120,8 @@ def create_app(
             supervisor = Supervisor()
             closing.push_async_callback(supervisor.close)  # where the start fails
             supervisor.start("Loading the networks", readiness.load)
+            if models is None:  # a program that brings its own networks sees to everything else too
+                supervisor.start("Compiling the multi-level estimation", compile_multilevel)
             queue: Tasks | None = None
             if tasks:
                 work = _worker(settings, runner, blobs, fetcher, readiness=readiness, found=found, monitor=monitor)
@@ -148,8 +149,9 @@ def create_app(
                 database=database,
                 webhook_retries=settings.tasks.webhook_retries,
             )
-            end_metrics = metrics_page.start(monitor, readings, settings.metrics)
-            closing.push_async_callback(anyio.to_thread.run_sync, end_metrics)
+            closing.push_async_callback(
+                anyio.to_thread.run_sync, metrics_page.start(monitor, readings, settings.metrics)
+            )
             app.state.server = ServerState(
                 runner=runner,
                 accounts=accounts,

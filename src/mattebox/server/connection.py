@@ -28,16 +28,12 @@ class Server(uvicorn.Server):
         config: with `Connection` as its protocol.
         drain: seconds that connections are still taken once it was told to stop.
         ready: called once requests are answered.
-        ended: called once they are not any more.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, *, drain: float = 0.0, ready: Callable[[], None], ended: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, *, drain: float = 0.0, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._drain = drain
         self._ready = ready
-        self._ended = ended
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
@@ -58,7 +54,6 @@ class Server(uvicorn.Server):
         for _ in range(2):  # take the connections that the system has made already
             await asyncio.sleep(0)
         await super().shutdown(sockets)
-        self._ended()  # not later: the signal that it was stopped with ends the process next
 
 
 class Connection(H11Protocol):

@@ -1,12 +1,15 @@
-"""Background work of a server: deleting what has expired, and writing down what was counted."""
+"""Background work of a server: deleting what has expired, writing down what was counted, compiling what is slow."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib.util import find_spec
+from subprocess import DEVNULL
 from typing import final
 
 import anyio.to_thread
@@ -43,6 +46,26 @@ async def flush(accounts: Accounts) -> float:
     """Write down the usage that was counted in memory; returns seconds until the next round."""
     await anyio.to_thread.run_sync(accounts.flush)
     return _FLUSH_SECONDS
+
+
+async def compile_multilevel() -> None:
+    """Have what `foreground=multilevel` needs compiled into its cache, where its package is installed.
+
+    The first one who asked for it would wait longer than a request may take. It is done in another process because the
+    compiler takes half a gigabyte, which this one would keep.
+    """
+    if find_spec("pymatting") is None:
+        return
+    program = "import os; getattr(os, 'nice', int)(19); import pymatting.foreground.estimate_foreground_ml"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-c", program, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
+    )
+    try:
+        await process.wait()
+    finally:
+        if process.returncode is None:  # the server ends
+            process.kill()
+            await process.wait()
 
 
 @final

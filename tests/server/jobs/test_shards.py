@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -32,6 +31,7 @@ from tests.bulk.work import (
     small_models,
     write_photos,
 )
+from tests.server.jobs.loops import loop_in_a_thread
 from typer.testing import CliRunner, Result
 
 from mattebox import bulk
@@ -50,7 +50,7 @@ from mattebox.server.jobs.statistics import ShardStatus, statistics
 from mattebox.server.jobs.worker import Worker
 from mattebox.server.runner import Runner
 from mattebox.server.store.blobs import Blobs
-from mattebox.server.store.database import connect
+from mattebox.server.store.database import connect, create
 from mattebox.testing import FakeModels, FakeSegmenter
 
 OPTIONS = TaskOptions(polling=0.05, beat=0.25, lease=1, grace=0)
@@ -65,21 +65,16 @@ async def _ready() -> None: ...
 @contextmanager
 def working(folder: Path, engine: Engine, database: str = "") -> Iterator[Tasks]:
     """A worker in this process, on SQLite unless another database is given."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
     blobs, fetcher = Blobs((folder / "blobs").as_uri()), Fetcher()
     runner = Runner(engine, fetcher, blobs)
-    work = Worker(runner, blobs, fetcher, loop=loop, ready=_ready, keep=60, webhook_bodies={})
-    tasks = Tasks(database or f"sqlite:///{folder}/mattebox.db", node="here", work=work, options=OPTIONS)
-    try:
-        tasks.start()
-        yield tasks
-    finally:
-        tasks.close()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with loop_in_a_thread() as loop:
+        work = Worker(runner, blobs, fetcher, loop=loop, ready=_ready, keep=60, webhook_bodies={})
+        tasks = Tasks(database or f"sqlite:///{folder}/mattebox.db", node="here", work=work, options=OPTIONS)
+        try:
+            tasks.start()
+            yield tasks
+        finally:
+            tasks.close()
 
 
 @pytest.fixture
@@ -139,25 +134,39 @@ def check_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str 
 
     write_photos(tmp_path / "in", 20)
     job = job_for(tmp_path / "in", tmp_path / "out", Edit())
+    database = database or f"sqlite:///{tmp_path}/mattebox.db"
+    engine = connect(database)
+    create(engine)
+    nothing = statistics(engine, webhook_retries=0)
+    assert (set(nothing.shards.values()), nothing.oldest_shard) == ({0}, {})
+    ordering = threading.Thread(
+        target=run_on_queue,
+        args=(job, bulk.make_plan(job, shard_size=7), engine),
+        kwargs={"done": lambda shard: None},
+        daemon=True,
+    )
+    ordering.start()
+    deadline = time.monotonic() + PATIENCE
+    while (found := statistics(engine, webhook_retries=0)) == nothing:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert found.shards == {ShardStatus.WAITING: 3, ShardStatus.WORKING: 0, ShardStatus.ENDED: 0}
+    assert wanted_by_the_scaler(engine) == 4 * 3
     with working(tmp_path, Engine(FakeModels(slow)), database) as tasks:
-        plan = bulk.make_plan(job, shard_size=7)
-        nothing = statistics(tasks.engine, webhook_retries=0)
-        assert (set(nothing.shards.values()), nothing.oldest_shard) == ({0}, {})
-        ordering = threading.Thread(
-            target=run_on_queue, args=(job, plan, tasks.engine), kwargs={"done": print}, daemon=True
-        )
-        ordering.start()
         try:
             assert begun.wait(PATIENCE)
             found = statistics(tasks.engine, webhook_retries=0)
-            assert found.shards == {ShardStatus.WAITING: 2, ShardStatus.WORKING: 1, ShardStatus.ENDED: 0}
-            assert found.oldest_shard.keys() == {ShardStatus.WAITING, ShardStatus.WORKING}
+            # On a busy machine the workflow engine takes one more, before it knows that the first one has begun.
+            assert found.shards[ShardStatus.WORKING] >= 1
+            assert found.shards[ShardStatus.WORKING] + found.shards[ShardStatus.WAITING] == 3
+            assert found.oldest_shard.keys() == {status for status, count in found.shards.items() if count}
             assert all(0 < age < PATIENCE for age in found.oldest_shard.values())
             assert wanted_by_the_scaler(tasks.engine) == 4 * 3
         finally:
             go_on.set()
             ordering.join(PATIENCE)
         assert not ordering.is_alive()
+        engine.dispose()
         found = statistics(tasks.engine, webhook_retries=0)
         assert (found.shards[ShardStatus.ENDED], found.oldest_shard) == (3, {})
         assert wanted_by_the_scaler(tasks.engine) == 0
@@ -192,6 +201,22 @@ def test_a_shard_that_cannot_be_done_says_why_and_can_be_ordered_again(tasks: Ta
     (tmp_path / "away").rename(tmp_path / "in")
     assert order(tasks, job) == [0]
     assert len(all_rows(job)) == 10
+
+
+def test_an_edit_that_the_worker_does_not_know_is_told_from_a_defect(
+    tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photos(tmp_path / "in", 3)
+    job = job_for(tmp_path / "in", tmp_path / "out")
+    with monkeypatch.context() as newer:
+        newer.setattr(shards, "edit_to_json", lambda edit: {"hologram": True})
+        with pytest.raises(MatteboxError, match="version of mattebox does not know this edit"):
+            order(tasks, job)
+    with monkeypatch.context() as defect:
+        defect.setattr(bulk, "run_shard", lambda *_, **__: int("a defect"))
+        with pytest.raises(MatteboxError, match="The log of the server that worked on it says why"):
+            order(tasks, job)
+    assert order(tasks, job) == [0]
 
 
 def test_a_message_of_an_older_plan_does_nothing(tasks: Tasks, tmp_path: Path) -> None:
@@ -229,7 +254,9 @@ def test_a_worker_that_is_stopped_leaves_the_rest_to_the_next(tmp_path: Path, mo
         return small_models().segmenter("auto")(photo)
 
     with working(tmp_path, Engine(FakeModels(segment))) as tasks:
-        waiting = threading.Thread(target=lambda: run_on_queue(job, plan, tasks.engine, done=lambda shard: None))
+        waiting = threading.Thread(
+            target=lambda: run_on_queue(job, plan, tasks.engine, done=lambda shard: None), daemon=True
+        )
         waiting.start()
         assert calls.acquire(timeout=PATIENCE)
         tasks.close()
@@ -306,7 +333,11 @@ class Node:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
 
 @pytest.mark.process
@@ -317,7 +348,7 @@ def test_a_worker_that_is_killed_loses_nothing(postgres_database: str, tmp_path:
     job, alone = job_for(source, target), job_for(source, tmp_path / "alone")
     plan = bulk.make_plan(job, shard_size=MANY // 10)
     running = target / "_bulk" / plan.id / "running"
-    nodes = [Node(tmp_path, name, postgres_database) for name in ("one", "two")]
+    nodes: list[Node] = []
     killed: list[int] = []
     waiting: list[int] = []
 
@@ -336,11 +367,12 @@ def test_a_worker_that_is_killed_loses_nothing(postgres_database: str, tmp_path:
             time.sleep(0.002)
 
     killer = threading.Thread(target=kill)
-    killer.start()
     try:
+        nodes.extend(Node(tmp_path, name, postgres_database) for name in ("one", "two"))
+        killer.start()
         result = command(source, target, "--queue", "--json", database=postgres_database)
-    finally:
         killer.join()
+    finally:
         for node in nodes:
             node.stop()
     assert result.exit_code == 0, result.output

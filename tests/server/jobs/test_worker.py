@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from standardwebhooks import Webhook
+from tests.server.jobs.loops import loop_in_a_thread
 
 from mattebox import codec
 from mattebox.backdrops.plate import Plate, PlateMaker
@@ -75,14 +76,8 @@ def site(received: list[tuple[dict[str, str], bytes]]) -> Iterator[str]:
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that runs in another thread, as the server's does."""
-    running = asyncio.new_event_loop()
-    thread = threading.Thread(target=running.run_forever)
-    thread.start()
-    yield running
-    running.call_soon_threadsafe(running.stop)
-    thread.join()
-    running.close()
+    with loop_in_a_thread() as running:
+        yield running
 
 
 async def ready() -> None: ...

@@ -59,6 +59,9 @@ class Executor:
         work: what is done for a task.
         options: how it is done.
 
+    Attributes:
+        recovery: looks after what dead processes left.
+
     Raises:
         MatteboxError: UNAVAILABLE where the database is away; CONFLICT where this process has an executor already.
     """

@@ -16,7 +16,7 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.server.jobs.executor import Executor
 from mattebox.server.jobs.leases import Lease
 from mattebox.server.jobs.options import TaskOptions
-from mattebox.server.jobs.rows import TASKS, TaskRows, open_client, task_of, webhook_id
+from mattebox.server.jobs.rows import AT_ONCE, TASKS, TaskRows, open_client, task_of, webhook_id
 from mattebox.server.jobs.serialization import to_json
 from mattebox.server.jobs.shards import sweep_shards
 from mattebox.server.jobs.tasks import Hook, Status, Task, Work
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLEANING_SECONDS = 60.0
-AT_ONCE = 500
-"""Rows that one statement removes."""
 NAME_TAKEN = "Another process runs under this node's name. This one works on no tasks until the name is free again."
 
 

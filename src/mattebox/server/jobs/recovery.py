@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, case, select, update
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.jobs.leases import Lease
 from mattebox.server.jobs.options import TaskOptions
-from mattebox.server.jobs.rows import CUT_OUT, TASKS, TaskRows
+from mattebox.server.jobs.rows import AT_ONCE, CUT_OUT, TASKS, TaskRows
 from mattebox.server.jobs.session import Session
 from mattebox.server.jobs.steps import DEFECT
 from mattebox.server.store.database import now, reachable
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 LONGER = 6.0
 """How much longer each pause is than the one before."""
-AT_ONCE = 500
-"""Messages that one query looks at."""
 TIMES = {1: "once", 2: "twice", 3: "three times"}
 
 

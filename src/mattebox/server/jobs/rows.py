@@ -40,6 +40,8 @@ APPLICATION = "mattebox"
 VERSION = "1"
 """Which workers understand which queue messages. Change it only together with the workflows: waiting tasks of another
 version are not touched by this one's workers."""
+AT_ONCE = 500
+"""Rows or messages of one statement."""
 CUT_OUT, WEBHOOK, SHARD = "cut_out", "announce", "shard"
 WORK_QUEUE, WEBHOOK_QUEUE, SHARD_QUEUE = "mattebox-tasks", "mattebox-webhooks", "mattebox-shards"
 
@@ -95,6 +97,27 @@ def open_client(engine: Engine) -> DBOSClient:
             application_name=APPLICATION,
             retry_connection_errors=False,
         )
+
+
+def enqueue(
+    client: DBOSClient,
+    connection: Connection,
+    queue: str,
+    workflow: str,
+    name: str,
+    *arguments: object,
+    delay: float | None = None,
+) -> None:
+    """Queue a message of that name in a transaction: a worker calls the workflow, `delay` seconds from now at first."""
+    options: EnqueueOptions = {
+        "queue_name": queue,
+        "workflow_name": workflow,
+        "workflow_id": name,
+        "app_version": VERSION,
+    }
+    if delay is not None:
+        options["delay_seconds"] = delay
+    client.enqueue_in_transaction(connection, options, *arguments)
 
 
 def task_of(row: Row[tuple[object]]) -> Task:
@@ -160,27 +183,6 @@ class TaskRows:
         """Queue the message that makes a worker send the webhook, for the first time or `again`."""
         name = webhook_id(task_id, again)
         enqueue(self._client, connection, WEBHOOK_QUEUE, WEBHOOK, name, task_id, again, delay=delay)
-
-
-def enqueue(
-    client: DBOSClient,
-    connection: Connection,
-    queue: str,
-    workflow: str,
-    name: str,
-    *arguments: object,
-    delay: float | None = None,
-) -> None:
-    """Queue a message under a name, in a transaction; `delay` is in seconds."""
-    options: EnqueueOptions = {
-        "queue_name": queue,
-        "workflow_name": workflow,
-        "workflow_id": name,
-        "app_version": VERSION,
-    }
-    if delay is not None:
-        options["delay_seconds"] = delay
-    client.enqueue_in_transaction(connection, options, *arguments)
 
 
 def webhook_id(task_id: str, again: int) -> str:

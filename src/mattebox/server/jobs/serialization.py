@@ -13,6 +13,7 @@ from mattebox.sources import Source, Sources, Upload
 if TYPE_CHECKING:
     from cattrs import Converter
 
+_T = TypeVar("_T")
 _Plain = TypeVar("_Plain", bool, int, str)
 
 
@@ -22,21 +23,12 @@ def to_json(edit: Edit, sources: Sources) -> dict[str, object]:
     Raises:
         ValueError: a picture is an Upload: a queue carries names of pictures and never the pictures.
     """
-    return {"edit": _converter().unstructure(edit), "sources": _converter().unstructure(sources)}
+    return {"edit": edit_to_json(edit), "sources": _converter().unstructure(sources)}
 
 
 def edit_to_json(edit: Edit) -> object:
     """An edit alone, as in `to_json`."""
     return _converter().unstructure(edit)
-
-
-def edit_from_json(value: object) -> Edit:
-    """The inverse of `edit_to_json`.
-
-    Raises:
-        ValueError: as in `from_json`.
-    """
-    return from_json({"edit": value, "sources": {"photo": {"kind": "stored", "key": ""}}})[0]
 
 
 def from_json(value: object) -> tuple[Edit, Sources]:
@@ -45,12 +37,25 @@ def from_json(value: object) -> tuple[Edit, Sources]:
     Raises:
         ValueError: a name, a kind or a type that is not known here, or a value that is out of range.
     """
-    from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
-
     if not isinstance(value, dict) or set(value) != {"edit", "sources"}:
         raise ValueError("not an edit: edit and sources are missing")
+    return edit_from_json(value["edit"]), _read(value["sources"], Sources)
+
+
+def edit_from_json(value: object) -> Edit:
+    """The inverse of `edit_to_json`.
+
+    Raises:
+        ValueError: as in `from_json`.
+    """
+    return _read(value, Edit)
+
+
+def _read(value: object, kind: type[_T]) -> _T:
+    from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+
     try:
-        return _converter().structure(value["edit"], Edit), _converter().structure(value["sources"], Sources)
+        return _converter().structure(value, kind)
     except (BaseValidationError, ForbiddenExtraKeysError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an edit: {error!r}") from error
 

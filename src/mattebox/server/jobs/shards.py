@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from mattebox import bulk
 from mattebox.bulk import BulkJob, Plan
 from mattebox.errors import Kind, MatteboxError
-from mattebox.server.jobs.rows import SHARD, SHARD_QUEUE, enqueue, open_client
+from mattebox.server.jobs.rows import AT_ONCE, SHARD, SHARD_QUEUE, enqueue, open_client
 from mattebox.server.jobs.serialization import edit_from_json, edit_to_json
 from mattebox.server.jobs.session import Session
 from mattebox.server.jobs.steps import may_pass
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 2.0
 """How often whoever waits for shards looks for those that have ended."""
-AT_ONCE: Final = 500
-"""Messages of one transaction."""
 WAITING: Final = ["ENQUEUED", "DELAYED", "PENDING"]
 ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
@@ -96,8 +94,7 @@ def _enqueue(client: DBOSClient, engine: Engine, job: BulkJob, plan: Plan, shard
     for first in range(0, len(shards), AT_ONCE):
         with reachable(), engine.begin() as connection:
             for shard in shards[first : first + AT_ONCE]:
-                name = shard_id(plan.id, shard)
-                enqueue(client, connection, SHARD_QUEUE, SHARD, name, order, plan.id, shard)
+                enqueue(client, connection, SHARD_QUEUE, SHARD, shard_id(plan.id, shard), order, plan.id, shard)
 
 
 def _wait(client: DBOSClient, plan: Plan, waiting: set[int], done: Callable[[int], None]) -> None:
@@ -159,13 +156,16 @@ class ShardStep:
                 if may_pass(error):
                     raise
                 return error.message
-            except ValueError:
-                return "The worker's version of mattebox does not know this edit."
         return None
 
 
 def _job(order: Order) -> BulkJob:
-    job = BulkJob(source=order["source"], target=order["target"], edit=edit_from_json(order["edit"]))
+    try:
+        edit = edit_from_json(order["edit"])
+    except ValueError as error:
+        message = "The worker's version of mattebox does not know this edit."
+        raise MatteboxError(Kind.UNAVAILABLE, message) from error
+    job = BulkJob(source=order["source"], target=order["target"], edit=edit)
     return job if order["behind"] is None else replace(job, behind=bulk.open_target(job).get(order["behind"]))
 
 

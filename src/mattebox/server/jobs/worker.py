@@ -124,14 +124,18 @@ class Worker:
         """
         from mattebox import bulk
 
-        bulk.run_shard(job, plan, shard, _InTurn(self), threads=self.runner.options.workers, stop=stop)
+        bulk.run_shard(job, plan, shard, self, threads=self.runner.options.workers, stop=stop)
 
-    def run_file(self, edit: Edit, sources: Sources, checkpoint: Checkpoint) -> Encoded:
-        """Do an edit whose result nobody but the caller keeps.
+    def run_file(
+        self, edit: Edit, photo: bytes, *, backdrop: bytes | None, limits: codec.Limits, checkpoint: Checkpoint
+    ) -> Encoded:
+        """Do an edit of a shard: as `Engine.run_file`, in its turn, and with the server's model where it names none.
 
         Raises:
             MatteboxError: as `cut_out`.
         """
+        del limits  # the server's own are narrower
+        sources = Sources(Upload(photo), None if backdrop is None else Upload(backdrop))
         return self._on_loop(self._run(edit, sources, alone=False, begin=lambda: None), checkpoint)
 
     def webhook_body(self, task: Task) -> bytes:
@@ -190,18 +194,3 @@ class Worker:
             return future.result()
         except CancelledError as error:
             raise MatteboxError(Kind.UNAVAILABLE, "The server is being stopped.", retry_after=1) from error
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _InTurn:
-    """A `bulk.FileEngine`: the server's runner, with its limits and its model for edits that name none."""
-
-    worker: Worker
-
-    def run_file(
-        self, edit: Edit, photo: bytes, *, backdrop: bytes | None, limits: codec.Limits, checkpoint: Checkpoint
-    ) -> Encoded:
-        del limits  # the server's own are narrower
-        behind = None if backdrop is None else Upload(backdrop)
-        return self.worker.run_file(edit, Sources(Upload(photo), behind), checkpoint)
