@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib.abc
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from mattebox import matting, transforms
 from mattebox.edit import Foreground
+from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Alpha, Box, Image
 from mattebox.testing import make_scene
 
@@ -205,6 +209,23 @@ def test_the_backgrounds_colour_is_taken_out_of_the_edge() -> None:
     errors = [edge_error(Foreground.FAST, seed) for seed in range(3)]
     assert max(errors) < 2
     assert np.mean(errors) < edge_error(Foreground.KEEP) / 5
+
+
+class NoFolder(importlib.abc.MetaPathFinder):
+    """Numba where it can write to no folder."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == "pymatting.foreground.estimate_foreground_ml":
+            raise RuntimeError("cannot cache function: no locator available")
+
+
+def test_multilevel_says_that_it_needs_a_folder_to_be_compiled_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pymatting.foreground.estimate_foreground_ml", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [NoFolder(), *sys.meta_path])
+    scene = make_scene(width=64, height=48, seed=1)
+    with pytest.raises(MatteboxError, match="NUMBA_CACHE_DIR") as caught:
+        matting.estimate_foreground(scene.photo, scene.alpha, Foreground.MULTILEVEL)
+    assert caught.value.kind is Kind.UNAVAILABLE
 
 
 @pytest.mark.slow  # its package compiles itself where it was never used before

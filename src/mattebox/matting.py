@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mattebox import extras
 from mattebox.edit import Foreground
+from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Box, row_bands
 
 Pixels: TypeAlias = npt.NDArray[np.float32]
@@ -385,7 +386,11 @@ def _sample(small: Pixels, x: Pixels, y: Pixels) -> Pixels:
 def _multilevel(photo: RGB, alpha: Alpha, result: RGB) -> None:
     """Germer et al., "Fast Multi-Level Foreground Estimation" (ICPR 2020), as PyMatting has it."""
     with extras.needs("multilevel", "Multi-level foreground estimation", parameter="foreground"):
-        from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
+        try:
+            from pymatting.foreground.estimate_foreground_ml import estimate_foreground_ml
+        except RuntimeError as error:  # Numba's
+            message = "Multi-level foreground estimation needs a folder to be compiled into. Set NUMBA_CACHE_DIR."
+            raise MatteboxError(Kind.UNAVAILABLE, message) from error
     left, top, width, height = cv2.boundingRect(cv2.inRange(alpha, CLEAR, OPAQUE))
     if not width or photo.size == 3:  # no edge, or a single pixel, which has no neighbours to learn from
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from subprocess import DEVNULL
 from typing import final
 
 import anyio.to_thread
+from platformdirs import user_cache_path
 
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.store.accounts import Accounts
@@ -56,6 +58,8 @@ async def compile_multilevel() -> None:
     """
     if find_spec("pymatting") is None:
         return
+    # Numba would write beside its callers' code, into the environment. The variable is for this process, too.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(user_cache_path("mattebox", appauthor=False) / "numba"))
     program = "import os; getattr(os, 'nice', int)(19); import pymatting.foreground.estimate_foreground_ml"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-c", program, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
