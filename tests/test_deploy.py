@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from mattebox.cli.serve import _GRACE as REQUESTS_SECONDS
+from mattebox.cli.serve import serve
 from mattebox.codec import Limits
 from mattebox.server import settings
 from mattebox.server.app import create_app
@@ -117,6 +119,14 @@ def test_other_managers_give_that_time_too() -> None:
     for service in ("server", "worker"):
         grace = str(at(COMPOSE, f"services.{service}.stop_grace_period"))
         assert int(grace.removesuffix("s")) > DRAIN_SECONDS
+
+
+def test_systemd_listens_where_the_server_would() -> None:
+    unit = (DEPLOY / "systemd" / "mattebox.socket").read_text()
+    defaults = {name: each.default for name, each in inspect.signature(serve).parameters.items()}
+    assert re.findall(r"^ListenStream=(.*)$", unit, re.MULTILINE) == [f"{defaults['host']}:{defaults['port']}"]
+    assert re.search(r"^ExecStart=/opt/mattebox/bin/mattebox serve$", UNIT, re.MULTILINE)  # no --host, no --port
+    assert re.search(r"^ExecReload=/bin/kill -HUP \$MAINPID$", UNIT, re.MULTILINE)
 
 
 def test_a_container_that_is_stopped_while_it_starts_ends() -> None:

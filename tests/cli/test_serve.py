@@ -9,19 +9,36 @@ import ssl
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from mattebox import certificates
 
-def serving(*args: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+
+def handing_over(listener: socket.socket, *command: str) -> list[str]:
+    """Arguments for Python that run other arguments and hand a socket over to them as systemd does."""
+    code = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True)\n"
+        "os.environ.setdefault('LISTEN_FDS', '1'); os.environ['LISTEN_PID'] = str(os.getpid())\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+    )
+    return ["-c", code, str(listener.fileno()), *command]
+
+
+def serving(
+    *args: str, env: Mapping[str, str] | None = None, listener: socket.socket | None = None
+) -> subprocess.Popen[str]:
     code = (
         "from mattebox.cli import Components, app; from starlette.applications import Starlette\n"
         "app(obj=Components(server=lambda settings: Starlette()))"
     )
+    command = ["-c", code, "serve", *args]
     return subprocess.Popen(
-        [sys.executable, "-c", code, "serve", *args],
+        [sys.executable, *(command if listener is None else handing_over(listener, *command))],
+        pass_fds=() if listener is None else [listener.fileno()],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -130,3 +147,113 @@ def test_an_app_that_does_not_start_is_a_failure() -> None:
     assert made.returncode == 1
     assert "no disk" in made.stderr
     assert made.stderr.endswith("The server could not start; the log above says why.\n")
+
+
+def shown(port: int) -> bytes:
+    """The certificate that a server shows."""
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
+        trusting.wrap_socket(connection) as client,
+    ):
+        found = client.getpeercert(binary_form=True)
+    assert found
+    return found
+
+
+def as_bytes(certificate: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(certificate.read_text())
+
+
+@pytest.mark.process
+@pytest.mark.posix
+def test_a_certificate_is_renewed_without_a_restart(tmp_path: Path) -> None:
+    made = certificates.make(["localhost"], tmp_path)
+    running = serving("--port", "0", "--tls-cert", str(made.certificate), "--tls-key", str(made.key))
+    assert running.stderr is not None
+    try:
+        port = int(running.stderr.readline().partition("https://127.0.0.1:")[2].partition(",")[0])
+        first = as_bytes(made.certificate)
+        assert shown(port) == first
+
+        certificates.make(["localhost"], tmp_path, overwrite=True)
+        second = as_bytes(made.certificate)
+        running.send_signal(signal.SIGHUP)
+        assert "the certificate was read again" in running.stderr.readline()
+        assert shown(port) == second != first
+
+        other = certificates.make(["localhost"], tmp_path / "other")
+        made.certificate.write_bytes(other.certificate.read_bytes())  # without its key
+        running.send_signal(signal.SIGHUP)
+        line = running.stderr.readline()
+        assert '"level": "error"' in line
+        assert "the certificate stays the one before" in line
+        assert shown(port) == second
+    finally:
+        running.send_signal(signal.SIGINT)
+        _, rest = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert rest == ""
+
+
+@pytest.mark.process
+@pytest.mark.posix
+def test_a_reload_does_not_end_a_server_without_a_certificate() -> None:
+    running = serving("--port", "0")
+    assert running.stderr is not None
+    port = int(running.stderr.readline().partition("http://127.0.0.1:")[2].partition(",")[0])
+    running.send_signal(signal.SIGHUP)
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=60)
+    answer.value.close()
+    running.send_signal(signal.SIGINT)
+    _, rest = running.communicate(timeout=20)
+    assert (running.returncode, rest) == (130, "")
+
+
+def tcp(host: str) -> Callable[[], socket.socket]:
+    return lambda: socket.create_server((host, 0))
+
+
+def connection() -> socket.socket:
+    """One end of a connection, as Accept=yes hands over."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return socket.create_connection(listener.getsockname())
+
+
+@pytest.mark.process
+@pytest.mark.posix
+@pytest.mark.parametrize(
+    ("make", "args", "env", "code", "sentence"),
+    [
+        (tcp("0.0.0.0"), [], {}, 2, "listens to this machine only"),  # noqa: S104
+        (tcp("127.0.0.1"), ["--port", "0"], {}, 2, "which has an address"),
+        (tcp("127.0.0.1"), ["--host", "127.0.0.1"], {}, 2, "which has an address"),
+        (tcp("127.0.0.1"), [], {"LISTEN_FDS": "2"}, 1, "has to hand over one socket"),
+        (lambda: socket.socket(socket.AF_UNIX), [], {}, 1, "has to be one of TCP"),
+        (connection, [], {}, 1, "cannot be listened at: Invalid argument."),
+    ],
+)
+def test_a_socket_that_is_handed_over_and_cannot_be_used(
+    make: Callable[[], socket.socket], args: list[str], env: dict[str, str], code: int, sentence: str
+) -> None:
+    with make() as listener:
+        running = serving(*args, env=env, listener=listener)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == code
+    assert sentence in " ".join(said.replace("│", " ").split())
+    assert "Traceback" not in said
+
+
+@pytest.mark.process
+@pytest.mark.posix
+def test_a_socket_for_everybody_is_taken_with_keys() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as listener:  # noqa: S104
+        port = listener.getsockname()[1]
+        running = serving(env={"MATTEBOX_KEYS": "secret"}, listener=listener)
+        assert running.stderr is not None
+        assert f"serves at http://127.0.0.1:{port}, " in running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        _, rest = running.communicate(timeout=60)
+    assert (running.returncode, rest) == (130, "")

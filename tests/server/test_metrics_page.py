@@ -8,10 +8,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from fastapi import FastAPI
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, create_engine, insert, update
@@ -172,6 +174,19 @@ def test_a_server_that_is_not_ready_and_a_database_that_is_away_are_said(
     assert found["mattebox_database_up", ()] == 0
     assert ("mattebox_tasks", labels(status="queued")) not in found
     assert found["mattebox_workers", ()] == 2
+
+
+def test_a_server_that_is_told_to_stop_is_not_ready(client: TestClient) -> None:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    assert client.portal is not None
+    client.portal.call(partial(app.state.server.readiness.check, patience=60))
+    assert metrics(client)["mattebox_ready", ()] == 1
+    client.portal.call(app.state.health.ending.set)  # as `connection.Server` does
+    assert metrics(client)["mattebox_ready", ()] == 0
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()) == (503, {"status": "The server is being stopped."})
+    assert client.get("/live").status_code == 200
 
 
 # --- who may ask -------------------------------------------------------------------------------------------------

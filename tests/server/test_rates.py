@@ -5,9 +5,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from fakeredis import TcpFakeServer
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from mattebox.errors import Kind, MatteboxError
@@ -112,6 +114,32 @@ def test_a_redis_server_that_is_away_is_said_so() -> None:
         limits = RateLimits(RateOptions(requests="5/hour", url=f"redis://127.0.0.1:{taken.getsockname()[1]}/0"))
         error = refused(limits)
     assert (error.kind, error.retry_after) == (Kind.UNAVAILABLE, 2)
+
+
+@pytest.mark.parametrize(("role", "ready"), [("all", False), ("api", False), ("worker", True)])
+def test_a_server_whose_redis_is_away_is_not_ready_and_a_worker_needs_none(
+    role: str, ready: bool, serve: Callable[..., TestClient]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{taken.getsockname()[1]}/0"
+        client = serve(role=role, keys=("k",), rates={"requests": "5/hour", "url": url})
+        app = client.app
+        assert isinstance(app, FastAPI)
+        assert client.portal is not None
+        client.portal.call(partial(app.state.server.readiness.check, patience=60))
+        answer = client.get("/ready")
+    away = {"status": "The server that counts requests cannot be reached."}
+    assert (answer.status_code, answer.json()) == ((200, {"status": "ok"}) if ready else (503, away))
+
+
+def test_a_server_whose_redis_answers_is_ready(url: str, serve: Callable[..., TestClient]) -> None:
+    client = serve(keys=("k",), rates={"requests": "5/hour", "url": url})
+    app = client.app
+    assert isinstance(app, FastAPI)
+    assert client.portal is not None
+    client.portal.call(partial(app.state.server.readiness.check, patience=60))
+    assert client.get("/ready").json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize("rate", ["x", "10", "0/minute", "-1/minute", "5/fortnight", "5/minute, x"])

@@ -13,11 +13,13 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from threading import Event, Thread
 from typing import TypeAlias
 
 import pytest
+from tests.cli.test_serve import handing_over
 
 from mattebox import codec
 from mattebox.edit import Output
@@ -32,13 +34,18 @@ Begin: TypeAlias = Callable[..., "Running"]
 class Running:
     """A server with its log in a file."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *args: str) -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], *args: str, listener: socket.socket | None = None
+    ) -> None:
         self.log = folder / "log"
         given = {name: value for name, value in os.environ.items() if not name.startswith("MATTEBOX_")}
         given |= {"MATTEBOX_DATA_DIR": str(folder), "MATTEBOX_MODELS_DIRECTORY": str(folder / "models")}
+        command = ["-m", "mattebox", "serve", *args]
+        command = [*command, "--port", "0"] if listener is None else handing_over(listener, *command)
         with self.log.open("w") as written:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mattebox", "serve", "--port", "0", *args],
+                [sys.executable, *command],
+                pass_fds=() if listener is None else [listener.fileno()],
                 env=given | dict(environment),
                 stdout=written,
                 stderr=subprocess.STDOUT,
@@ -71,8 +78,8 @@ class Running:
 def begin(tmp_path: Path) -> Iterator[Begin]:
     started: list[Running] = []
 
-    def start(environment: Mapping[str, str], *args: str) -> Running:
-        started.append(Running(tmp_path, environment, *args))
+    def start(environment: Mapping[str, str], *args: str, listener: socket.socket | None = None) -> Running:
+        started.append(Running(tmp_path, environment, *args, listener=listener))
         return started[-1]
 
     yield start
@@ -183,7 +190,50 @@ def test_it_takes_requests_until_a_load_balancer_has_noticed(begin: Begin) -> No
     assert running.ask("GET", "/live", {})[0] == 200
     assert running.ask("GET", "/api/v1/models", {})[0] == 200
     running.process.send_signal(signal.SIGINT)  # whoever cannot wait
-    assert running.process.wait(60) is not None
+    assert running.process.wait(60) == -signal.SIGINT
+    assert running.said.endswith("\nInterrupted again: the server ends at once.\n")
+    assert "Traceback" not in running.said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sockets that are handed over")
+def test_a_restart_refuses_nobody_where_systemd_holds_the_socket(begin: Begin) -> None:
+    answers: list[int | Exception] = []
+    enough = Event()
+
+    def ask(port: int) -> None:
+        while not enough.is_set():
+            try:
+                with closing(HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
+                    connection.request("GET", "/api/v1/models")
+                    answers.append(connection.getresponse().status)
+            except (OSError, HTTPException) as error:
+                answers.append(error)
+
+    def wait_for_more(count: int) -> None:
+        wanted, deadline = len(answers) + count, time.monotonic() + 120
+        while len(answers) < wanted:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        address, port = held.getsockname()
+        clients = [Thread(target=ask, args=(port,)) for _ in range(3)]
+        first = begin(NO_WEIGHTS, listener=held)
+        for client in clients:
+            client.start()
+        try:
+            wait_for_more(60)
+            assert f"http://{address}:{port}" in first.said
+            first.process.terminate()
+            assert first.process.wait(60) in (0, -signal.SIGTERM)
+            assert "Traceback" not in first.said
+            begin(NO_WEIGHTS, listener=held)
+            wait_for_more(60)
+        finally:
+            enough.set()
+            for client in clients:
+                client.join()
+    assert set(answers) == {200}
 
 
 def _is_open(port: int) -> bool:

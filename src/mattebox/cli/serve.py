@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 _GRACE = 30
 """Seconds that running requests get when the server is told to stop."""
 _MOST_HEADER_BYTES = 32 * 2**10
-_BACKLOG = 128
+_BACKLOG = 2048
+"""Connections that may wait, above all while systemd restarts a server and keeps its socket."""
+_FIRST_HANDED_OVER = 3
+"""The number of the first file that systemd opens for a service; see sd_listen_fds(3)."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -71,14 +74,22 @@ def serve(
     if role is not None:
         found = found.model_copy(update={"role": role.value})
     keyed = settings.keyed_as_needed(found)
+    handed_over = inherited()
+    if handed_over is not None and any(_was_given(context, name) for name in ("host", "port")):
+        raise typer.BadParameter("systemd hands a socket over, which has an address.", param_hint="--host, --port")
     try:
         # A worker answers nothing but whether it is well.
         open_to_all = keyed or allow_anonymous or found.role == "worker"
-        listener = listen(host, port, anybody=open_to_all)
+        if handed_over is None:
+            listener = listen(host, port, anybody=open_to_all)
+        else:
+            listener = handed_over
+            _check_reach(listener.getsockname(), anybody=open_to_all)
     except MatteboxError as error:
         if error.kind is not Kind.INVALID_PARAMETER:
             raise
-        raise typer.BadParameter(error.message, param_hint="--host") from error
+        hint = "--host" if handed_over is None else "the socket of systemd"
+        raise typer.BadParameter(error.message, param_hint=hint) from error
     tls = _tls(tls_cert, tls_key)
     address = address_of(listener, secure=tls is not None)
     who = "" if keyed else " Any key is accepted."
@@ -128,6 +139,36 @@ def _not_tls() -> typer.BadParameter:
     return typer.BadParameter("These are not a certificate and its key, in PEM.", param_hint="--tls-cert, --tls-key")
 
 
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def inherited() -> socket.socket | None:
+    """The socket that systemd listens at for this process, as a `.socket` unit says; None where there is none.
+
+    It outlives the process: connections wait in it while one server ends and the next one starts.
+
+    Raises:
+        MatteboxError: CONFLICT where there are several, or it is none that a server of HTTP can use.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):  # absent, or meant for the program that started this one
+        return None
+    if os.environ.get("LISTEN_FDS") != "1":
+        raise MatteboxError(Kind.CONFLICT, "systemd has to hand over one socket: one ListenStream= in its unit.")
+    try:
+        found = socket.socket(fileno=_FIRST_HANDED_OVER)
+        if found.family not in (socket.AF_INET, socket.AF_INET6):
+            raise MatteboxError(Kind.CONFLICT, "The socket of systemd has to be one of TCP: ListenStream=8000, say.")
+        found.set_inheritable(False)
+        found.listen(_BACKLOG)  # fails for connections, which Accept=yes would hand over
+    except OSError as error:
+        raise MatteboxError(
+            Kind.CONFLICT, f"What systemd hands over cannot be listened at: {error.strerror}."
+        ) from error
+    return found
+
+
 def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
     """A socket that listens at the address; port 0 takes a free one.
 
@@ -148,12 +189,7 @@ def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
         )[0]
     except (OSError, UnicodeError) as error:
         raise MatteboxError(Kind.INVALID_PARAMETER, f"{host!r} is not an address of this machine.") from error
-    if not anybody and not _is_loopback(address):
-        raise MatteboxError(
-            Kind.INVALID_PARAMETER,
-            "Without keys the server listens to this machine only. Make one with `mattebox keys create`, set "
-            "MATTEBOX_KEYS, or use --allow-anonymous to let in whoever can reach it.",
-        )
+    _check_reach(address, anybody=anybody)
     listener = socket.socket(family, kind, protocol)
     try:
         # Left out on Windows, where it means that two servers may share the port.
@@ -171,6 +207,15 @@ def listen(host: str, port: int, *, anybody: bool) -> socket.socket:
             Kind.UNAVAILABLE, f"Port {port} of {host} cannot be listened at: {error.strerror}."
         ) from error
     return listener
+
+
+def _check_reach(address: tuple[object, ...], *, anybody: bool) -> None:
+    if not anybody and not _is_loopback(address):
+        raise MatteboxError(
+            Kind.INVALID_PARAMETER,
+            "Without keys the server listens to this machine only. Make one with `mattebox keys create`, set "
+            "MATTEBOX_KEYS, or use --allow-anonymous to let in whoever can reach it.",
+        )
 
 
 def is_local(listener: socket.socket) -> bool:
@@ -234,6 +279,7 @@ def run(
         drain=settings.drain,
         ready=ready,
     )
+    server.renew_on_hangup()
     try:
         server.run(sockets=[listener])
     except SystemExit:  # how uvicorn ends where the application does not start; it has logged why

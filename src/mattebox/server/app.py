@@ -99,7 +99,7 @@ def create_app(
         backdrops = Backdrops(settings.backdrops, fetch_when_used=False)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, anyio.Event]]:
         async with AsyncExitStack() as closing:
             fetcher = Fetcher(settings.fetch)
             closing.push_async_callback(fetcher.aclose)
@@ -136,11 +136,18 @@ def create_app(
                 accounts = Accounts(settings.keys, database, settings.accounts)
             library = ImageStore(database, blobs, settings.library)
             closing.push_async_callback(_flush_at_the_end, accounts)
-            supervisor.start("Counting pictures", partial(flush, accounts))
-            _tidy_in_background(supervisor, Claims(database), blobs, library, mattes=mattes, runner=runner)
+            _tidy_in_background(supervisor, accounts, Claims(database), blobs, library, mattes=mattes, runner=runner)
             closing.push_async_callback(supervisor.close)
             closing.push_async_callback(readiness.stop)  # first of all: a download has no part in the queue's grace
-            app.state.health = health = Health(readiness, Stores(database, blobs), runner, supervisor, queue)
+            rates = _rates(settings.rates, found)
+            # A worker counts no requests, and works on while Redis is away.
+            app.state.health = health = Health(
+                readiness,
+                Stores(database, blobs, None if settings.role == "worker" else rates),
+                runner,
+                supervisor,
+                queue,
+            )
             readings = metrics_page.Readings(
                 health=health,
                 runner=runner,
@@ -159,7 +166,7 @@ def create_app(
                 uploads=UploadLimiter(runner.admission.capacity + ARRIVING),
                 installed=own.installed if own else _always,
                 resolve=own.resolve if own else _on_any_machine,
-                rates=_rates(settings.rates, found),
+                rates=rates,
                 tasks=queue,
                 blobs=blobs,
                 library=library,
@@ -168,7 +175,7 @@ def create_app(
                 listing_url=settings.listing_url,
                 scenes=backdrops if isinstance(backdrops, Backdrops) else None,
             )
-            yield
+            yield {"ending": health.ending}  # set by `connection.Server`
 
     app = _make_silent(lifespan) if settings.role == "worker" else _make_documented(lifespan, settings.public_url)
     _mount_routes(app, settings, found, monitor, keyless=not closed)
@@ -196,8 +203,16 @@ def create_app(
 
 
 def _tidy_in_background(
-    supervisor: Supervisor, claims: Claims, blobs: Blobs, library: ImageStore, *, mattes: MatteCache, runner: Runner
+    supervisor: Supervisor,
+    accounts: Accounts,
+    claims: Claims,
+    blobs: Blobs,
+    library: ImageStore,
+    *,
+    mattes: MatteCache,
+    runner: Runner,
 ) -> None:
+    supervisor.start("Counting pictures", partial(flush, accounts))
     sweep_blobs = partial(sweep, claims, "blobs", blobs.sweep, at_once=SWEPT_BLOBS)
     supervisor.start("Deleting results that have expired", sweep_blobs)
     sweep_images = partial(sweep, claims, "images", library.sweep, at_once=SWEPT_IMAGES)
@@ -385,9 +400,6 @@ def _mount_probes(app: FastAPI) -> None:
     )
     async def _ready(request: Request) -> Response:
         health: Health = request.app.state.health
-        ending: anyio.Event | None = getattr(request.state, "ending", None)
-        if ending is not None and ending.is_set():
-            return json_response({"status": "The server is being stopped."}, status=503)
         try:
             await health.check()
         except MatteboxError as error:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import os
+import signal
 import socket
+import ssl
+import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import ClassVar, TypeAlias, cast, final
 
 import anyio
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_log = logging.getLogger(__name__)
 
 _State: TypeAlias = tuple[object, int, int]
 
@@ -34,13 +43,14 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._ready = ready
+        self._renew = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
-        # Answers that would go on for long, such as streams of events, find it in the state of their request.
-        self.ending = anyio.Event()
         await super().startup(sockets)
-        self.lifespan.state["ending"] = self.ending
+        # Answers that would go on for long, such as streams of events, find it in the state of their request. An
+        # application that wants to know without a request brings its own.
+        self.ending: anyio.Event = self.lifespan.state.setdefault("ending", anyio.Event())
         if self.started:
             self._ready()
 
@@ -53,7 +63,54 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.1)
         for _ in range(2):  # take the connections that the system has made already
             await asyncio.sleep(0)
+        with contextlib.suppress(NotImplementedError):  # Windows takes connections in another way
+            for each in sockets or []:
+                asyncio.get_running_loop().remove_reader(each)
+        for _ in range(2):  # asyncio drops a connection that it has taken and not set up yet when it closes the socket
+            await asyncio.sleep(0)
         await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End at a first signal; at a Ctrl-C after it, leave everything as it is.
+
+        uvicorn would break the application's own end off in the middle, and log where.
+        """
+        if self.should_exit and sig == signal.SIGINT:
+            os.write(2, b"Interrupted again: the server ends at once.\n")  # what print() would do may be under way
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        super().handle_exit(sig, frame)
+
+    def renew_on_hangup(self) -> None:
+        """Read the certificate again at each SIGHUP; call it in the main thread.
+
+        In a terminal, the signal ends the server as before: it says that the terminal is closed.
+        """
+        if sys.platform != "win32" and not os.isatty(0):
+            signal.signal(signal.SIGHUP, self._hang_up)
+
+    def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
+        self._renew = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called every tenth of a second; whether the server is to end."""
+        if self._renew:
+            self._renew = False
+            self._read_certificate()
+        return await super().on_tick(counter)
+
+    def _read_certificate(self) -> None:
+        certificate, key = self.config.ssl_certfile, self.config.ssl_keyfile
+        if self.config.ssl is None or certificate is None:
+            return
+        try:
+            # First elsewhere: a key that does not fit would leave the certificate without one.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+            self.config.ssl.load_cert_chain(certificate, key)
+        except OSError as error:  # ssl's own errors are among them
+            _log.error("the certificate stays the one before, because the new one cannot be read: %s", error)
+        else:
+            _log.info("the certificate was read again")
 
 
 class Connection(H11Protocol):

@@ -1,4 +1,4 @@
-"""Whether a server can work: its networks are loaded, its database and storage answer, its workers are free."""
+"""Whether a server can work: its networks are loaded, its stores answer, its workers are free."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, final
 
 import anyio
@@ -16,6 +16,7 @@ from sqlalchemy import Engine, text
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.http.dialect import reason
 from mattebox.server.maintenance import Supervisor
+from mattebox.server.rates import RateLimits
 from mattebox.server.runner import Runner
 from mattebox.server.store.blobs import Blobs
 from mattebox.server.store.database import reachable
@@ -125,17 +126,24 @@ class Readiness:
 
 @final
 class Stores:
-    """Knows whether the database and the storage are there. Asking them costs something, so an answer holds a while."""
+    """Knows whether the stores are there. Asking them costs something, so an answer holds a while.
 
-    def __init__(self, database: Engine, blobs: Blobs) -> None:
+    Args:
+        database: where keys and tasks are.
+        blobs: the storage.
+        rates: what counts requests, perhaps in Redis; None where requests for pictures do not come.
+    """
+
+    def __init__(self, database: Engine, blobs: Blobs, rates: RateLimits | None = None) -> None:
         self._database = database
         self._blobs = blobs
+        self._rates = rates
         self._asking = asyncio.Lock()
         self._asked = -math.inf
         self._failure: MatteboxError | None = None
 
     async def check(self) -> None:
-        """Whether both answer.
+        """Whether all answer.
 
         Raises:
             MatteboxError: UNAVAILABLE where one does not.
@@ -154,13 +162,15 @@ class Stores:
         except MatteboxError as error:
             return error
         except TimeoutError:
-            return MatteboxError(Kind.UNAVAILABLE, "The database or the storage does not answer.")
+            return MatteboxError(Kind.UNAVAILABLE, "The database, the storage or Redis does not answer.")
         return None
 
     def _touch(self) -> None:
         with reachable(), self._database.connect() as connection:
             connection.execute(text("SELECT 1"))
         self._blobs.check()
+        if self._rates is not None:
+            self._rates.check_storage()
 
 
 class Part(Protocol):
@@ -177,10 +187,11 @@ class Health:
 
     Attributes:
         readiness: whether the networks are loaded.
-        stores: whether the database and the storage answer.
+        stores: whether the database, the storage, and what counts requests answer.
         runner: whether there is a worker.
         supervisor: what goes on in the background. It fails without harm to pictures, so that is only a warning.
         tasks: whether this server takes part in the queue, as it should; None where it has none.
+        ending: set when the server is told to stop, also while it still takes requests.
     """
 
     readiness: Readiness
@@ -188,6 +199,7 @@ class Health:
     runner: Runner
     supervisor: Supervisor
     tasks: Part | None
+    ending: anyio.Event = field(default_factory=anyio.Event)
 
     async def check(self) -> None:
         """Whether pictures can be worked on.
@@ -195,6 +207,8 @@ class Health:
         Raises:
             MatteboxError: UNAVAILABLE with the first reason why not.
         """
+        if self.ending.is_set():
+            raise MatteboxError(Kind.UNAVAILABLE, "The server is being stopped.")
         await self.readiness.check()
         await self.stores.check()
         self.runner.check()
