@@ -527,6 +527,29 @@ def test_a_blur_agrees_with_scikit_image(sigma: float) -> None:
     assert np.abs(ours - theirs).mean() <= 0.32  # rounding alone makes 0.25
 
 
+@pytest.mark.parametrize("sigma", [2.9, 3, 3.3, 4, 5, 6.5])
+@pytest.mark.parametrize("pattern", ["noise", "dots", "edge", "checks", "lines"])
+def test_a_blur_on_half_the_pixels_is_within_a_level(pattern: str, sigma: float) -> None:
+    down, across = np.mgrid[:151, :180]
+    random = np.random.default_rng(7)
+    plane = {
+        "noise": random.integers(0, 256, down.shape),
+        "dots": 255 * random.integers(0, 2, down.shape),
+        "edge": 255 * (3 * across + down > 340),
+        "checks": 255 * ((across // 7 + down // 5) % 2),
+        "lines": 255 * (across % 2),
+    }[pattern].astype(np.uint8)
+    alpha = (random.integers(0, 2, down.shape) if pattern == "dots" else plane / 255).astype(np.float32)
+    result = apply(Image(rgb=np.dstack([plane] * 3), alpha=alpha), Blur(sigma=sigma))
+    weights = gaussian(alpha.astype(np.float64), sigma)
+    assert np.abs(alpha_of(result) - weights).max() <= 0.5 / 255
+    opaque = apply(Image(rgb=np.dstack([plane] * 3)), Blur(sigma=sigma))
+    assert farthest(opaque.rgb[:, :, 0], gaussian(plane.astype(np.float64), sigma)) <= 1
+    if pattern in ("noise", "dots"):
+        theirs = gaussian(plane.astype(np.float64) * alpha, sigma) / weights
+        assert farthest(result.rgb[:, :, 0], theirs) <= 2  # colours there are quotients of two blurs, alpha about 0.5
+
+
 @pytest.mark.parametrize("sigma", [2, 9, 40])
 def test_a_blur_of_alpha_agrees_with_scikit_image(sigma: float) -> None:
     image = clear_red(150, 211)

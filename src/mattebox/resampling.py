@@ -20,6 +20,9 @@ from mattebox.layout import Placement
 
 _TILE = 1024  # the side of the squares that a rotation is done in
 
+_HALVED = 3.0
+"""From this sigma on a blur is done on half as many rows and columns, which moves no level by more than 0.5."""
+
 _Kind = TypeVar("_Kind", np.uint8, np.float32)
 _Floats: TypeAlias = npt.NDArray[np.float32]
 _Weighted: TypeAlias = npt.NDArray[np.float32]
@@ -92,9 +95,10 @@ def blur(image: Image, sigma: float) -> Image:
     width, height = math.ceil(image.width / step), math.ceil(image.height / step)
     whole = Box(0, 0, image.width, image.height)
     small = layout.place(image, Placement(whole, Box(0, 0, width, height), width, height))
-    across, down = _missing(sigma, image.width / width), _missing(sigma, image.height / height)
-    halo = math.ceil(4 * down)
-    kernel = (2 * math.ceil(4 * across) + 1, 2 * halo + 1)
+    # Mirrored over and over, a side is one colour under a Gaussian twice as wide as itself, and under wider ones.
+    across = min(_missing(sigma, image.width / width), 2 * width)
+    down = min(_missing(sigma, image.height / height), 2 * height)
+    margin = 2 * (math.ceil(2 * max(across, down)) + 3)
     rgb = np.empty_like(image.rgb)
     alpha = None if image.alpha is None else np.empty_like(image.alpha)
     # Eight times as many rows as usual: each piece is blurred with what surrounds it.
@@ -102,13 +106,8 @@ def blur(image: Image, sigma: float) -> Image:
         middles = (np.arange(rows.start, rows.stop) + 0.5) * (height / image.height) - 0.5
         middles = np.clip(middles, 0, height - 1)
         above = np.floor(middles).astype(int)
-        first, last = max(0, above[0] - halo), min(height, above[-1] + 2 + halo)
-        source: npt.NDArray[np.float32] = small.rgb[first:last].astype(np.float32)
-        if small.alpha is not None:
-            source = _premultiplied(small.rgb[first:last], small.alpha[first:last])
-        band = np.asarray(
-            cv2.GaussianBlur(source, kernel, across, sigmaY=down, borderType=cv2.BORDER_REFLECT), np.float32
-        )
+        first = above[0] // 2 * 2  # so that all bands are halved on one grid
+        band = _gaussian(_surrounded(small, first, above[-1] + 2, margin), across, down)[margin:, margin:-margin]
         if height != image.height:
             share = (middles - above).astype(np.float32)[:, None, None]
             below = np.minimum(above + 1, height - 1) - first
@@ -122,6 +121,32 @@ def blur(image: Image, sigma: float) -> Image:
         else:
             rgb[rows], alpha[rows] = _straight(band)
     return Image(rgb=rgb, alpha=alpha, icc=image.icc)
+
+
+def _surrounded(image: Image, first: int, last: int, margin: int) -> _Floats:
+    """Some rows, premultiplied, with a margin that is mirrored where the picture ends."""
+    rows = slice(max(first - margin, 0), min(last + margin, image.height))
+    around = (rows.start - first + margin, last + margin - rows.stop, margin, margin)  # top, bottom, left, right
+    rgb = np.asarray(cv2.copyMakeBorder(image.rgb[rows], *around, cv2.BORDER_REFLECT), np.uint8)
+    if image.alpha is None:
+        return rgb.astype(np.float32)
+    return _premultiplied(
+        rgb, np.asarray(cv2.copyMakeBorder(image.alpha[rows], *around, cv2.BORDER_REFLECT), np.float32)
+    )
+
+
+def _gaussian(picture: _Floats, across: float, down: float) -> _Floats:
+    """A blur of these deviations in pixels, true from 4 of the larger one and 6 pixels away from the picture's ends.
+
+    Halving a picture and doubling it again are binomial filters of variance 1 each, in pixels of the larger one.
+    """
+    halved = min(across, down) >= _HALVED
+    if halved:
+        across, down = math.sqrt(across**2 - 2) / 2, math.sqrt(down**2 - 2) / 2
+    kernel = (2 * math.ceil(4 * across) + 1, 2 * math.ceil(4 * down) + 1)
+    source = cv2.pyrDown(picture) if halved else picture
+    result = cv2.GaussianBlur(source, kernel, across, sigmaY=down)
+    return np.asarray(cv2.pyrUp(result, dstsize=picture.shape[1::-1]) if halved else result, np.float32)
 
 
 def resized(picture: npt.NDArray[_Kind], size: tuple[int, int], *, grow: int = cv2.INTER_CUBIC) -> npt.NDArray[_Kind]:

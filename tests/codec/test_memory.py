@@ -16,11 +16,16 @@ PEAK = """
 import re, sys
 from pathlib import Path
 from mattebox import codec, picture_files
+from mattebox.edit import Format, Output
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
-do = {"decode": codec.decode, "transform": lambda data: picture_files.transform(None, data)}[sys.argv[1]]
+do = {
+    "decode": codec.decode,
+    "transform": lambda data: picture_files.transform(None, data),
+    "to AVIF": lambda data: picture_files.transform(None, data, output=Output(format=Format.AVIF)),
+}[sys.argv[1]]
 do(Path(sys.argv[2]).read_bytes())
 before = peak()
 do(Path(sys.argv[3]).read_bytes())
@@ -73,3 +78,8 @@ def test_fractions_are_decoded_in_bands(tmp_path: Path) -> None:
 def test_the_picture_goes_before_its_encoder_takes_memory(tmp_path: Path) -> None:
     # libwebp takes 13 bytes a pixel beside the 4 of the RGBA that it is given; the 7 of the picture are gone.
     assert bytes_a_pixel(tmp_path, "transform", half_clear(), "WEBP", quality=50, method=0) < 20
+
+
+@pytest.mark.process
+def test_avif_is_written_without_further_copies(tmp_path: Path) -> None:
+    assert bytes_a_pixel(tmp_path, "to AVIF", half_clear(), "PNG") < 20  # Pillow: 24

@@ -4,6 +4,7 @@ import tracemalloc
 import zipfile
 from io import BytesIO
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -92,7 +93,10 @@ def test_lossy_webp_keeps_alpha_exactly_and_colours_nearly() -> None:
     assert len(codec.encode(image, Output(format=Format.WEBP, quality=20))) < len(data)
 
 
-def test_avif_keeps_alpha_and_profile() -> None:
+@pytest.mark.parametrize("by_opencv", [True, False])
+def test_avif_keeps_alpha_and_profile(by_opencv: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not by_opencv:  # as on Windows
+        monkeypatch.setattr(cv2, "haveImageWriter", lambda name: False)
     image = Image(rgb=smooth(), alpha=soft_alpha(48, 64), icc=display_p3())
     data = codec.encode(image, Output(format=Format.AVIF))
     picture = opened(data)
@@ -103,6 +107,9 @@ def test_avif_keeps_alpha_and_profile() -> None:
     assert picture.info["icc_profile"] == display_p3()
     assert opened(codec.encode(Image(rgb=smooth()), Output(format=Format.AVIF))).mode == "RGB"
     assert len(codec.encode(image, Output(format=Format.AVIF, quality=10))) < len(data)
+    best = opened(codec.encode(Image(rgb=smooth()), Output(format=Format.AVIF, quality=100)))
+    assert np.abs(np.asarray(best).astype(int) - smooth()).mean() < 2  # in the same order of channels
+    assert "icc_profile" not in best.info
 
 
 def test_jpeg_puts_a_cutout_on_white() -> None:

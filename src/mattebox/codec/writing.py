@@ -104,8 +104,10 @@ def writer(image: Image, output: Output) -> Callable[[], bytes]:
             return partial(jpeg.encode, _over_white(image), quality, image.icc)
         case Format.ZIP:
             return partial(_encode_zip, image, quality)
-        case Format.WEBP | Format.AVIF:
+        case Format.WEBP:
             return _saver(_straight(image), output.format, quality, image.icc)
+        case Format.AVIF:
+            return _avif_writer(_straight(image), quality, image.icc)
 
 
 def _straight_bands(rgb: RGB, alpha: Alpha) -> Iterator[Bytes]:
@@ -185,6 +187,30 @@ def _encode_zip(image: Image, quality: int) -> bytes:
         archive.writestr(zipfile.ZipInfo("color.jpg"), jpeg.encode(_colors_over_white(image), quality, image.icc))
         archive.writestr(zipfile.ZipInfo("alpha.png"), _matte_writer(image, Format.PNG, quality)())
     return file.getvalue()
+
+
+def _avif_writer(pixels: Bytes, quality: int, icc: bytes | None) -> Callable[[], bytes]:
+    """For RGB or RGBA. The file is the same either way: OpenCV takes 3/4 of the time and 2/3 of the memory that Pillow
+    does, but its wheels for Windows have no AVIF.
+    """
+    import cv2
+
+    if not cv2.haveImageWriter(".avif"):
+        return _saver(pixels, Format.AVIF, quality, icc)
+    swapped = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    return partial(_encode_avif, np.asarray(swapped, np.uint8), quality, icc)
+
+
+def _encode_avif(pixels: Bytes, quality: int, icc: bytes | None) -> bytes:
+    import cv2
+
+    # 100 would be lossless there, with colours at full resolution: twice the memory.
+    options = [cv2.IMWRITE_AVIF_QUALITY, min(quality, 99), cv2.IMWRITE_AVIF_SPEED, 9]
+    kinds, profiles = ([cv2.IMAGE_METADATA_ICCP], [np.frombuffer(icc, np.uint8)]) if icc else ([], [])
+    is_written, data = cv2.imencodeWithMetadata(".avif", pixels, kinds, profiles, options)
+    if not is_written:
+        raise OSError("OpenCV could not write an AVIF")
+    return data.tobytes()
 
 
 def _saver(pixels: Bytes, format: Format, quality: int, icc: bytes | None) -> Callable[[], bytes]:  # noqa: A002
