@@ -264,6 +264,18 @@ def test_heic_is_turned_once_and_keeps_its_alpha() -> None:
     np.testing.assert_allclose(image.alpha[40:, 4:20], 128 / 255, atol=0.01)
 
 
+@pytest.mark.parametrize("lossless", [True, False])
+def test_a_webp_whose_header_denies_its_alpha_is_read(lossless: bool) -> None:
+    rgba = np.dstack([noise(12, 14), noise(12, 14)[:, :, :1]])
+    file = bytearray(saved(rgba, "WEBP", lossless=lossless, exact=True, exif=exif(1)))
+    assert file[12:16] == b"VP8X"
+    file[20] ^= 0x10
+    found, expected = codec.decode(bytes(file)), np.asarray(opened(bytes(file)).convert("RGBA"))
+    assert np.array_equal(found.rgb, expected[:, :, :3])
+    assert (found.alpha is None) == (expected[:, :, 3] == 255).all()
+    assert found.alpha is None or np.array_equal(np.rint(found.alpha * 255), expected[:, :, 3])
+
+
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
 def test_the_first_picture_of_several_is_read(form: str) -> None:
     first, second = PIL.Image.new("RGB", (20, 20), "red"), PIL.Image.new("RGB", (20, 20), "blue")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -9,9 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import httpx2
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.testclient import TestClient
 from starlette.types import Message
 
@@ -22,17 +26,18 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha
 from mattebox.models import choices
 from mattebox.models.memory import Machine
-from mattebox.server.actions import run_edit
+from mattebox.server.actions import authorize, run_edit
 from mattebox.server.admission import UploadLimiter
 from mattebox.server.app import find_dialects
 from mattebox.server.fetch import Fetcher
 from mattebox.server.health import Readiness
 from mattebox.server.http import dialect as http
-from mattebox.server.http.dialect import RequestContext
+from mattebox.server.http.dialect import RequestContext, paths_of_edits
 from mattebox.server.runner import Runner
 from mattebox.server.state import ServerState
 from mattebox.server.store.accounts import Account, Accounts
 from mattebox.server.store.database import connect, create
+from mattebox.server.store.keys import KeyLimits, Keys
 from mattebox.sources import Sources, Upload
 from mattebox.testing import FakeBackdrops, FakeModels, FakeSegmenter
 
@@ -269,10 +274,89 @@ def test_what_there_is_no_room_for_is_refused_early_in_every_dialect(
         return found
 
     early = refusals()
-    named = {path for dialect in DIALECTS.values() for path in dialect.edits}
-    assert named == {path for path in early if "{" not in path}
+    assert paths_of_edits([*DIALECTS.values()]) == {path for path in early if "{" not in path}
     monkeypatch.setattr("mattebox.server.app.turn_away", lambda _: None)
     assert refusals() == early
+
+
+def test_a_full_server_still_answers_what_it_has_kept(serve: Callable[..., TestClient], photo: bytes) -> None:
+    slow, entered, leave = threading.Event(), threading.Event(), threading.Event()
+
+    def segment(photo: RGB) -> Alpha:
+        if slow.is_set():
+            entered.set()
+            assert leave.wait(60)
+        return np.ones((8, 8), np.float32)
+
+    client = serve(models=FakeModels(segment), keys=("k", "other"), service={"workers": 1, "queue": 0})
+
+    def send(key: str, **headers: str) -> httpx2.Response:
+        return client.post("/api/v1/remove", content=photo, headers={"x-api-key": key, **headers})
+
+    made = send("k", **{"idempotency-key": "1"})
+    assert made.status_code == 200
+    slow.set()
+    first = threading.Thread(target=send, args=("other",))
+    first.start()
+    assert entered.wait(60)
+    try:
+        assert send("k").status_code == 429
+        assert send("k", **{"idempotency-key": "2"}).status_code == 429
+        kept = send("k", **{"idempotency-key": "1"})
+        assert (kept.status_code, kept.headers["idempotent-replayed"]) == (200, "true")
+        assert kept.content == made.content
+    finally:
+        leave.set()
+        first.join()
+
+
+def test_a_key_that_has_as_many_pictures_as_it_may_is_refused_early(
+    serve: Callable[..., TestClient], photo: bytes, tmp_path: Path, fresh_database: Path
+) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(photo: RGB) -> Alpha:
+        entered.set()
+        assert leave.wait(60)
+        return np.ones((8, 8), np.float32)
+
+    shutil.copyfile(fresh_database, tmp_path / "mattebox.db")
+    key, _ = Keys(connect(f"sqlite:///{tmp_path}/mattebox.db")).create("narrow", KeyLimits(pictures=1))
+    client = serve(models=FakeModels(slow), keys=("k",), service={"workers": 2, "queue": 8})
+
+    def send(path: str = "/api/v1/remove", body: bytes = b"") -> httpx2.Response:
+        return client.post(path, headers={"x-api-key": key}, content=body)
+
+    first = threading.Thread(target=send, kwargs={"body": photo})
+    first.start()
+    assert entered.wait(60)
+    try:
+        # No picture came with them: nobody has looked at the body.
+        assert send().status_code == 429
+        assert send("/v1/segment").status_code == 429
+        assert client.post("/v1/segment", headers={"x-api-key": "k"}).status_code == 400
+    finally:
+        leave.set()
+        first.join()
+
+
+def test_a_worker_turns_nothing_away(serve: Callable[..., TestClient]) -> None:
+    assert serve(keys=("k",), role="worker").post("/api/v1/remove").status_code == 404
+
+
+def test_an_endpoint_that_needs_the_networks_has_to_say_so(serve: Callable[..., TestClient]) -> None:
+    client = serve()
+    app = client.app
+    assert isinstance(app, FastAPI)
+
+    async def forgotten(request: Request) -> Response:
+        async with authorize(request):
+            return Response()
+
+    app.add_api_route("/forgotten", forgotten, methods=["POST"], response_model=None)
+    assert client.post("/forgotten").status_code == 500
+    app.add_api_route("/declared", http.edit_endpoint(forgotten), methods=["POST"], response_model=None)
+    assert client.post("/declared").status_code == 200
 
 
 def test_a_key_that_floods_leaves_room_for_another(serve: Callable[..., TestClient], photo: bytes) -> None:

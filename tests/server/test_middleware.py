@@ -25,7 +25,7 @@ from mattebox.image import Image
 from mattebox.server import logs
 from mattebox.server.app import find_dialects
 from mattebox.server.http import bodies
-from mattebox.server.http.dialect import Dialect, error_response, request_context
+from mattebox.server.http.dialect import Dialect, error_response, paths_of_edits, request_context
 from mattebox.server.middleware import RequestGuard, UploadOptions
 from mattebox.server.monitor import Monitor
 from mattebox.server.store.blobs import Blobs
@@ -202,6 +202,39 @@ def test_probes_are_answered_by_any_name(path: str, host: bytes, status: int) ->
     assert sent.status == status
 
 
+def test_what_is_refused_holds_no_place_while_its_body_arrives() -> None:
+    sent = {"slow": Sent(), "other": Sent()}
+
+    async def behind(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(status_code=404 if scope["path"] == "/slow" else 200)(scope, receive, send)
+
+    guard = RequestGuard(behind, dialects=DIALECTS, most=1)
+
+    async def story() -> None:
+        reading = anyio.Event()
+
+        async def never_ends() -> Message:
+            reading.set()
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        async def ask(name: str, receive: Receive) -> None:
+            scope = {"type": "http", "method": "POST", "path": f"/{name}", "query_string": b""}
+            await guard({**scope, "headers": [(b"transfer-encoding", b"chunked")]}, receive, sent[name].send)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, "slow", never_ends)
+            with anyio.fail_after(60):
+                await reading.wait()
+                for _ in range(2):
+                    await ask("other", never_ends)
+                    assert sent["other"].status == 200
+            assert sent["slow"] == []
+            group.cancel_scope.cancel()
+
+    anyio.run(story)
+
+
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.name)
 def test_what_is_turned_away_comes_no_further(dialect: Dialect) -> None:
     inside: list[str] = []
@@ -215,14 +248,15 @@ def test_what_is_turned_away_comes_no_further(dialect: Dialect) -> None:
 
     monitor = Monitor()
     client = TestClient(RequestGuard(behind, dialects=DIALECTS, monitor=monitor, turn_away=full))
-    for path in dialect.edits:
+    edits = paths_of_edits([dialect])
+    for path in edits:
         refused = client.post(path, content=b"a photo")
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "7")
         assert refused.headers["x-request-id"].startswith("req_")
         labels = {"dialect": dialect.name, "method": "POST", "route": path, "status": "429"}
         assert monitor.registry.get_sample_value("mattebox_requests_total", labels) == 1
     assert inside == []
-    there = next(iter(dialect.edits), dialect.prefixes[0])
+    there = next(iter(edits), dialect.prefixes[0])
     assert client.get(there).status_code == 200
     assert client.post(f"{there}/other").status_code == 200
     assert inside == [f"GET {there}", f"POST {there}/other"]

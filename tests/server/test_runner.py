@@ -20,9 +20,10 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Encoded, Image
 from mattebox.models import Segmenter
 from mattebox.server import runner
+from mattebox.server.admission import AdmissionOptions
 from mattebox.server.fetch import Fetcher, FetchOptions
 from mattebox.server.pace import Pace
-from mattebox.server.runner import Runner, RunnerOptions
+from mattebox.server.runner import Runner
 from mattebox.server.store.accounts import Account
 from mattebox.server.store.blobs import Blobs
 from mattebox.sources import Link, Sources, Stored, Upload
@@ -50,7 +51,7 @@ class Gate:
 
 def service(
     segmenter: Segmenter | None = None,
-    options: RunnerOptions = RunnerOptions(),
+    options: AdmissionOptions = AdmissionOptions(),
     fetching: FetchOptions = FetchOptions(),
 ) -> Runner:
     return Runner(Engine(FakeModels(segmenter)), Fetcher(fetching), options=options)
@@ -87,7 +88,7 @@ def test_the_narrower_limit_holds() -> None:
 
 def test_too_much_work_is_refused_at_once_and_the_rest_gets_done() -> None:
     gate = Gate()
-    shell = service(gate, RunnerOptions(workers=1, queue=1))
+    shell = service(gate, AdmissionOptions(workers=1, queue=1))
     results: list[Encoded] = []
 
     async def one() -> None:
@@ -114,7 +115,7 @@ def test_a_client_that_left_is_not_worked_for_beyond_the_next_step() -> None:
 
     async def main() -> None:
         gone = anyio.CancelScope()
-        shell = service(gate, RunnerOptions(workers=1))
+        shell = service(gate, AdmissionOptions(workers=1))
         async with anyio.create_task_group() as group:
             group.start_soon(leave, shell, SOURCES, gone)
             await anyio.to_thread.run_sync(gate.entered.acquire)
@@ -132,7 +133,7 @@ def test_a_deadline_ends_waiting_for_a_worker() -> None:
     gate = Gate()
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1, timeout=0.3, estimate=0.001))
+        shell = service(gate, AdmissionOptions(workers=1, timeout=0.3, estimate=0.001))
         async with anyio.create_task_group() as group:
             gone = anyio.CancelScope()
             group.start_soon(leave, shell, SOURCES, gone)
@@ -150,7 +151,7 @@ def test_who_leaves_while_waiting_frees_the_place_at_once() -> None:
     gate = Gate()
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1, queue=1))
+        shell = service(gate, AdmissionOptions(workers=1, queue=1))
         async with anyio.create_task_group() as group:
             gone = anyio.CancelScope()
             group.start_soon(partial(shell.run, EDIT, SOURCES, limits=Limits()))
@@ -175,11 +176,11 @@ def test_a_download_ends_when_the_client_leaves_and_at_the_deadline() -> None:
         # It would be waited for until long after this test.
         allowed = FetchOptions(allow_private=True, timeout=10_000)
         with pytest.raises(MatteboxError) as caught:
-            await service(options=RunnerOptions(timeout=0.2), fetching=allowed).run(EDIT, link, limits=Limits())
+            await service(options=AdmissionOptions(timeout=0.2), fetching=allowed).run(EDIT, link, limits=Limits())
         assert caught.value.kind is Kind.TIMED_OUT
         gone = anyio.CancelScope()
         async with anyio.create_task_group() as group:
-            group.start_soon(leave, service(fetching=allowed, options=RunnerOptions(timeout=10_000)), link, gone)
+            group.start_soon(leave, service(fetching=allowed, options=AdmissionOptions(timeout=10_000)), link, gone)
             await anyio.wait_all_tasks_blocked()
             gone.cancel()
         assert gone.cancelled_caught
@@ -191,12 +192,12 @@ def test_a_download_ends_when_the_client_leaves_and_at_the_deadline() -> None:
 @pytest.mark.parametrize("timeout", [0.0, -1.0, math.nan, math.inf])
 def test_a_deadline_is_a_number(timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout"):
-        RunnerOptions(timeout=timeout)
+        AdmissionOptions(timeout=timeout)
 
 
 def test_a_deadline_ends_the_work_between_two_steps() -> None:
     with pytest.raises(MatteboxError) as caught:
-        anyio.run(lambda: service(options=RunnerOptions(timeout=1e-6)).run(EDIT, SOURCES, limits=Limits()))
+        anyio.run(lambda: service(options=AdmissionOptions(timeout=1e-6)).run(EDIT, SOURCES, limits=Limits()))
     assert caught.value.kind is Kind.TIMED_OUT
 
 
@@ -215,7 +216,7 @@ def test_what_would_not_be_done_in_time_is_refused_at_once_by_its_size_and_for_i
     large = Sources(Upload(codec.encode(Image(rgb=np.zeros((4000, 5000, 3), np.uint8)), Output())))
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1, timeout=100))  # 40 seconds of work at a time
+        shell = service(gate, AdmissionOptions(workers=1, timeout=100))  # 40 seconds of work at a time
         async with anyio.create_task_group() as group:
 
             async def one(account: Account) -> None:
@@ -316,7 +317,7 @@ def test_who_waits_with_a_picture_that_was_kept_holds_none_in_memory() -> None:
         return PHOTO
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1, queue=2))
+        shell = service(gate, AdmissionOptions(workers=1, queue=2))
         async with anyio.create_task_group() as group:
             group.start_soon(partial(shell.run, EDIT, SOURCES, limits=Limits()))
             await anyio.to_thread.run_sync(gate.entered.acquire)
@@ -346,7 +347,7 @@ def test_changes_wait_in_the_same_line_as_edits_and_have_the_same_deadline() -> 
     gate = Gate()
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1, queue=1, timeout=0.5, estimate=0.001))
+        shell = service(gate, AdmissionOptions(workers=1, queue=1, timeout=0.5, estimate=0.001))
         gone = anyio.CancelScope()
         async with anyio.create_task_group() as group:
             group.start_soon(leave, shell, SOURCES, gone)
@@ -380,7 +381,9 @@ def test_changes_wait_in_the_same_line_as_edits_and_have_the_same_deadline() -> 
 
 def test_a_deadline_ends_a_change_between_two_steps() -> None:
     with pytest.raises(MatteboxError) as caught:
-        anyio.run(lambda: service(options=RunnerOptions(timeout=1e-6)).transform(None, lambda: PHOTO, limits=Limits()))
+        anyio.run(
+            lambda: service(options=AdmissionOptions(timeout=1e-6)).transform(None, lambda: PHOTO, limits=Limits())
+        )
     assert caught.value.kind is Kind.TIMED_OUT
 
 
@@ -401,7 +404,7 @@ def test_a_task_waits_for_its_turn_beside_requests_and_its_clock_begins_then() -
     order: list[str] = []
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1, queue=0))
+        shell = service(gate, AdmissionOptions(workers=1, queue=0))
         async with anyio.create_task_group() as group:
             group.start_soon(partial(shell.run, EDIT, SOURCES, limits=Limits()))
             await anyio.to_thread.run_sync(gate.entered.acquire)
@@ -431,7 +434,7 @@ def test_a_task_has_a_deadline_of_its_own_which_begins_with_its_turn() -> None:
         return gates.pop(0)(photo)
 
     async def main() -> None:
-        shell = service(segment, RunnerOptions(workers=1))
+        shell = service(segment, AdmissionOptions(workers=1))
         async with anyio.create_task_group() as group:
             group.start_soon(partial(task, shell, begin=nothing))
             await anyio.to_thread.run_sync(gate.entered.acquire)
@@ -458,7 +461,7 @@ def test_a_cancelled_task_frees_its_worker_between_two_steps() -> None:
     gate = Gate()
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1))
+        shell = service(gate, AdmissionOptions(workers=1))
         gone = anyio.CancelScope()
 
         async def cancelled() -> None:
@@ -484,7 +487,7 @@ def test_a_step_that_never_ends_keeps_its_worker_and_nobody_waiting(monkeypatch:
     gate = Gate()
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=1, timeout=0.2, estimate=0.001))
+        shell = service(gate, AdmissionOptions(workers=1, timeout=0.2, estimate=0.001))
         with pytest.raises(MatteboxError) as caught:
             await task(shell, timeout=0.05, begin=nothing)
         assert caught.value.kind is Kind.TIMED_OUT
@@ -511,7 +514,7 @@ def test_a_suspect_is_worked_on_when_nothing_else_is() -> None:
     gate = Gate()
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=3))
+        shell = service(gate, AdmissionOptions(workers=3))
         begun: list[int] = []
         async with anyio.create_task_group() as group:
             group.start_soon(partial(shell.run, EDIT, SOURCES, limits=Limits()))
@@ -541,7 +544,7 @@ def test_pixels_are_bounded_and_a_photo_above_the_bound_is_worked_on_alone() -> 
     gate = Gate()
 
     async def main() -> None:
-        shell = service(gate, RunnerOptions(workers=4, pixels=2 * 80 * 60))
+        shell = service(gate, AdmissionOptions(workers=4, pixels=2 * 80 * 60))
         async with anyio.create_task_group() as group:
             for _ in range(3):
                 group.start_soon(partial(shell.run, EDIT, SOURCES, limits=Limits()))
@@ -550,7 +553,7 @@ def test_pixels_are_bounded_and_a_photo_above_the_bound_is_worked_on_alone() -> 
             await anyio.wait_all_tasks_blocked()
             assert not gate.entered.acquire(blocking=False)  # the third has a worker, and no pixels yet
             gate.open.set()
-        small = service(options=RunnerOptions(pixels=1))
+        small = service(options=AdmissionOptions(pixels=1))
         assert (await small.run(EDIT, SOURCES, limits=Limits())).width == 80
 
     anyio.run(main)

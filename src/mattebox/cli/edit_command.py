@@ -207,11 +207,8 @@ def _sum_up(plan: Plan, failed: list[Failed], last: Done | None, *, seconds: flo
     done = len(plan.jobs) - len(failed)
     if len(plan.jobs) == 1 and not plan.kept:
         if last is not None and last.job.target is not None:
-            scene = (
-                f"{last.made.served.scene}, "
-                if last.made.served is not None and last.made.served.scene is not None
-                else ""
-            )
+            served = last.made.served
+            scene = "" if served is None or served.scene is None else f"{served.scene}, "
             say(f"{shown(last.job.target)} ({scene}{seconds:.1f} s)")
     else:
         rate = f" in {seconds:.1f} s ({done / seconds:.1f} photos/s)" if done else ""

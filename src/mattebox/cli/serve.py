@@ -260,9 +260,7 @@ def run(
     server = Server(
         uvicorn.Config(
             app,
-            http=type(
-                "Connection", (Connection,), {"idle": settings.uploads.idle}
-            ),  # of h11, whose the limit of a header's size is
+            http=type("Connection", (Connection,), {"idle": settings.uploads.idle}),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -272,7 +270,7 @@ def run(
             backlog=_BACKLOG,
             timeout_keep_alive=settings.keep_alive,
             timeout_graceful_shutdown=_GRACE,
-            h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
+            h11_max_incomplete_event_size=_MOST_HEADER_BYTES,  # why `Connection` is one of h11
             ssl_certfile=None if tls is None else tls.certificate,
             ssl_keyfile=None if tls is None else tls.key,
         ),

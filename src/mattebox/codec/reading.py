@@ -248,6 +248,8 @@ def _read_webp(data: bytes, limits: Limits) -> Image:
         raise damaged(_Found.WEBP)
     if is_opaque:
         return of_channels(np.asarray(pixels, np.uint8), None, icc, turn)
+    if pixels.shape[2] == 3:  # its header denies the alpha that it has, which Pillow decides about
+        return _loaded(_Found.WEBP, data, limits)
     height, width = picture.height, picture.width
     rgb, mask = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8)
     for rows in row_bands(height, width):

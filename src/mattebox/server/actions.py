@@ -20,7 +20,7 @@ from mattebox.errors import Kind, MatteboxError
 from mattebox.image import Encoded
 from mattebox.server.admission import ANYBODY, Owner
 from mattebox.server.fetch import check_url
-from mattebox.server.http.dialect import reason, request_context
+from mattebox.server.http.dialect import is_edit, reason, request_context
 from mattebox.server.jobs import Hook, Task, Tasks
 from mattebox.server.jobs.webhooks import check_hook
 from mattebox.server.jobs.worker import BASE
@@ -103,9 +103,12 @@ async def authorize(request: Request, *, cost: int = 1, networks: bool = True) -
         networks: the work needs the networks, so they are waited for a little.
 
     Raises:
+        TypeError: it needs the networks, and its endpoint does not say so.
         MatteboxError: MISSING_KEY, INVALID_KEY, OUT_OF_CREDITS, UNAVAILABLE, or OVERLOADED, also where the key has made
             as many requests as it may.
     """
+    if networks and not is_edit(request):
+        raise TypeError("an endpoint that needs the networks is declared as an edit_endpoint")
     account = await authenticate(request)
     state = server_state(request)
     if not networks or idempotency_key(request) is None:  # with a key it may be a picture that is paid for already

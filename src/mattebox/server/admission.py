@@ -23,6 +23,7 @@ from typing import Final, final
 
 import anyio
 
+from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError
 from mattebox.server.pace import Pace
 
@@ -30,6 +31,38 @@ ARRIVING = 16
 """How many pictures may arrive while as many as the server takes are waiting or being worked on."""
 BACKLOG: Final = 0.4
 """The part of a request's time that all the work before it may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionOptions:
+    """How much work is taken on at a time."""
+
+    workers: int = option(2, "Photos worked on at the same time, those of tasks included.")
+    queue: int = option(
+        32,
+        "Photos of requests that may wait for their turn. More are refused at once, and so is what cannot be done in "
+        "time.",
+    )
+    per_key: int = option(
+        0,
+        "Photos of one key that may be worked on or wait, unless it has a number of its own; 0 means as many as leave "
+        "room for other keys.",
+    )
+    estimate: float = option(
+        2.0, "Seconds that a photo is expected to keep this machine busy, until some were measured."
+    )
+    pixels: int = option(
+        100_000_000,
+        "Pixels worked on at the same time, width times height of all photos and pictures behind them. One photo that "
+        "has more is worked on alone.",
+    )
+    timeout: float = option(60.0, "Seconds that a request's photo may take, waiting included.")
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.queue < 0 or self.pixels < 1 or not 0 < self.timeout < math.inf:
+            raise ValueError("workers and pixels must be at least 1, queue at least 0 and timeout a number above 0")
+        if self.per_key < 0 or not 0 < self.estimate < math.inf:
+            raise ValueError("per_key must be at least 0 and estimate a number above 0")
 
 
 class Line(Enum):

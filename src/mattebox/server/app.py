@@ -188,7 +188,7 @@ def create_app(
         proxies=settings.trusted_proxies,
         uploads=settings.uploads,
         monitor=monitor,
-        turn_away=_let_through if settings.role == "worker" else turn_away,
+        turn_away=None if settings.role == "worker" else turn_away,
     )
     # Round the guard, whose refusals a page has to be able to read as well.
     app.add_middleware(
@@ -324,10 +324,6 @@ def _rates(options: RateOptions, found: Sequence[Dialect]) -> RateLimits:
                 Kind.INVALID_PARAMETER, f"MATTEBOX_RATES_DIALECTS: unknown dialect; there are {', '.join(names)}."
             )
     return RateLimits(options)
-
-
-def _let_through(_: Request) -> None:
-    """A worker has no edits to turn away."""
 
 
 def _always(_name: str) -> bool:

@@ -8,6 +8,7 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar, final
@@ -22,7 +23,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError, forget_frames
 from mattebox.server import logs, request_target
-from mattebox.server.http.dialect import STATUS, Dialect, RequestContext, error_response, reason, speaking
+from mattebox.server.http.dialect import (
+    STATUS,
+    Dialect,
+    RequestContext,
+    error_response,
+    paths_of_edits,
+    reason,
+    speaking,
+)
 from mattebox.server.monitor import Monitor
 
 _T = TypeVar("_T")
@@ -65,7 +74,8 @@ class RequestGuard:
 
     Nothing that goes wrong behind it leaves it in any other form than the dialect's. Where a failure is answered before
     the whole body was read, the rest is read and thrown away first, as far as that is reasonable: most clients look for
-    an answer only after they have sent everything, and see a broken connection otherwise.
+    an answer only after they have sent everything, and see a broken connection otherwise. What is refused takes no
+    place from others meanwhile.
     """
 
     def __init__(
@@ -80,7 +90,7 @@ class RequestGuard:
         uploads: UploadOptions = UploadOptions(),
         most: int = _MOST_REQUESTS,
         monitor: Monitor | None = None,
-        turn_away: Callable[[Request], None] = lambda _: None,
+        turn_away: Callable[[Request], None] | None = None,
     ) -> None:
         """Build it.
 
@@ -94,10 +104,12 @@ class RequestGuard:
             uploads: how long a body may take to arrive.
             most: the most requests inside at a time.
             monitor: counts, times and traces each request.
-            turn_away: raises a `MatteboxError` about a request for an edit that would be refused anyway.
+            turn_away: raises a `MatteboxError` about a request for an edit that would be refused anyway; None where
+                there are no edits.
         """
         self._app = app
         self._dialects = dialects
+        self._edits = paths_of_edits(dialects)
         self._hosts = frozenset(host.lower() for host in hosts)
         self._keyless = keyless
         self._origins = frozenset(origins)
@@ -113,13 +125,15 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, _tersely(send))
             return
-        self._free -= 1
-        try:
-            await self._serve(scope, receive, send)
-        finally:
-            self._free += 1
+        with ExitStack() as place:
+            self._free -= 1
+            place.callback(self._leave)
+            await self._serve(scope, receive, send, place)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _leave(self) -> None:
+        self._free += 1
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, place: ExitStack) -> None:
         if scope["method"] == "OPTIONS" and scope["path"] == "*":  # about the server as a whole (RFC 9110, 9.3.7)
             scope["path"] = "/"
             app: ASGIApp = Response(status_code=204, headers={"Allow": ", ".join(METHODS)})
@@ -138,8 +152,10 @@ class RequestGuard:
                 status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
                 headers["X-Request-ID"] = here.request_id
-                if message["status"] >= 400 and (not await body.finish() or body.is_ambiguous):
-                    headers["Connection"] = "close"
+                if message["status"] >= 400:
+                    place.close()
+                    if not await body.finish() or body.is_ambiguous:
+                        headers["Connection"] = "close"
                 message["headers"] = headers.raw
             elif status is not None and status >= 400 and not message.get("more_body") and body.is_unasked:
                 # Some, such as Caddy, do not wait. To close the connection while they send would cost them the answer.
@@ -154,7 +170,7 @@ class RequestGuard:
         ):
             try:
                 refusal = malformed or _failure_of(self._let_in, scope)
-                if refusal is None and scope["method"] == "POST" and path in here.dialect.edits:
+                if refusal is None and self._turn_away and scope["method"] == "POST" and path in self._edits:
                     refusal = _failure_of(self._turn_away, Request(scope))
                 if refusal is not None:
                     app = error_response(Request(scope, body.receive), refusal)
@@ -179,7 +195,7 @@ class RequestGuard:
     def _note(self, here: RequestContext, scope: Scope, path: str, status: int) -> None:
         """Count a request that was answered, and write its line into the log."""
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        route = getattr(scope.get("route"), "path", path if path in here.dialect.edits else "other")
+        route = getattr(scope.get("route"), "path", path if path in self._edits else "other")
         failure = here.failure
         self._monitor.request(
             dialect=here.dialect.name,

@@ -25,13 +25,12 @@ from mattebox import codec
 from mattebox.codec import Limits
 from mattebox.edit import Edit, Output, Prompt
 from mattebox.engine import Engine
-from mattebox.environment import option
 from mattebox.errors import Kind, MatteboxError, blame
 from mattebox.image import RGB, Encoded
 from mattebox.models import DEFAULT
 from mattebox.models.runtimes import give_back_memory
 from mattebox.picture_files import keep, transform
-from mattebox.server.admission import ANYBODY, Admission, Owner, Ticket
+from mattebox.server.admission import ANYBODY, Admission, AdmissionOptions, Owner, Ticket
 from mattebox.server.fetch import Fetcher
 from mattebox.server.mattes import MatteCache, MatteOptions
 from mattebox.server.pace import Pace
@@ -54,38 +53,6 @@ LARGE = 2**24
 library, and the next picture would come on top of them."""
 STEP_SECONDS = 10.0
 """How long the step may last that was going on when its work was to end; after that it counts as stuck."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerOptions:
-    """How much work is taken on at a time."""
-
-    workers: int = option(2, "Photos worked on at the same time, those of tasks included.")
-    queue: int = option(
-        32,
-        "Photos of requests that may wait for their turn. More are refused at once, and so is what cannot be done in "
-        "time.",
-    )
-    per_key: int = option(
-        0,
-        "Photos of one key that may be worked on or wait, unless it has a number of its own; 0 means as many as leave "
-        "room for other keys.",
-    )
-    estimate: float = option(
-        2.0, "Seconds that a photo is expected to keep this machine busy, until some were measured."
-    )
-    pixels: int = option(
-        100_000_000,
-        "Pixels worked on at the same time, width times height of all photos and pictures behind them. One photo that "
-        "has more is worked on alone.",
-    )
-    timeout: float = option(60.0, "Seconds that a request's photo may take, waiting included.")
-
-    def __post_init__(self) -> None:
-        if self.workers < 1 or self.queue < 0 or self.pixels < 1 or not 0 < self.timeout < math.inf:
-            raise ValueError("workers and pixels must be at least 1, queue at least 0 and timeout a number above 0")
-        if self.per_key < 0 or not 0 < self.estimate < math.inf:
-            raise ValueError("per_key must be at least 0 and estimate a number above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +90,7 @@ class Runner:
         *,
         limits: Limits = Limits(),
         model: str = "auto",
-        options: RunnerOptions = RunnerOptions(),
+        options: AdmissionOptions = AdmissionOptions(),
         mattes: MatteCache | None = None,
         observer: Observer = nobody,
     ) -> None:

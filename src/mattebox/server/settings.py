@@ -28,6 +28,7 @@ from mattebox.codec import Limits
 from mattebox.environment import PREFIX
 from mattebox.errors import Kind, MatteboxError
 from mattebox.models import ModelOptions
+from mattebox.server.admission import AdmissionOptions
 from mattebox.server.fetch import FetchOptions
 from mattebox.server.http.results import ResultOptions
 from mattebox.server.jobs import TaskOptions
@@ -36,7 +37,6 @@ from mattebox.server.mattes import MatteOptions
 from mattebox.server.metrics_page import MetricsOptions
 from mattebox.server.middleware import UploadOptions
 from mattebox.server.rates import RateOptions
-from mattebox.server.runner import RunnerOptions
 from mattebox.server.store.accounts import AccountOptions
 from mattebox.server.store.database import connect
 from mattebox.server.store.keys import Keys
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     rates: RateOptions = RateOptions()
     metrics: MetricsOptions = MetricsOptions()
     limits: Limits = Limits()
-    service: RunnerOptions = RunnerOptions()
+    service: AdmissionOptions = AdmissionOptions()
     mattes: MatteOptions = MatteOptions()
     uploads: UploadOptions = UploadOptions()
     models: ModelOptions = ModelOptions()

@@ -23,11 +23,12 @@ from mattebox.edit import Edit, Format, Matte, Output, Picture, Prompt
 from mattebox.engine import Engine
 from mattebox.errors import Kind, MatteboxError
 from mattebox.image import RGB, Alpha, Image
+from mattebox.server.admission import AdmissionOptions
 from mattebox.server.fetch import Fetcher, FetchOptions
 from mattebox.server.jobs import Hook, Result, Status, Task, TaskOptions
 from mattebox.server.jobs.webhooks import WebhookBody, check_hook, pause_after, result_address
 from mattebox.server.jobs.worker import BASE, Worker
-from mattebox.server.runner import Runner, RunnerOptions
+from mattebox.server.runner import Runner
 from mattebox.server.store.blobs import Blobs, expiry_of
 from mattebox.sources import Link, Sources, Stored
 from mattebox.steps import Generators
@@ -104,7 +105,7 @@ def make(
 ) -> Worker:
     fetcher = Fetcher(fetching)
     engine = Engine(models or FakeModels(), backdrops)
-    options = RunnerOptions(workers=1, queue=0)
+    options = AdmissionOptions(workers=1, queue=0)
 
     async def runner() -> Runner:
         return Runner(engine, fetcher, blobs, limits=limits, model=model, options=options)

@@ -59,6 +59,7 @@ from mattebox.server.http.dialect import (
     Dialect,
     api_key,
     backdrop_headers,
+    edit_endpoint,
     json_response,
     request_context,
     subject_header,

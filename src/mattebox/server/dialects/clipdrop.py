@@ -166,6 +166,7 @@ router = base.router_for("Clipdrop")
     )
     | base.openapi.errors(render_error, _ERRORS, status=_STATUS),
 )
+@base.edit_endpoint
 async def remove_background(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with base.authorize(request) as account:
@@ -185,6 +186,7 @@ async def remove_background(request: base.Request) -> base.Response:
     )
     | base.openapi.errors(render_error, (*_ERRORS, base.Kind.NOT_OFFERED), status=_STATUS),
 )
+@base.edit_endpoint
 async def replace_background(request: base.Request) -> base.Response:
     """Put the subject before a scene that is described in words."""
     async with base.authorize(request) as account:
@@ -200,6 +202,5 @@ DIALECT = base.Dialect(
     router=router,
     render_error=render_error,
     status=_STATUS,
-    edits=frozenset({"/remove-background/v1", "/replace-background/v1"}),
     limits=base.Limits(max_bytes=30 * 2**20, max_pixels=25_000_000),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Self, TypeVar
 from urllib.parse import urlencode
 
 from mattebox import transforms
@@ -206,7 +206,7 @@ class _Image(base.BaseModel):
     url: str | None = base.Field(description="where anyone may read it; null until it is published", examples=[None])
     width: int = base.Field(description="pixels", examples=[1200])
     height: int = base.Field(description="pixels", examples=[800])
-    format: Literal["jpeg", "png", "webp"] = base.Field(description="of the file", examples=["png"])
+    format: str = base.Field(description="`jpeg`, `png` or `webp`; `avif` from `/api/v1/images`", examples=["png"])
     size: int = base.Field(description="bytes", examples=[745_112])
     created_at: str = base.Field(description="UTC", examples=["2026-08-07T12:40:55.712Z"])
 
@@ -223,9 +223,16 @@ class _Page(base.BaseModel):
 
 def render(request: base.Request, image: StoredImage) -> _Image:
     """An image as the vendor writes it."""
-    made = {"url": images.published_address(request, image), "created_at": images.created_at(image)}
-    same = {name: getattr(image, name) for name in _Image.model_fields if name not in made}
-    return _Image.model_validate({**same, **made})
+    return _Image(
+        id=image.id,
+        name=image.name,
+        url=images.published_address(request, image),
+        width=image.width,
+        height=image.height,
+        format=image.format,
+        size=image.size,
+        created_at=images.created_at(image),
+    )
 
 
 def _created(request: base.Request, image: StoredImage, *, cost: int = 1) -> base.Response:
@@ -403,6 +410,7 @@ def _transforming(word: str, body: type[_ChangeBody]) -> _Route:
     return route
 
 
+@base.edit_endpoint
 async def _remove_background(request: base.Request) -> base.Response:
     """Cut the subject out, into a new image. It counts as two operations."""
     async with base.authorize(request) as account:

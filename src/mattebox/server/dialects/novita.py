@@ -346,6 +346,7 @@ router = base.router_for("Novita AI", bearer=True)
     openapi_extra=base.openapi.request(json=RemoveFields),
     responses=base.openapi.result("The cutout", model=_Result, headers=base.SUBJECT, example=_RESULT_EXAMPLE) | _ERRORS,
 )
+@base.edit_endpoint
 async def remove_background(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     return await _run_now(request, RemoveFields)
@@ -372,6 +373,7 @@ async def remove_background_later(request: base.Request) -> base.Response:
     )
     | _ERRORS,
 )
+@base.edit_endpoint
 async def replace_background(request: base.Request) -> base.Response:
     """Put the subject of a picture where the prompt says. `X-Mattebox-Warning` says where it is elsewhere."""
     return await _run_now(request, ReplaceFields)
@@ -441,6 +443,5 @@ DIALECT = base.Dialect(
     webhook_body=webhook_body,
     status=_STATUS,
     parameters={"format": "extra.response_image_type", "webhook": "extra.webhook.url"},
-    edits=frozenset({"/v3/remove-background", "/v3/replace-background"}),
     limits=base.most_bytes(30 * 2**20),  # pixels are the operator's to limit, whatever the vendor refuses
 )

@@ -124,6 +124,7 @@ router = base.router_for("Photoroom")
     )
     | base.openapi.errors(render_error, status=_STATUS),
 )
+@base.edit_endpoint
 async def segment(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with base.authorize(request) as account:
@@ -144,6 +145,5 @@ DIALECT = base.Dialect(
     render_error=render_error,
     status=_STATUS,
     limits=base.most_bytes(30 * 2**20),
-    edits=frozenset({"/v1/segment"}),
     key=key,
 )

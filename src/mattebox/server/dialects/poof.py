@@ -174,6 +174,7 @@ router = base.router_for("Poof")
     responses=base.openapi.result("The picture", media_types=base.IMAGE_TYPES, headers=_HEADERS)
     | base.openapi.errors(render_error, (*base.openapi.EDIT_ERRORS, base.Kind.INTERNAL), status=_STATUS),
 )
+@base.edit_endpoint
 async def remove(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with base.authorize(request) as account:
@@ -202,6 +203,5 @@ DIALECT = base.Dialect(
     router=router,
     render_error=render_error,
     status=_STATUS,
-    edits=frozenset({"/v1/remove"}),
     limits=base.most_bytes(20 * 2**20),
 )

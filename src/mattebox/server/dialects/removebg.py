@@ -385,6 +385,7 @@ router.dependencies.append(Security(HTTPBearer(scheme_name="remove.bg, OAuth", a
         render_error, (*base.openapi.EDIT_ERRORS, base.Kind.NO_SUBJECT, base.Kind.MISSING_KEY), status=_STATUS
     ),
 )
+@base.edit_endpoint
 async def removebg(request: base.Request) -> base.Response:
     """Cut the subject out of a photo. Where none is found the answer is 400 with the code `unknown_foreground`."""
     async with base.authorize(request) as account:
@@ -436,6 +437,5 @@ DIALECT = base.Dialect(
     status=_STATUS,
     parameters={"backdrop": "bg_image_url"},
     limits=base.Limits(max_bytes=MOST_BYTES, max_pixels=MOST_PIXELS),
-    edits=frozenset({"/v1.0/removebg"}),
     rate_headers=rate_headers,
 )

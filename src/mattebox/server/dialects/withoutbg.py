@@ -113,6 +113,7 @@ router = base.router_for("withoutBG", header="X-API-Key")
     )
     | base.openapi.errors(render_error, (*base.openapi.EDIT_ERRORS, base.Kind.NOT_OFFERED)),
 )
+@base.edit_endpoint
 async def remove_background(request: base.Request) -> base.Response:
     """Cut the subject out of a picture. Where there is none, the result is empty and `X-Mattebox-Subject` is `none`."""
     async with base.authorize(request) as account:
@@ -180,6 +181,7 @@ _NO_KEY = base.openapi.errors(render_error, (base.Kind.MISSING_KEY, base.Kind.IN
 
 
 def _offer(path: str, summary: str, *, matte: bool, as_json: bool) -> None:
+    @base.edit_endpoint
     async def route(request: base.Request) -> base.Response:
         """Cut the subject out of a picture, or get its matte, a grey picture of its size."""
         async with base.authorize(request) as account:
@@ -254,13 +256,4 @@ DIALECT = base.Dialect(
     ),
     router=router,
     render_error=render_error,
-    edits=frozenset(
-        {
-            "/v1/remove-background",
-            "/v1.0/image-without-background",
-            "/v1.0/image-without-background-base64",
-            "/v1.0/alpha-channel",
-            "/v1.0/alpha-channel-base64",
-        }
-    ),
 )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import pydantic_core
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -54,6 +55,8 @@ STATUS: Mapping[Kind, int] = MappingProxyType(
 """The status of each kind, where a dialect does not say otherwise."""
 
 NO_LIMITS = Limits(max_bytes=sys.maxsize, max_pixels=sys.maxsize)
+_Endpoint = TypeVar("_Endpoint", bound=Callable[[Request], Awaitable[Response]])
+_EDIT_ENDPOINTS: Final[set[Callable[..., object]]] = set()
 RenderError: TypeAlias = Callable[[MatteboxError, int, str], Response]
 """Writes a failure in a vendor's own form, from the failure, the status and the request's id."""
 
@@ -77,8 +80,6 @@ class Dialect:
         status: where it differs from `STATUS`.
         parameters: the vendor's name for a parameter that the engine blames by ours (`format`), where it differs.
         limits: the vendor's own; the narrower of these and the server's hold.
-        edits: the paths that photos for the networks are posted to. Where there is no room for one, it is refused
-            before anything else is done with the request.
         key: reads the API key, and waits for nothing.
         webhook_body: writes a webhook's body, from a task that has ended and the address of its result, if it has one.
             Without it the dialect sends no webhooks.
@@ -92,10 +93,30 @@ class Dialect:
     status: Mapping[Kind, int] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = NO_LIMITS
-    edits: frozenset[str] = frozenset()
     key: Callable[[Request], str | None] = api_key
     webhook_body: WebhookBody | None = None
     rate_headers: Callable[[RateState | None], dict[str, str]] | None = None
+
+
+def edit_endpoint(endpoint: _Endpoint) -> _Endpoint:
+    """Say of an endpoint that photos for the networks are posted to it.
+
+    Where there is no room for one, it is refused before anything else is done with the request. That saves most where
+    the path has no parameters.
+    """
+    _EDIT_ENDPOINTS.add(endpoint)
+    return endpoint
+
+
+def is_edit(request: Request) -> bool:
+    """Whether the request came to an `edit_endpoint`."""
+    return request.scope["endpoint"] in _EDIT_ENDPOINTS
+
+
+def paths_of_edits(dialects: Sequence[Dialect]) -> frozenset[str]:
+    """The paths without parameters that photos for the networks are posted to."""
+    routes = (route for each in dialects for route in each.router.routes if isinstance(route, APIRoute))
+    return frozenset(route.path for route in routes if route.endpoint in _EDIT_ENDPOINTS and not route.param_convertors)
 
 
 def speaking(dialects: Sequence[Dialect], path: str) -> Dialect:

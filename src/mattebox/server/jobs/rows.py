@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, final
 
 from sqlalchemy import (
@@ -123,17 +123,28 @@ def enqueue(
 def task_of(row: Row[tuple[object]]) -> Task:
     """The task of a row."""
     edit, sources = from_json(json.loads(row.edit))
-    read: dict[str, object] = {
-        "edit": edit,
-        "sources": sources,
-        "status": Status(row.status),
-        "kind": None if row.kind is None else Kind(row.kind),
-        "result": None if row.result is None else _result_of(row.result),
-        "hook": None if row.hook_url is None else Hook(row.hook_url, row.hook_secret),
-        "extra": json.loads(row.extra),
-    }
-    same = {each.name: getattr(row, each.name) for each in fields(Task) if each.name not in read}
-    return Task(**{**same, **read})
+    return Task(
+        id=row.id,
+        owner=row.owner,
+        dialect=row.dialect,
+        edit=edit,
+        sources=sources,
+        status=Status(row.status),
+        created=row.created,
+        kind=None if row.kind is None else Kind(row.kind),
+        reason=row.reason,
+        progress=row.progress,
+        started=row.started,
+        finished=row.finished,
+        result=None if row.result is None else _result_of(row.result),
+        hook=None if row.hook_url is None else Hook(row.hook_url, row.hook_secret),
+        batch=row.batch,
+        extra=json.loads(row.extra),
+        announced=row.announced,
+        hook_failure=row.hook_failure,
+        hook_attempts=row.hook_attempts,
+        hook_attempted=row.hook_attempted,
+    )
 
 
 @final

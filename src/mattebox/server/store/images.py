@@ -11,7 +11,6 @@ import logging
 import re
 import secrets
 import string
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Self, final
 
@@ -412,10 +411,20 @@ def _held(connection: Connection, owner: str) -> Holdings:
 
 
 def _image_of(row: Row[tuple[object]]) -> StoredImage:
-    same = {each.name: getattr(row, each.name) for each in fields(StoredImage)}
-    # Rounded: SQLite's clock counts milliseconds, and a float only nearly.
-    created = datetime.fromtimestamp(round(row.created, 3), UTC)
-    return StoredImage(**{**same, "format": Format(row.format), "created": created})
+    return StoredImage(
+        id=row.id,
+        owner=row.owner,
+        name=row.name,
+        width=row.width,
+        height=row.height,
+        format=Format(row.format),
+        size=row.size,
+        # Rounded: SQLite's clock counts milliseconds, and a float only nearly.
+        created=datetime.fromtimestamp(round(row.created, 3), UTC),
+        parent=row.parent,
+        made_by=row.made_by,
+        published=row.published,
+    )
 
 
 def _kept(image_id: str) -> tuple[ColumnElement[bool], ...]:

@@ -188,6 +188,13 @@ def test_a_listing_is_followed_both_ways(serve: Serve, places: dict[str, str]) -
     refused(client.get(PATH, params={"from": made[0]["id"]}), 404)
 
 
+def test_an_image_that_the_native_api_wrote_as_avif_is_shown(mine: TestClient) -> None:
+    first = upload(mine, png(flat(40, 30, 9, 99, 199)), "mug")["id"]
+    made = mine.post(f"/api/v1/images/{first}/convert", json={"format": "avif"}).json()["id"]
+    assert mine.get(f"{PATH}/{made}").json()["format"] == "avif"
+    assert [each["format"] for each in mine.get(PATH).json()["data"]] == ["avif", "png"]
+
+
 def test_the_addresses_of_pages_can_be_the_vendors(serve: Serve) -> None:
     client = start(serve, listing_url="https://api.img-processing.com/", public_url="https://cutout.example")
     for _ in range(2):

@@ -16,6 +16,5 @@ DIALECT = Dialect(
     router=router,
     render_error=render_error,
     parameters={"places": "marks", "backdrop": "background_image"},
-    edits=frozenset({"/api/v1/remove", "/api/v1/replace"}),
     webhook_body=tasks.webhook_body,
 )

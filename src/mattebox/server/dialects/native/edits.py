@@ -34,6 +34,7 @@ async def _edit(request: base.Request, model: type[RemoveFields]) -> base.Respon
     ),
     responses=negotiation.described() | _FAILURES,
 )
+@base.edit_endpoint
 async def remove(request: base.Request) -> base.Response:
     """Cut the subject out of a photo.
 
@@ -54,6 +55,7 @@ async def remove(request: base.Request) -> base.Response:
     ),
     responses=negotiation.described(scenes=True) | _FAILURES | failures(Kind.NOT_OFFERED),
 )
+@base.edit_endpoint
 async def replace(request: base.Request) -> base.Response:
     """Put the subject of a photo before something else, with its shadow and the light of the place.
 

@@ -205,9 +205,18 @@ class ImageState(base.BaseModel):
 
 def _state(request: base.Request, image: StoredImage) -> ImageState:
     """An image as it is shown."""
-    made = {"url": images.published_address(request, image), "created_at": images.created_at(image)}
-    same = {name: getattr(image, name) for name in ImageState.model_fields if name not in made}
-    return ImageState.model_validate({**same, **made})
+    return ImageState(
+        id=image.id,
+        name=image.name,
+        url=images.published_address(request, image),
+        width=image.width,
+        height=image.height,
+        format=image.format,
+        size=image.size,
+        created_at=images.created_at(image),
+        parent=image.parent,
+        made_by=image.made_by,
+    )
 
 
 class ImagePage(base.BaseModel):
@@ -360,6 +369,7 @@ async def delete(request: base.Request) -> base.Response:
     openapi_extra=_taking(Remove),
     responses=_one("The cutout, a new image", status=201) | _FAILURES,
 )
+@base.edit_endpoint
 async def remove(request: base.Request) -> base.Response:
     """Cut the subject out, into a new image, with the options of `/api/v1/remove`."""
     async with base.authorize(request) as account:

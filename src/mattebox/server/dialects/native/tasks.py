@@ -232,15 +232,25 @@ class BatchSummary(base.BaseModel):
 
 def _state(task: Task, address: str | None) -> TaskState:
     """A task as everybody sees it; `address` is where its result is."""
-    found = {name: getattr(task, name) for name in TaskState.model_fields if name not in ("result", "webhook")}
     result = None
     if task.result is not None:
         expires = expiry_of(task.result.name)
         url = address if expires is None or time.time() < expires else None
         facts = dict(PictureFacts.model_validate(task.result))
         result = Result(**facts, url=url, backdrop=task.result.served, expires=expires)
-    webhook = None if task.hook is None else WebhookState.model_validate(task)
-    return TaskState.model_validate({**found, "result": result, "webhook": webhook})
+    return TaskState(
+        id=task.id,
+        status=task.status,
+        progress=task.progress,
+        kind=task.kind,
+        reason=task.reason,
+        created=task.created,
+        started=task.started,
+        finished=task.finished,
+        result=result,
+        batch=task.batch,
+        webhook=None if task.hook is None else WebhookState.model_validate(task),
+    )
 
 
 def shown(request: base.Request, task: Task) -> TaskState:
