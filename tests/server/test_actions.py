@@ -178,6 +178,18 @@ def test_too_much_work_is_refused_with_a_time_to_come_back(serve: Callable[..., 
     assert 1 <= int(refused.headers["retry-after"]) <= 3  # the first may take about two seconds
 
 
+class Slow:
+    """A segmentation that ends when it is let."""
+
+    def __init__(self) -> None:
+        self.entered, self.leave = threading.Event(), threading.Event()
+
+    def __call__(self, photo: RGB) -> Alpha:
+        self.entered.set()
+        assert self.leave.wait(60)
+        return np.ones((8, 8), np.float32)
+
+
 @pytest.mark.parametrize(
     ("path", "settings"),
     [
@@ -198,12 +210,7 @@ def test_a_refusal_waits_for_no_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("mattebox.server.store.accounts.KEY_SECONDS", 3600)  # a key may have been made since
-    entered, leave = threading.Event(), threading.Event()
-
-    def slow(photo: RGB) -> Alpha:
-        entered.set()
-        assert leave.wait(60)
-        return np.ones((8, 8), np.float32)
+    slow = Slow()
 
     client = serve(**{"keys": ("k",), "models": FakeModels(slow), "service": {"workers": 1, "queue": 0}} | settings)
     answers: list[int] = []
@@ -226,14 +233,14 @@ def test_a_refusal_waits_for_no_thread(
 
     first, second = (threading.Thread(target=send, args=(each,)) for each in ("/api/v1/remove", path))
     first.start()
-    assert entered.wait(20)
+    assert slow.entered.wait(20)
     assert client.portal is not None
     give_back = client.portal.call(take_all_threads)
     second.start()
     second.join(20)
     said = list(answers)
     client.portal.call(give_back)
-    leave.set()
+    slow.leave.set()
     first.join()
     second.join()
     assert said == [429]
@@ -243,12 +250,7 @@ def test_a_refusal_waits_for_no_thread(
 def test_what_there_is_no_room_for_is_refused_early_in_every_dialect(
     serve: Callable[..., TestClient], photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entered, leave = threading.Event(), threading.Event()
-
-    def slow(photo: RGB) -> Alpha:
-        entered.set()
-        assert leave.wait(60)
-        return np.ones((8, 8), np.float32)
+    slow = Slow()
 
     def refusals() -> dict[str, tuple[dict[str, str], bytes]]:
         client = serve(models=FakeModels(slow), keys=("k",), service={"workers": 1, "queue": 0})
@@ -256,7 +258,7 @@ def test_what_there_is_no_room_for_is_refused_early_in_every_dialect(
         paths = [path for path, offered in client.get("/openapi.json").json()["paths"].items() if "post" in offered]
         first = threading.Thread(target=lambda: client.post("/api/v1/remove", content=photo, headers=key))
         first.start()
-        assert entered.wait(60)
+        assert slow.entered.wait(60)
         found = {}
         for path in paths:
             answer = client.post(path, headers=key)
@@ -267,10 +269,10 @@ def test_what_there_is_no_room_for_is_refused_early_in_every_dialect(
                 told = set(answer.headers.items()) - {("x-request-id", request_id)}
                 told = {(name, value) for name, value in told if name not in ("retry-after", "content-length")}
                 found[path] = dict(told), answer.content.replace(request_id.encode(), b"")
-        leave.set()
+        slow.leave.set()
         first.join()
-        entered.clear()
-        leave.clear()
+        slow.entered.clear()
+        slow.leave.clear()
         return found
 
     early = refusals()
@@ -313,12 +315,7 @@ def test_a_full_server_still_answers_what_it_has_kept(serve: Callable[..., TestC
 def test_a_key_that_has_as_many_pictures_as_it_may_is_refused_early(
     serve: Callable[..., TestClient], photo: bytes, tmp_path: Path, fresh_database: Path
 ) -> None:
-    entered, leave = threading.Event(), threading.Event()
-
-    def slow(photo: RGB) -> Alpha:
-        entered.set()
-        assert leave.wait(60)
-        return np.ones((8, 8), np.float32)
+    slow = Slow()
 
     shutil.copyfile(fresh_database, tmp_path / "mattebox.db")
     key, _ = Keys(connect(f"sqlite:///{tmp_path}/mattebox.db")).create("narrow", KeyLimits(pictures=1))
@@ -329,14 +326,14 @@ def test_a_key_that_has_as_many_pictures_as_it_may_is_refused_early(
 
     first = threading.Thread(target=send, kwargs={"body": photo})
     first.start()
-    assert entered.wait(60)
+    assert slow.entered.wait(60)
     try:
         # No picture came with them: nobody has looked at the body.
         assert send().status_code == 429
         assert send("/v1/segment").status_code == 429
         assert client.post("/v1/segment", headers={"x-api-key": "k"}).status_code == 400
     finally:
-        leave.set()
+        slow.leave.set()
         first.join()
 
 
