@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from mattebox.errors import Kind, MatteboxError
+from mattebox.errors import Kind, MatteboxError, failures_behind, forget_frames
 
 
 def test_an_error_reads_as_its_public_sentence() -> None:
@@ -29,3 +29,11 @@ def test_an_error_comes_back_from_another_process() -> None:
     back = pickle.loads(pickle.dumps(error))
     assert vars(back) == vars(error)
     assert str(back) == "Later."
+
+
+def test_failures_that_lead_to_one_another_are_each_forgotten_once() -> None:
+    first, second = ValueError("first"), KeyError("second")
+    first.__cause__, second.__context__ = second, first
+    assert list(failures_behind(first)) == [first, second]
+    forget_frames(first)
+    assert list(failures_behind(None)) == []

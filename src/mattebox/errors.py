@@ -113,9 +113,16 @@ def forget_frames(failure: BaseException | None) -> None:
     until the garbage collector comes by, with hundreds of megabytes meanwhile. Through pydantic's own failures it does
     not even see rings.
     """
-    waiting = [failure]
+    for each in failures_behind(failure):
+        each.__traceback__ = None
+
+
+def failures_behind(failure: BaseException | None) -> Iterator[BaseException]:
+    """A failure and all that have led to it, each once: they may lead to one another in a ring."""
+    waiting, seen = [failure], set[int]()
     while waiting:
         each = waiting.pop()
-        if each is not None:
-            each.__traceback__ = None
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            yield each
             waiting += [each.__cause__, each.__context__]

@@ -25,7 +25,7 @@ from mattebox import codec
 from mattebox.codec import Limits
 from mattebox.edit import Edit, Output, Prompt
 from mattebox.engine import Engine
-from mattebox.errors import Kind, MatteboxError, blame
+from mattebox.errors import Kind, MatteboxError, blame, failures_behind
 from mattebox.image import RGB, Encoded
 from mattebox.models import DEFAULT
 from mattebox.models.runtimes import give_back_memory
@@ -453,10 +453,8 @@ def _unburdened(work: Callable[[], _T]) -> _T:
     try:
         return work()
     except BaseException as error:
-        each: BaseException | None = error
-        while each is not None:
+        for each in failures_behind(error):
             traceback.clear_frames(each.__traceback__)
-            each = each.__cause__ or each.__context__
         raise
 
 
